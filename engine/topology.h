@@ -1,0 +1,23 @@
+/* engine/topology.h - a built topology, as the engine and the tools see it. */
+#pragma once
+#include "engine/tally.h"
+
+struct tally_topology *tally_topology_create(const char *name, const char *topics_prefix);
+void tally_topology_destroy(struct tally_topology *topology);
+
+const char *tally_topology_name(const struct tally_topology *topology);
+const struct tally_aggregate *tally_topology_aggregate(const struct tally_topology *topology);
+/* With topics.prefix. */
+const char *tally_topology_commands(const struct tally_topology *topology);
+const char *tally_topology_events(const struct tally_topology *topology);
+const char *tally_topology_dead_letters(const struct tally_topology *topology);
+/* A topic named by tally_sends_to, with prefix; NULL: not named. */
+const char *tally_topology_target(const struct tally_topology *topology, const char *topic);
+const char *tally_topology_settings(const struct tally_topology *topology); /* "a=true,b=false", sorted */
+bool tally_topology_setting(const struct tally_topology *topology, const char *name);
+size_t tally_topology_stores(const struct tally_topology *topology, const enum tally_store_id **stores);
+
+enum tally_describe { TALLY_DESCRIBE_TEXT, TALLY_DESCRIBE_DOT, TALLY_DESCRIBE_MERMAID, TALLY_DESCRIBE_JSON };
+/* All topologies together. TEXT has the form of Kafka Streams' TopologyDescription#toString. */
+void tally_topology_describe(struct tally_topology *const *topologies, size_t count, enum tally_describe form,
+        struct tally_buf *out);

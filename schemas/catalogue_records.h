@@ -1,0 +1,22 @@
+/* schemas/catalogue_records.h - commands and events of the catalogue topology.
+ * Field tables: catalogue_command.def, catalogue_event.def. */
+#pragma once
+#include "schemas/envelope.h"
+
+enum catalogue_command_type { CATALOGUE_REGISTER_WAREHOUSE, CATALOGUE_COMMAND_TYPES };
+enum catalogue_event_type { CATALOGUE_WAREHOUSE_REGISTERED, CATALOGUE_EVENT_TYPES };
+
+enum { CATALOGUE_HAS_WAREHOUSE = TALLY_HAS_FAMILY, CATALOGUE_HAS_NAME };
+struct catalogue_command {
+    struct tally_command_fields head;
+    struct tally_slice warehouse, name;
+};
+extern const struct tally_schema *const catalogue_command_schemas[];
+
+enum { CATALOGUE_EVENT_WAREHOUSE, CATALOGUE_EVENT_NAME, CATALOGUE_EVENT_STATE };
+struct catalogue_event {
+    struct tally_presence presence;
+    struct tally_slice warehouse, name;
+    uint8_t state; /* enum stock_warehouse_state */
+};
+extern const struct tally_schema *const catalogue_event_schemas[];

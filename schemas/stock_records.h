@@ -1,0 +1,133 @@
+/* schemas/stock_records.h - commands, events and store rows of the stock topology.
+ * Field tables: stock_command.def, stock_event.def. Rows are compact and private to tally: store
+ * values, never on the wire. */
+#pragma once
+#include "schemas/envelope.h"
+
+enum stock_bucket { STOCK_SELLABLE, STOCK_DAMAGED, STOCK_QUALITY_CONTROL };
+enum stock_policy { STOCK_DENY, STOCK_BACKORDER };
+enum stock_reason { STOCK_REASON_CORRECTION, STOCK_REASON_CYCLE_COUNT, STOCK_REASON_DAMAGED, STOCK_REASON_SHRINKAGE,
+    STOCK_REASON_LOST, STOCK_REASON_FOUND, STOCK_REASON_PROMO, STOCK_REASON_OTHER };
+enum stock_set_name { STOCK_SET_ON_HAND, STOCK_SET_AVAILABLE };
+enum stock_kind { STOCK_KIND_RECEIVE, STOCK_KIND_RETURN, STOCK_KIND_ADJUST, STOCK_KIND_SET, STOCK_KIND_CONFIGURE, STOCK_KIND_SHIP };
+enum stock_sku_state { STOCK_SKU_ACTIVE, STOCK_SKU_ARCHIVED };
+enum stock_warehouse_state { STOCK_WAREHOUSE_OPEN, STOCK_WAREHOUSE_CLOSED };
+enum stock_signal { STOCK_OUT_OF_STOCK, STOCK_BACK_IN_STOCK, STOCK_OVERSOLD, STOCK_LOW_STOCK_REACHED, STOCK_LOW_STOCK_CLEARED };
+
+enum stock_command_type { STOCK_REGISTER_SKU, STOCK_CONFIGURE, STOCK_RECEIVE, STOCK_ADJUST, STOCK_SET, STOCK_SHIP,
+    STOCK_APPLY_WAREHOUSE, STOCK_COMMAND_TYPES };
+enum stock_event_type { STOCK_SKU_REGISTERED, STOCK_CONFIGURED, STOCK_RECEIVED, STOCK_ADJUSTED, STOCK_SHIPPED,
+    STOCK_WAREHOUSE_APPLIED, STOCK_EVENT_TYPES };
+
+/* One struct for every command of the family; presence says which fields came. */
+enum { STOCK_HAS_SKU = TALLY_HAS_FAMILY, STOCK_HAS_WAREHOUSE, STOCK_HAS_PRODUCT_ID, STOCK_HAS_POLICY,
+    STOCK_HAS_BACKORDER_LIMIT, STOCK_HAS_SAFETY_STOCK, STOCK_HAS_LOW_STOCK_THRESHOLD, STOCK_HAS_QUANTITY,
+    STOCK_HAS_BUCKET, STOCK_HAS_DELTA, STOCK_HAS_REASON, STOCK_HAS_CHANGE_FROM, STOCK_HAS_SET_NAME,
+    STOCK_HAS_AS_OF_VERSION, STOCK_HAS_SHIPMENT_ID, STOCK_HAS_FORCE, STOCK_HAS_NAME, STOCK_HAS_STATE };
+struct stock_command {
+    struct tally_command_fields head;
+    struct tally_slice sku, warehouse, product_id, shipment_id;
+    struct tally_slice name; /* of a warehouse */
+    int64_t backorder_limit, safety_stock, low_stock_threshold; /* ConfigureStock; nullable */
+    int64_t quantity, delta, change_from, as_of_version;
+    uint8_t policy, bucket, reason, set_name, state; /* the enums above */
+    bool force;
+};
+extern const struct tally_schema *const stock_command_schemas[]; /* by enum stock_command_type, then NULL */
+
+/* Ten numbers in this order everywhere; available and backordered are derived. */
+enum { STOCK_ON_HAND, STOCK_DAMAGED_BUCKET, STOCK_QUALITY_CONTROL_BUCKET, STOCK_HELD, STOCK_RESERVED, STOCK_COMMITTED,
+    STOCK_SAFETY_STOCK, STOCK_INCOMING, STOCK_BUCKETS, STOCK_AVAILABLE = STOCK_BUCKETS, STOCK_BACKORDERED,
+    STOCK_NUMBERS };
+extern const char *const stock_number_names[STOCK_NUMBERS]; /* "on_hand" ... "backordered" */
+struct stock_numbers {
+    struct tally_presence presence; /* bit i: number i */
+    int64_t n[STOCK_NUMBERS];
+};
+struct stock_setting {
+    struct tally_presence presence;
+    uint8_t policy;
+    int64_t backorder_limit, low_stock_threshold; /* nullable: nulls bit */
+    int64_t safety_stock;
+};
+enum { STOCK_SETTING_POLICY, STOCK_SETTING_BACKORDER_LIMIT, STOCK_SETTING_SAFETY_STOCK, STOCK_SETTING_LOW_STOCK_THRESHOLD };
+struct stock_cause {
+    struct tally_presence presence;
+    struct tally_slice reservation_id, order_id, shipment_id, return_id, transfer_id;
+    int64_t line;
+};
+enum { STOCK_CAUSE_RESERVATION_ID, STOCK_CAUSE_LINE, STOCK_CAUSE_ORDER_ID, STOCK_CAUSE_SHIPMENT_ID, STOCK_CAUSE_RETURN_ID,
+    STOCK_CAUSE_TRANSFER_ID };
+
+enum { STOCK_EVENT_SKU, STOCK_EVENT_WAREHOUSE, STOCK_EVENT_SEQ, STOCK_EVENT_VERSION, STOCK_EVENT_KIND, STOCK_EVENT_DELTAS,
+    STOCK_EVENT_AFTER, STOCK_EVENT_REASON, STOCK_EVENT_NOTE, STOCK_EVENT_REFERENCE, STOCK_EVENT_CAUSE,
+    STOCK_EVENT_SETTING, STOCK_EVENT_SIGNALS, STOCK_EVENT_PRODUCT_ID, STOCK_EVENT_STATE, STOCK_EVENT_OP_ID,
+    STOCK_EVENT_NAME };
+struct stock_event {
+    struct tally_presence presence;
+    struct tally_slice sku, warehouse;
+    int64_t seq, version;
+    uint8_t kind, reason, state; /* state: of the SKU or the warehouse, by type */
+    struct stock_numbers deltas; /* non-zero ones */
+    struct stock_numbers after;  /* on_hand, available and the non-zero others */
+    struct tally_slice note, reference;
+    struct stock_cause cause;
+    struct stock_setting setting;
+    struct tally_array signals; /* of struct tally_slice, names of enum stock_signal */
+    struct tally_slice product_id, op_id, name;
+};
+extern const struct tally_schema *const stock_event_schemas[]; /* by enum stock_event_type, then NULL */
+
+/* --- store rows ------------------------------------------------------------------------------- */
+
+struct stock_level_row { /* LEVEL: sku . warehouse */
+    int64_t n[STOCK_BUCKETS];
+    int64_t version;    /* = seq of the last ledger entry */
+    int64_t updated_at; /* ms */
+};
+int64_t stock_level_available(const struct stock_level_row *level);
+int64_t stock_level_backordered(const struct stock_level_row *level);
+void stock_level_pack(const struct stock_level_row *level, struct tally_buf *row);
+bool stock_level_unpack(struct tally_slice row, struct stock_level_row *level); /* false: damaged */
+
+struct stock_ledger_row { /* LEDGER: sku . warehouse . seq */
+    uint8_t type; /* enum stock_event_type */
+    uint8_t kind;
+    int64_t deltas[STOCK_BUCKETS], after[STOCK_BUCKETS];
+    bool has_reason;
+    uint8_t reason;
+    uint32_t signals; /* bit: enum stock_signal */
+    struct tally_slice note, reference, actor, command_id;
+    struct tally_slice reservation_id, order_id, shipment_id, return_id, transfer_id;
+    int64_t line; /* 0: none */
+    int64_t recorded_at; /* ms */
+    int64_t offset;      /* of the command */
+};
+void stock_ledger_pack(const struct stock_ledger_row *entry, struct tally_buf *row);
+bool stock_ledger_unpack(struct tally_slice row, struct stock_ledger_row *entry);
+
+struct stock_setting_row { /* SETTING: sku . warehouse; also what an absent row means when zeroed with nulls */
+    uint8_t policy;
+    bool has_backorder_limit, has_low_stock_threshold;
+    int64_t backorder_limit, safety_stock, low_stock_threshold;
+};
+void stock_setting_pack(const struct stock_setting_row *setting, struct tally_buf *row);
+bool stock_setting_unpack(struct tally_slice row, struct stock_setting_row *setting);
+
+struct stock_sku_row { /* SKU */
+    uint8_t state;
+    int64_t version;
+    struct tally_slice product_id, op_id; /* empty: null */
+};
+void stock_sku_pack(const struct stock_sku_row *sku, struct tally_buf *row);
+bool stock_sku_unpack(struct tally_slice row, struct stock_sku_row *sku);
+
+struct stock_warehouse_row { /* WAREHOUSE, of both topologies */
+    uint8_t state;
+    struct tally_slice name;
+};
+void stock_warehouse_pack(const struct stock_warehouse_row *warehouse, struct tally_buf *row);
+bool stock_warehouse_unpack(struct tally_slice row, struct stock_warehouse_row *warehouse);
+
+/* Any row of these stores as a JSON object, for dumps and /v1/ops. false: damaged. */
+bool stock_row_json(const char *store, struct tally_slice row, struct tally_buf *out);

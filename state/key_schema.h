@@ -1,0 +1,43 @@
+/* state/key_schema.h - the only builder of store keys: id byte, then the parts of key_schema.def. */
+#pragma once
+#include "engine/base/bytes.h"
+
+#define TALLY_KEY_MAX 256 /* id byte + command id (64) + record key (<= 128) with room */
+
+enum tally_store_id { /* index in the table; the byte on disk is tally_store_byte(id) */
+#define X(id, topology, name, byte, parts) TALLY_STORE_##id,
+#include "state/key_schema.def"
+#undef X
+    TALLY_STORES
+};
+
+struct tally_key {
+    uint8_t bytes[TALLY_KEY_MAX];
+    uint16_t len;
+};
+
+static inline struct tally_slice tally_key_bytes(const struct tally_key *key)
+{
+    return (struct tally_slice){key->bytes, key->len};
+}
+
+/* Starts a key with its store's byte; then one call for each part, in order. A string part that
+ * is not the last one ends with 0x00; a key that stops early is a prefix for scans.
+ * Strings hold no NUL (checked at ingest); a key over TALLY_KEY_MAX asserts. */
+void tally_key_begin(struct tally_key *key, enum tally_store_id store);
+void tally_key_string(struct tally_key *key, struct tally_slice text); /* with 0x00 */
+void tally_key_tail(struct tally_key *key, struct tally_slice text);   /* without */
+void tally_key_u8(struct tally_key *key, uint8_t value);
+void tally_key_u16(struct tally_key *key, uint16_t value);
+void tally_key_u64(struct tally_key *key, uint64_t value);
+
+/* Prints a full key for people and back: "TS-RED-M.AMS1.911" ('.' between parts). */
+void tally_key_print(const char *topology, struct tally_slice key, struct tally_buf *out);
+TALLY_MUST_CHECK enum tally_code tally_key_parse(enum tally_store_id store, struct tally_slice text,
+        struct tally_key *key, struct tally_error *err);
+/* Finds a store by name, "level" of "stock", or by the first byte of a key; false: none (meta keys
+ * have byte 0 and are in no store). */
+bool tally_store_find(const char *topology, const char *name, enum tally_store_id *id);
+bool tally_store_of_key(const char *topology, struct tally_slice key, enum tally_store_id *id);
+const char *tally_store_name(enum tally_store_id store);
+uint8_t tally_store_byte(enum tally_store_id store);

@@ -1,0 +1,128 @@
+/* state/store.h - all stores of one task: one overlay, one view of runs over one RocksDB directory.
+ * Invariants
+ *  (1) Other threads see a commit's writes all together or not at all.
+ *  (2) State and all positions that describe it travel together: in one run, then in one ingested
+ *      file.
+ *  (3) Only the owning task writes; nothing uncommitted is ever in a view or on disk.
+ *  (4) Views never change: a reader that holds one sees one commit's state for as long as it holds it.
+ * Keys are full keys from key_schema.h: the first byte names the store. Meta keys (byte 0) are this
+ * folder's own and appear in no get, scan or dump.
+ * Ownership: slices passed in are borrowed for the call. */
+#pragma once
+#include "engine/base/bytes.h"
+#include "engine/base/clock.h"
+
+struct tally_state; /* process-wide: memory number, block cache, flush thread, directory lock */
+struct tally_store; /* one task's stores */
+struct tally_view;  /* what readers see: runs, then RocksDB; committed data only */
+
+/* What a task has processed. Travels with the state it describes. */
+struct tally_positions {
+    int64_t in_next;         /* next input offset; -1: none yet */
+    int64_t in_last;         /* last consumed input offset; -1: none */
+    uint32_t in_crc;         /* CRC32C over key and value of that record */
+    int64_t out_last;        /* last applied event's offset; -1: none */
+    uint32_t out_crc;        /* CRC32C over key and value of that event */
+    int64_t decision_time;   /* moved by events only, ms; 0: none yet */
+    int64_t commit_time;     /* wall clock of the commit, ms */
+};
+
+struct tally_state_options {
+    const char *dir;               /* NULL: memory stores only */
+    int64_t memory_bytes;          /* block cache, runs, overlays of all tasks together */
+    int64_t flush_interval_ms;
+    int64_t flush_bytes;
+    int64_t dedup_retention_ms;    /* rows of DEDUP older than this, in decision time, are absent */
+    struct tally_clock *clock;
+    bool flush_inline;             /* no thread: tally_store_commit flushes what is due (driver, tests) */
+};
+
+/* Locks options->dir (flock on LOCK) and starts the flush thread. STATE_LOCKED: another process has
+ * it. @thread init */
+TALLY_MUST_CHECK enum tally_code tally_state_open(const struct tally_state_options *options,
+        struct tally_state **state, struct tally_error *err);
+void tally_state_close(struct tally_state *state); /* all stores are closed before. @thread main */
+/* Bytes now held; at or over the limit the engine stops deciding until a flush succeeds. @thread any */
+int64_t tally_state_memory(const struct tally_state *state, int64_t *overlays, int64_t *runs, int64_t *cache);
+bool tally_state_full(const struct tally_state *state);
+
+/* Who a task directory belongs to: <dir>/<topology>/<partition>/. Strings are borrowed. */
+struct tally_store_identity {
+    const char *topology;
+    int32_t partition, partitions;
+    const char *cluster_id, *group, *commands_topic, *events_topic;
+    uint32_t evolve_version;
+    const char *settings; /* what decide depends on, "stock.require_registration=true" */
+};
+
+/* Opens or makes the store. An absent or empty directory is new. FOREIGN_STATE: another identity,
+ * other settings or a newer format (the message names what differs, and both values; nothing is
+ * touched). STORE_OUTDATED, STORE_CORRUPT: the caller sets it aside and opens anew.
+ * state opened without dir: a memory store with the same contract. @thread any */
+TALLY_MUST_CHECK enum tally_code tally_store_open(struct tally_state *state,
+        const struct tally_store_identity *identity, struct tally_store **store, struct tally_error *err);
+/* Opens an existing directory for reading only, without tally_state (tools on a stopped instance;
+ * takes the lock of the state directory). The identity is read, not checked. */
+TALLY_MUST_CHECK enum tally_code tally_store_open_read_only(const char *state_dir, const char *topology,
+        int32_t partition, struct tally_store **store, struct tally_error *err);
+/* Moves the task directory to <partition>.aside-<time> (the newest 2 are kept). Store closed. */
+TALLY_MUST_CHECK enum tally_code tally_store_set_aside(struct tally_state *state, const char *topology,
+        int32_t partition, struct tally_error *err);
+/* Flushes runs if `flush`, waiting for it; drops the overlay. Readers may hold views longer. */
+void tally_store_close(struct tally_store *store, bool flush);
+
+/* --- owner: the task's thread ----------------------------------------------------------------- */
+
+/* Reads the newest value: overlay, clean cache, runs, RocksDB. On TALLY_OK *value borrows memory
+ * that lives until the next put, delete, prefetch or commit; on TALLY_NOT_FOUND it is empty.
+ * @thread owner  @locks none */
+TALLY_MUST_CHECK enum tally_code tally_store_get(struct tally_store *store, struct tally_slice key,
+        struct tally_slice *value, struct tally_error *err);
+/* Resolves keys (any order, repeats allowed) with one sorted multi-get, so that the gets that
+ * follow find them in memory. @thread owner */
+TALLY_MUST_CHECK enum tally_code tally_store_prefetch(struct tally_store *store, const struct tally_slice *keys,
+        size_t count, struct tally_error *err);
+/* Into the overlay; bytes are copied. @thread owner */
+void tally_store_put(struct tally_store *store, struct tally_slice key, struct tally_slice value);
+void tally_store_delete(struct tally_store *store, struct tally_slice key);
+size_t tally_store_uncommitted(const struct tally_store *store); /* bytes of the overlay */
+
+/* Freezes the overlay with its positions into a run and publishes the new view. Call only after
+ * the Kafka transaction has committed. Memory only: it cannot fail. @thread owner */
+void tally_store_commit(struct tally_store *store, const struct tally_positions *positions);
+/* Drops the overlay. @thread owner */
+void tally_store_rollback(struct tally_store *store);
+/* Starts a flush of all runs; with wait, returns when they are in RocksDB or failed (STORE_ERROR,
+ * STORE_CORRUPT) or timeout_ms passed (TIMEOUT). @thread owner */
+TALLY_MUST_CHECK enum tally_code tally_store_flush(struct tally_store *store, bool wait, int64_t timeout_ms,
+        struct tally_error *err);
+/* TALLY_OK while background flushes succeed; else the error of the last one. @thread any */
+enum tally_code tally_store_health(struct tally_store *store, struct tally_error *err);
+/* Live SST bytes and level-0 files. @thread any */
+void tally_store_sizes(struct tally_store *store, int64_t *sst_bytes, int64_t *level0_files);
+
+/* --- readers: any thread ---------------------------------------------------------------------- */
+
+struct tally_view *tally_store_view(struct tally_store *store); /* a new reference */
+struct tally_view *tally_view_ref(struct tally_view *view);
+void tally_view_unref(struct tally_view *view);
+const struct tally_positions *tally_view_positions(const struct tally_view *view);
+
+/* Appends the value to *value (cleared first). NOT_FOUND, STORE_ERROR, STORE_CORRUPT. */
+TALLY_MUST_CHECK enum tally_code tally_view_get(struct tally_view *view, struct tally_slice key,
+        struct tally_buf *value, struct tally_error *err);
+
+/* Rows with lower <= key < upper in key order, or from the end backwards; empty upper: no bound.
+ * The iterator holds a reference to its view. */
+struct tally_iterator;
+struct tally_iterator *tally_view_iterate(struct tally_view *view, struct tally_slice lower,
+        struct tally_slice upper, bool backwards);
+/* The same over the owner's uncommitted writes too; put and delete end its validity. @thread owner */
+struct tally_iterator *tally_store_iterate(struct tally_store *store, struct tally_slice lower,
+        struct tally_slice upper, bool backwards);
+/* Moves to the next (at first: the first) row; false: no more, or an error, then in *code. */
+bool tally_iterator_next(struct tally_iterator *iterator, struct tally_slice *key, struct tally_slice *value,
+        enum tally_code *code, struct tally_error *err);
+void tally_iterator_destroy(struct tally_iterator *iterator);
+/* The smallest key above all keys with this prefix, into *upper (for iterate); empty if none. */
+struct tally_slice tally_prefix_end(struct tally_slice prefix, uint8_t *space /* prefix.len bytes */);
