@@ -129,6 +129,14 @@ struct tally_client_ops {
     /* Sends one reply outside any transaction, best effort; false: dropped. @thread any */
     bool (*reply)(struct tally_client *client, const char *topic, int32_t partition /* -1: by key */,
             struct tally_slice key, struct tally_slice value, const struct tally_header *headers, size_t count);
+    /* Writes one command outside any transaction: idempotent, acks=all, partition by murmur2 of the
+     * key. Waits for the acknowledgement; UNAVAILABLE: not acknowledged in time, effect unknown;
+     * TOO_LARGE. @thread any */
+    enum tally_code (*publish)(struct tally_client *client, const char *topic, struct tally_slice key,
+            struct tally_slice value, const struct tally_header *headers, size_t header_count, int timeout_ms,
+            int32_t *partition, int64_t *offset, struct tally_error *err);
+    /* Whether a broker answered lately; for health. @thread any */
+    bool (*reachable)(struct tally_client *client, struct tally_error *err);
     const char *(*cluster_id)(struct tally_client *client);
     void (*destroy)(struct tally_client *client);
 };

@@ -41,6 +41,10 @@ struct tally_task_info {
 };
 /* Writes at most max, sorted by topology and partition; returns how many there are. */
 size_t tally_runtime_tasks(struct tally_runtime *runtime, struct tally_task_info *tasks, size_t max);
+/* Writes a command to a commands topic (with prefix) for a client; see tally_client_ops.publish. */
+TALLY_MUST_CHECK enum tally_code tally_runtime_publish(struct tally_runtime *runtime, const char *topic,
+        struct tally_slice key, struct tally_slice value, int timeout_ms, int32_t *partition, int64_t *offset,
+        struct tally_error *err);
 const struct tally_config *tally_runtime_config(const struct tally_runtime *runtime);
 struct tally_topology *const *tally_runtime_topologies(const struct tally_runtime *runtime, size_t *count);
 int32_t tally_runtime_partitions(const struct tally_runtime *runtime);
