@@ -1,0 +1,57 @@
+/* engine/task_registry.h - every task of this instance, as readers and other threads see it.
+ * Invariants
+ *  (1) There is one slot for each topology x partition, for the life of the process; a slot's store
+ *      is owned by the stream thread that claimed it, or parked (open, owned by nobody).
+ *  (2) A view obtained here is of committed data; the store's pointer changes only under the write
+ *      lock, so a reader that holds the read lock may take a view of it.
+ *  (3) Positions only move by publication after a commit.
+ * @locks TASKS inside; WAITERS for position waits */
+#pragma once
+#include <stdatomic.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/thread.h"
+#include "engine/query.h"
+#include "engine/topology.h"
+#include "state/store.h"
+
+struct tally_task_registry;
+
+struct tally_task_slot {
+    struct tally_task_registry *registry;
+    struct tally_topology *topology;
+    int32_t partition;
+    struct tally_store *store; /* NULL: not open */
+    int owner;                 /* stream thread, -1: none */
+    _Atomic int state;         /* enum tally_task_state */
+    _Atomic bool cold;         /* being restored from nothing: not readable yet */
+    _Atomic int64_t in_next, lag, as_of_ms, restore_left, restore_total;
+    enum tally_code code; /* why HALTED */
+    char message[160];
+};
+
+struct tally_task_registry *tally_task_registry_create(struct tally_topology *const *topologies, size_t count,
+        int32_t partitions, int waiters_max);
+void tally_task_registry_destroy(struct tally_task_registry *registry); /* closes parked stores */
+size_t tally_task_registry_count(const struct tally_task_registry *registry);
+struct tally_task_slot *tally_task_registry_at(struct tally_task_registry *registry, size_t index);
+/* NULL: no such topology or partition. */
+struct tally_task_slot *tally_task_registry_find(struct tally_task_registry *registry, const char *topology,
+        int32_t partition);
+/* By commands topic (with prefix). */
+struct tally_task_slot *tally_task_registry_find_input(struct tally_task_registry *registry, const char *topic,
+        int32_t partition);
+
+/* Makes `owner` the slot's owner; false: another thread still has it. @thread owner */
+bool tally_task_slot_claim(struct tally_task_slot *slot, int owner);
+void tally_task_slot_release(struct tally_task_slot *slot);
+/* Replaces the store (NULL: none); the old one is the caller's to close. */
+void tally_task_slot_set_store(struct tally_task_slot *slot, struct tally_store *store);
+void tally_task_slot_set_state(struct tally_task_slot *slot, enum tally_task_state state);
+void tally_task_slot_halt(struct tally_task_slot *slot, const struct tally_error *err);
+/* New committed position; wakes whoever waits for it. */
+void tally_task_slot_publish(struct tally_task_slot *slot, int64_t in_next);
+/* A reference to the current view; NULL: no store. @thread any */
+struct tally_view *tally_task_slot_view(struct tally_task_slot *slot);
+/* Waits until in_next > offset; TIMEOUT, QUEUE_FULL (too many wait). @thread any */
+enum tally_code tally_task_slot_wait(struct tally_task_slot *slot, int64_t offset, int64_t wait_ms);
