@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define TALLY_MUST_CHECK __attribute__((warn_unused_result))
-#define TALLY_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define TALLY_PRINTF(text, first) __attribute__((format(printf, text, first)))
 
 enum tally_code {
     TALLY_OK = 0,
