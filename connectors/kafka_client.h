@@ -1,0 +1,18 @@
+/* connectors/kafka_client.h - engine/client.h on librdkafka.
+ * One client for the process. Its consumers and producers belong to the thread that made them;
+ * `reply`, `publish`, `reachable` and `cluster_id` may be called from any thread. */
+#pragma once
+#include "engine/base/config.h"
+#include "engine/client.h"
+
+/* Checks kafka.properties against librdkafka (CONFIG names the option) and starts the client's own
+ * handle for replies, published commands and broker contact. Needs no broker: a client of a cluster
+ * that is down is made and says so through `reachable`.
+ * config: borrowed until destroy. http_address: host:port at which other instances reach this one,
+ * part of every client.id, copied; "" when there is none.
+ * `destroy` asserts that every consumer and producer of the client is destroyed. @thread main */
+TALLY_MUST_CHECK enum tally_code tally_kafka_client_create(const struct tally_config *config,
+        const char *http_address, struct tally_client **client, struct tally_error *err);
+
+/* Version of the librdkafka in use, for `tally --version`; a constant string. @thread any */
+const char *tally_kafka_version(void);
