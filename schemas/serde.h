@@ -85,6 +85,7 @@ struct tally_presence {
 #define TALLY_BIT(n) (UINT64_C(1) << (n))
 
 struct tally_schema;
+struct tally_violations;
 struct tally_field {
     const char *name; /* on the wire */
     uint8_t bit;      /* in struct tally_presence; one struct may serve several schemas */
@@ -109,6 +110,8 @@ struct tally_schema {
     bool internal;      /* sent by tally itself only: ids start with '~' */
     bool broadcast; /* commands: written to an explicit partition; the key's partition is not checked */
     const char *help;
+    /* Rules between fields; called once the fields are bound, adds with tally_violate. May be NULL. */
+    void (*check)(const void *record, struct tally_violations *violations);
 };
 
 /* One field rule that a document breaks. pointer is a JSON pointer into the payload. */
@@ -121,6 +124,9 @@ struct tally_violations {
     size_t count; /* <= TALLY_VIOLATIONS_MAX; more are dropped */
     struct tally_violation items[TALLY_VIOLATIONS_MAX];
 };
+/* Adds one; detail is formatted and cut to its size. */
+void tally_violate(struct tally_violations *violations, const char *pointer, const char *code,
+        const char *detail, ...) TALLY_PRINTF(4, 5);
 
 /* Binds a map to *record (schema->size bytes, zeroed here). skip(name) members are ignored (the
  * envelope's in the flat form); other unknown members are violations when `strict`, else ignored

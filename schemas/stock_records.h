@@ -1,6 +1,7 @@
 /* schemas/stock_records.h - commands, events and store rows of the stock topology.
  * Field tables: stock_command.def, stock_event.def. Rows are compact and private to tally: store
- * values, never on the wire. */
+ * values, never on the wire. They hold the numbers of the enums below: append to an enum, never
+ * reorder it. */
 #pragma once
 #include "schemas/envelope.h"
 
@@ -14,6 +15,11 @@ enum stock_sku_state { STOCK_SKU_ACTIVE, STOCK_SKU_ARCHIVED };
 enum stock_warehouse_state { STOCK_WAREHOUSE_OPEN, STOCK_WAREHOUSE_CLOSED };
 enum stock_signal { STOCK_OUT_OF_STOCK, STOCK_BACK_IN_STOCK, STOCK_OVERSOLD, STOCK_LOW_STOCK_REACHED, STOCK_LOW_STOCK_CLEARED };
 
+/* Names of the enums above, by value, ending with NULL. */
+extern const char *const stock_bucket_names[], *const stock_policy_names[], *const stock_reason_names[],
+        *const stock_set_names[], *const stock_kind_names[], *const stock_sku_states[],
+        *const stock_warehouse_states[], *const stock_signal_names[];
+
 enum stock_command_type { STOCK_REGISTER_SKU, STOCK_CONFIGURE, STOCK_RECEIVE, STOCK_ADJUST, STOCK_SET, STOCK_SHIP,
     STOCK_APPLY_WAREHOUSE, STOCK_COMMAND_TYPES };
 enum stock_event_type { STOCK_SKU_REGISTERED, STOCK_CONFIGURED, STOCK_RECEIVED, STOCK_ADJUSTED, STOCK_SHIPPED,
@@ -23,13 +29,15 @@ enum stock_event_type { STOCK_SKU_REGISTERED, STOCK_CONFIGURED, STOCK_RECEIVED, 
 enum { STOCK_HAS_SKU = TALLY_HAS_FAMILY, STOCK_HAS_WAREHOUSE, STOCK_HAS_PRODUCT_ID, STOCK_HAS_POLICY,
     STOCK_HAS_BACKORDER_LIMIT, STOCK_HAS_SAFETY_STOCK, STOCK_HAS_LOW_STOCK_THRESHOLD, STOCK_HAS_QUANTITY,
     STOCK_HAS_BUCKET, STOCK_HAS_DELTA, STOCK_HAS_REASON, STOCK_HAS_CHANGE_FROM, STOCK_HAS_SET_NAME,
-    STOCK_HAS_AS_OF_VERSION, STOCK_HAS_SHIPMENT_ID, STOCK_HAS_FORCE, STOCK_HAS_NAME, STOCK_HAS_STATE };
+    STOCK_HAS_AS_OF_VERSION, STOCK_HAS_SHIPMENT_ID, STOCK_HAS_FORCE, STOCK_HAS_NAME, STOCK_HAS_STATE,
+    STOCK_HAS_RESERVATION_ID, STOCK_HAS_LINE };
 struct stock_command {
     struct tally_command_fields head;
-    struct tally_slice sku, warehouse, product_id, shipment_id;
+    struct tally_slice sku, warehouse, product_id, shipment_id, reservation_id;
     struct tally_slice name; /* of a warehouse */
     int64_t backorder_limit, safety_stock, low_stock_threshold; /* ConfigureStock; nullable */
     int64_t quantity, delta, change_from, as_of_version;
+    int64_t line; /* of reservation_id */
     uint8_t policy, bucket, reason, set_name, state; /* the enums above */
     bool force;
 };
