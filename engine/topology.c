@@ -1,0 +1,353 @@
+/* engine/topology.c - the builder: what a topology reads, keeps, writes and depends on.
+ * Invariants
+ *  (1) The builder keeps its first error; later calls do nothing, tally_topology_validate tells it.
+ *  (2) A topology that validated is complete: the engine checks none of this again.
+ *  (3) Every name in it is legal in Kafka, in paths and in documents without escaping.
+ *  (4) Settings are kept sorted by name: their text is part of a task directory's identity.
+ * Ownership: names, schemas and functions of an aggregate are borrowed from the caller, who keeps
+ * them as long as the topology (they are constants); names with prefix are made here.
+ * Leaves out: topics between topologies (topics.c of the tools), the text forms (topology_describe.c).
+ * @thread init, then any: read only. */
+#include "engine/topology.h"
+
+#include <stdio.h>
+
+#include "engine/base/mem.h"
+#include "engine/topology_internal.h"
+
+struct tally_topology *tally_topology_create(const char *name, const char *topics_prefix)
+{
+    struct tally_topology *topology = tally_alloc_zero(1, sizeof *topology);
+
+    topology->name = tally_copy_string(name);
+    topology->prefix = tally_copy_string(topics_prefix ? topics_prefix : "");
+    topology->settings_text = tally_copy_string("");
+    return topology;
+}
+
+void tally_topology_destroy(struct tally_topology *topology)
+{
+    if (!topology) {
+        return;
+    }
+    for (size_t i = 0; i < topology->target_count; i++) {
+        tally_free(topology->targets[i].name);
+        tally_free(topology->targets[i].topic);
+    }
+    for (size_t i = 0; i < topology->setting_count; i++) {
+        tally_free(topology->settings[i].name);
+    }
+    tally_free(topology->commands);
+    tally_free(topology->events);
+    tally_free(topology->dead_letters);
+    tally_free(topology->settings_text);
+    tally_free(topology->prefix);
+    tally_free(topology->name);
+    tally_free(topology);
+}
+
+/* --- builder ------------------------------------------------------------------------------------ */
+
+#define fail(topology, ...)                                                                        \
+    do {                                                                                           \
+        if (!(topology)->error.code) {                                                             \
+            tally_error_set(&(topology)->error, TALLY_CONFIG, __VA_ARGS__);                        \
+        }                                                                                          \
+    } while (0)
+
+void tally_store(struct tally_topology *topology, enum tally_store_id store, enum tally_store_kind kind)
+{
+    enum tally_store_id known;
+
+    tally_assert(kind == TALLY_EVENT_SOURCED);
+    if (topology->error.code) {
+        return;
+    }
+    if ((unsigned)store >= TALLY_STORES) {
+        fail(topology, "store %d is not in key_schema.def: add a row", (int)store);
+        return;
+    }
+    if (!tally_store_find(topology->name, tally_store_name(store), &known) || known != store) {
+        fail(topology, "store \"%s\" is not a store of this topology: see key_schema.def",
+                tally_store_name(store));
+        return;
+    }
+    for (size_t i = 0; i < topology->store_count; i++) {
+        if (topology->stores[i] == store) {
+            fail(topology, "store \"%s\" is declared twice", tally_store_name(store));
+            return;
+        }
+    }
+    topology->stores[topology->store_count++] = store; /* distinct ids, so it fits */
+}
+
+void tally_aggregate(struct tally_topology *topology, const struct tally_aggregate *aggregate)
+{
+    if (topology->error.code) {
+        return;
+    }
+    if (topology->has_aggregate) {
+        fail(topology, "aggregate \"%s\" is a second one", aggregate->name ? aggregate->name : "");
+        return;
+    }
+    topology->aggregate = *aggregate;
+    topology->has_aggregate = true;
+    if (aggregate->commands) {
+        topology->commands = tally_copy_format("%s%s", topology->prefix, aggregate->commands);
+        topology->dead_letters = tally_copy_format("%s%s-dlt", topology->prefix, aggregate->commands);
+    }
+    if (aggregate->events) {
+        topology->events = tally_copy_format("%s%s", topology->prefix, aggregate->events);
+    }
+}
+
+void tally_sends_to(struct tally_topology *topology, const char *topic)
+{
+    struct topology_target *target;
+
+    if (topology->error.code) {
+        return;
+    }
+    if (tally_topology_target(topology, topic)) {
+        fail(topology, "target topic \"%s\" is named twice", topic);
+        return;
+    }
+    if (topology->target_count == TOPOLOGY_TARGETS_MAX) {
+        fail(topology, "target topic \"%s\" is one more than %d", topic, TOPOLOGY_TARGETS_MAX);
+        return;
+    }
+    target = &topology->targets[topology->target_count++];
+    target->name = tally_copy_string(topic);
+    target->topic = tally_copy_format("%s%s", topology->prefix, topic);
+}
+
+static void write_settings_text(struct tally_topology *topology)
+{
+    struct tally_buf text;
+
+    tally_buf_init(&text, TOPOLOGY_SETTINGS_MAX * 160);
+    for (size_t i = 0; i < topology->setting_count; i++) {
+        tally_buf_format(&text, "%s%s=%s", i ? "," : "", topology->settings[i].name,
+                topology->settings[i].value ? "true" : "false");
+    }
+    tally_buf_byte(&text, 0);
+    tally_assert(!text.failed);
+    tally_free(topology->settings_text);
+    topology->settings_text = tally_copy_string((const char *)text.data);
+    tally_buf_deinit(&text);
+}
+
+void tally_setting(struct tally_topology *topology, const char *name, bool value)
+{
+    size_t at = 0;
+
+    if (topology->error.code) {
+        return;
+    }
+    while (at < topology->setting_count && strcmp(topology->settings[at].name, name) < 0) {
+        at++;
+    }
+    if (at < topology->setting_count && !strcmp(topology->settings[at].name, name)) {
+        fail(topology, "setting \"%s\" is named twice", name);
+        return;
+    }
+    if (topology->setting_count == TOPOLOGY_SETTINGS_MAX || !topology_name_legal(name)) {
+        fail(topology, "setting \"%s\" is one more than %d, or not a name", name, TOPOLOGY_SETTINGS_MAX);
+        return;
+    }
+    memmove(&topology->settings[at + 1], &topology->settings[at],
+            (topology->setting_count - at) * sizeof topology->settings[0]);
+    topology->settings[at] = (struct topology_setting){tally_copy_string(name), value};
+    topology->setting_count++;
+    write_settings_text(topology);
+}
+
+/* --- validation --------------------------------------------------------------------------------- */
+
+bool topology_name_legal(const char *name)
+{
+    size_t len = strlen(name);
+
+    if (len == 0 || len > 128 || !strcmp(name, ".") || !strcmp(name, "..")) {
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        char c = name[i];
+
+        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && c != '.' &&
+                c != '_' && c != '-') {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Schemas stand at the index of their id (tally_emit relies on it) and have names of their own. */
+static void check_schemas(struct tally_topology *topology, const char *what,
+        const struct tally_schema *const *schemas, bool commands)
+{
+    if (!schemas || !schemas[0]) {
+        fail(topology, "aggregate has no %s types", what);
+        return;
+    }
+    for (uint32_t i = 0; schemas[i]; i++) {
+        const struct tally_schema *schema = schemas[i];
+
+        if (!schema->name || !topology_name_legal(schema->name)) {
+            fail(topology, "%s type %u has no legal name", what, i);
+            return;
+        }
+        if (schema->id != i) {
+            fail(topology, "%s type \"%s\" has id %u at index %u", what, schema->name, schema->id, i);
+        }
+        if (commands && (!schema->key_field || !schema->key_prefix)) {
+            fail(topology, "%s type \"%s\" does not name its key field", what, schema->name);
+        }
+        if (!commands && (!strcmp(schema->name, TALLY_EVENT_ACCEPTED) ||
+                                 !strcmp(schema->name, TALLY_EVENT_REJECTED))) {
+            fail(topology, "%s type \"%s\" is the engine's own", what, schema->name);
+        }
+        for (uint32_t other = 0; other < i; other++) {
+            if (!strcmp(schemas[other]->name, schema->name)) {
+                fail(topology, "%s type \"%s\" is named twice", what, schema->name);
+            }
+        }
+    }
+}
+
+static void check_aggregate(struct tally_topology *topology)
+{
+    const struct tally_aggregate *aggregate = &topology->aggregate;
+
+    if (!topology->has_aggregate) {
+        fail(topology, "no aggregate");
+        return;
+    }
+    if (!aggregate->name || !topology_name_legal(aggregate->name)) {
+        fail(topology, "aggregate has no legal name");
+        return;
+    }
+    if (!aggregate->commands || !aggregate->events) {
+        fail(topology, "aggregate \"%s\" lacks its commands or events topic", aggregate->name);
+    }
+    if (!aggregate->touch || !aggregate->decide || !aggregate->evolve || !aggregate->remember ||
+            !aggregate->result) {
+        fail(topology, "aggregate \"%s\" lacks one of touch, decide, evolve, remember, result",
+                aggregate->name);
+    }
+    if (aggregate->evolve_version == 0) {
+        fail(topology, "aggregate \"%s\" has evolve_version 0: start with 1", aggregate->name);
+    }
+    check_schemas(topology, "command", aggregate->command_types, true);
+    check_schemas(topology, "event", aggregate->event_types, false);
+}
+
+static void check_topics(struct tally_topology *topology)
+{
+    const char *own[] = {topology->commands, topology->events, topology->dead_letters};
+
+    for (size_t i = 0; i < 3; i++) {
+        if (!topology_name_legal(own[i])) {
+            fail(topology, "topic \"%s\" is not a legal name", own[i]);
+        }
+        for (size_t other = 0; other < i; other++) {
+            if (!strcmp(own[i], own[other])) {
+                fail(topology, "topic \"%s\" has two roles", own[i]);
+            }
+        }
+    }
+    for (size_t i = 0; i < topology->target_count; i++) {
+        const char *topic = topology->targets[i].topic;
+
+        if (!topology_name_legal(topic)) {
+            fail(topology, "target topic \"%s\" is not a legal name", topic);
+        }
+        /* A saga may send to its own commands; events and dead letters have one writer each. */
+        if (!strcmp(topic, own[1]) || !strcmp(topic, own[2])) {
+            fail(topology, "target topic \"%s\" is an output of this topology", topic);
+        }
+    }
+}
+
+enum tally_code tally_topology_validate(struct tally_topology *topology, struct tally_error *err)
+{
+    bool has_dedup = false;
+
+    if (!topology_name_legal(topology->name)) {
+        fail(topology, "its name is not legal");
+    }
+    check_aggregate(topology);
+    if (!topology->error.code) {
+        check_topics(topology);
+    }
+    for (size_t i = 0; i < topology->store_count; i++) {
+        has_dedup |= topology->stores[i] == TALLY_STORE_DEDUP;
+    }
+    if (!has_dedup) {
+        fail(topology, "store \"dedup\" is missing: outcomes are kept there");
+    }
+    if (topology->error.code && err) {
+        *err = topology->error;
+        tally_error_context(err, "topology \"%s\"", topology->name);
+    }
+    return topology->error.code;
+}
+
+/* --- a built topology --------------------------------------------------------------------------- */
+
+const char *tally_topology_name(const struct tally_topology *topology)
+{
+    return topology->name;
+}
+
+const struct tally_aggregate *tally_topology_aggregate(const struct tally_topology *topology)
+{
+    return &topology->aggregate;
+}
+
+const char *tally_topology_commands(const struct tally_topology *topology)
+{
+    return topology->commands;
+}
+
+const char *tally_topology_events(const struct tally_topology *topology)
+{
+    return topology->events;
+}
+
+const char *tally_topology_dead_letters(const struct tally_topology *topology)
+{
+    return topology->dead_letters;
+}
+
+const char *tally_topology_target(const struct tally_topology *topology, const char *topic)
+{
+    for (size_t i = 0; i < topology->target_count; i++) {
+        if (!strcmp(topology->targets[i].name, topic)) {
+            return topology->targets[i].topic;
+        }
+    }
+    return NULL;
+}
+
+const char *tally_topology_settings(const struct tally_topology *topology)
+{
+    return topology->settings_text;
+}
+
+bool tally_topology_setting(const struct tally_topology *topology, const char *name)
+{
+    size_t at = 0;
+
+    while (at < topology->setting_count && strcmp(topology->settings[at].name, name)) {
+        at++;
+    }
+    tally_assert(at < topology->setting_count); /* decide asks only for what its topology named */
+    return topology->settings[at].value;
+}
+
+size_t tally_topology_stores(const struct tally_topology *topology, const enum tally_store_id **stores)
+{
+    *stores = topology->stores;
+    return topology->store_count;
+}

@@ -1,0 +1,33 @@
+/* engine/topology_internal.h - the built topology, for topology.c and topology_describe.c. */
+#pragma once
+#include "engine/topology.h"
+
+#define TOPOLOGY_TARGETS_MAX 16  /* as many topologies as an instance may run (config.def) */
+#define TOPOLOGY_SETTINGS_MAX 16 /* switches that decide depends on; each splits the state */
+
+struct topology_target {
+    char *name, *topic; /* without and with prefix */
+};
+
+struct topology_setting {
+    char *name;
+    bool value;
+};
+
+struct tally_topology {
+    char *name, *prefix;
+    struct tally_aggregate aggregate;
+    bool has_aggregate;
+    char *commands, *events, *dead_letters; /* with prefix */
+    enum tally_store_id stores[TALLY_STORES];
+    size_t store_count;
+    struct topology_target targets[TOPOLOGY_TARGETS_MAX];
+    size_t target_count;
+    struct topology_setting settings[TOPOLOGY_SETTINGS_MAX]; /* sorted by name */
+    size_t setting_count;
+    char *settings_text;
+    struct tally_error error; /* the first one */
+};
+
+/* Letters, digits, '.', '_', '-': what Kafka allows in topic names, at most 128 long. */
+bool topology_name_legal(const char *name);
