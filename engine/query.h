@@ -58,6 +58,7 @@ TALLY_MUST_CHECK enum tally_code tally_read_scan(struct tally_read *read, struct
 struct tally_outcome_info {
     enum tally_status status;
     enum tally_reject code;
+    int64_t offset; /* of the deciding command in the task's input */
 };
 TALLY_MUST_CHECK enum tally_code tally_read_outcome(struct tally_read *read, struct tally_slice command_id,
         struct tally_slice key, uint64_t fingerprint_or_0, bool duplicate, enum tally_format format,
