@@ -1,0 +1,26 @@
+# shellcheck shell=bash
+# ./dev build, and what other verbs build with.
+
+# Output of a step that went well is noise; of one that did not, everything.
+build_preset() { # preset
+    local log=build/$1/dev.log
+    case $1 in
+        dev | clang | release | asan | tsan | fuzz) ;;
+        *) fail_usage "no preset \"$1\": one of dev, clang, release, asan, tsan, fuzz" ;;
+    esac
+    mkdir -p "build/$1"
+    if [[ ! -f build/$1/build.ninja ]] && ! cmake --preset "$1" >"$log" 2>&1; then
+        cat "$log" >&2
+        fail "preset $1 does not configure"
+    fi
+    say "building build/$1"
+    if ! ninja -C "build/$1" -j "$build_jobs" >"$log" 2>&1; then
+        sed '/^\[[0-9]*\/[0-9]*\]/d' "$log" >&2
+        fail "preset $1 does not build"
+    fi
+}
+
+verb_build() {
+    build_preset "${1:-dev}"
+    [[ $# -gt 0 ]] || ln -sfn build/dev/compile_commands.json compile_commands.json
+}

@@ -1,0 +1,70 @@
+# shellcheck shell=bash
+# ./dev deps: Debian packages from tools/packages.txt, Kafka's jars through Maven. Takes a fraction of
+# a second when nothing is missing.
+
+java_works() {
+    local version
+    version=$(java -version 2>&1 | sed -nE '1s/.*"([0-9]+).*/\1/p') || return 1
+    [[ -n $version ]] && ((version >= 17))
+}
+
+# Prints the packages of the list that are neither installed nor stood in for.
+missing_packages() {
+    local name bar command installed
+    installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p')
+    while read -r name bar command; do
+        case $name in '' | '#'*) continue ;; esac
+        grep -qxF "$name" <<<"$installed" && continue
+        if [[ $bar == '|' ]] && command -v "$command" >/dev/null; then
+            [[ $command != java ]] || java_works || { echo "$name"; continue; }
+            continue
+        fi
+        echo "$name"
+    done <tools/packages.txt
+}
+
+install_packages() {
+    local missing as_root=()
+    command -v dpkg-query >/dev/null || fail 'this is no Debian: install what tools/packages.txt lists'
+    missing=$(missing_packages | tr '\n' ' ')
+    missing=${missing% }
+    [[ -n $missing ]] || return 0
+    if ((EUID != 0)); then
+        if ! sudo -n true 2>/dev/null; then
+            fail "packages are missing and this user may not install them; run:
+apt-get update && apt-get install -y --no-install-recommends $missing"
+        fi
+        as_root=(sudo -n)
+    fi
+    say "installing $missing"
+    "${as_root[@]}" apt-get update -qq
+    # shellcheck disable=SC2086
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+        --no-install-recommends $missing >/dev/null
+}
+
+# The folder appears under its name only when it is complete, so a fetch that was cut short repeats.
+fetch_kafka() {
+    local attempt fetched=$cache/kafka-$kafka_version.$$
+    [[ ! -d $kafka_libs ]] || return 0
+    say "fetching Kafka $kafka_version through Maven"
+    mkdir -p "$cache"
+    for attempt in 1 2 3; do
+        rm -rf "$fetched"
+        if mvn -B -q -Dstyle.color=never -f tools/kafka.xml dependency:copy-dependencies -DincludeScope=runtime \
+            -DoutputDirectory="$fetched/libs"; then
+            rm -rf "$cache/kafka-$kafka_version"
+            mv "$fetched" "$cache/kafka-$kafka_version"
+            return 0
+        fi
+        say "attempt $attempt of 3 failed"
+        sleep "$attempt"
+    done
+    rm -rf "$fetched"
+    fail "could not fetch Kafka's jars: mvn must reach a Maven repository (a mirror: ~/.m2/settings.xml)"
+}
+
+verb_deps() {
+    install_packages
+    fetch_kafka
+}
