@@ -13,7 +13,8 @@ struct tally_slice {
     size_t len;
 };
 
-#define TALLY_SLICE(literal) ((struct tally_slice){(const uint8_t *)("" literal), sizeof(literal) - 1})
+#define TALLY_SLICE(literal) \
+    ((struct tally_slice){(const uint8_t *)("" literal), sizeof(literal) - 1})
 #define TALLY_NONE ((struct tally_slice){NULL, 0})
 
 static inline struct tally_slice tally_slice_of(const void *data, size_t len)
@@ -33,7 +34,8 @@ static inline bool tally_slice_equal(struct tally_slice a, struct tally_slice b)
 
 static inline bool tally_slice_starts(struct tally_slice bytes, struct tally_slice prefix)
 {
-    return bytes.len >= prefix.len && (prefix.len == 0 || memcmp(bytes.data, prefix.data, prefix.len) == 0);
+    return bytes.len >= prefix.len &&
+            (prefix.len == 0 || memcmp(bytes.data, prefix.data, prefix.len) == 0);
 }
 
 /* Bytewise order, a shorter prefix first: <0, 0, >0. */

@@ -33,12 +33,12 @@ struct tally_config {
  * (kafka.properties) from argv (argc is lowered) and loads the settings. All mistakes go to
  * `mistakes`, one a line; then TALLY_CONFIG. Without -c, ./tally.yaml is read if it exists.
  * @thread init */
-TALLY_MUST_CHECK enum tally_code tally_config_load(struct tally_config *config, int *argc, char **argv,
-        struct tally_buf *mistakes, struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code tally_config_load(struct tally_config *config, int *argc,
+        char **argv, struct tally_buf *mistakes, struct tally_error *err);
 void tally_config_deinit(struct tally_config *config);
 
-/* `tally config show`: name, value, origin ("default", "tally.yaml:4", "TALLY_STATE_DIR", "--state.dir"),
- * secrets as "***"; `tally config docs`: docs/configuration.md from the table. */
+/* `tally config show`: name, value, origin ("default", "tally.yaml:4", "TALLY_STATE_DIR",
+ * "--state.dir"), secrets as "***"; `tally config docs`: docs/configuration.md from the table. */
 void tally_config_show(const struct tally_config *config, struct tally_buf *out);
 void tally_config_docs(struct tally_buf *out);
 /* The name in `names` nearest to `name` (edit distance at most a third of its length), or NULL. */

@@ -39,7 +39,8 @@ struct tally_error {
 
 /* Fills *err (err may be NULL) and returns code, so that `return tally_error_set(err, ...)` works.
  * The text is lower case, without a full stop, and ends with what to do where that is known. */
-#define tally_error_set(err, code, ...) tally_error_fill((err), (code), __FILE__, __LINE__, __VA_ARGS__)
+#define tally_error_set(err, code, ...) \
+    tally_error_fill((err), (code), __FILE__, __LINE__, __VA_ARGS__)
 enum tally_code tally_error_fill(struct tally_error *err, enum tally_code code, const char *file,
         int line, const char *format, ...) TALLY_PRINTF(5, 6);
 

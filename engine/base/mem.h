@@ -20,6 +20,7 @@ struct tally_arena {
     struct tally_arena_block *first, *current;
     size_t block_size; /* of new blocks */
     size_t used;       /* bytes handed out since the last reset */
+    size_t size;       /* of all blocks */
 };
 
 void tally_arena_init(struct tally_arena *arena, size_t block_size);

@@ -17,6 +17,7 @@ struct tally_mutex {
     pthread_mutex_t mutex;
     enum tally_lock_rank rank;
 };
+#define TALLY_MUTEX_INITIALIZER(lock_rank) {.mutex = PTHREAD_MUTEX_INITIALIZER, .rank = (lock_rank)}
 void tally_mutex_init(struct tally_mutex *mutex, enum tally_lock_rank rank);
 void tally_mutex_deinit(struct tally_mutex *mutex);
 void tally_mutex_lock(struct tally_mutex *mutex);
@@ -48,7 +49,8 @@ struct tally_thread {
     bool started;
 };
 /* All signals are blocked in the new thread. name: at most 15 characters, also its log name. */
-void tally_thread_start(struct tally_thread *thread, const char *name, tally_thread_fn run, void *argument);
+void tally_thread_start(struct tally_thread *thread, const char *name, tally_thread_fn run,
+        void *argument);
 void tally_thread_join(struct tally_thread *thread);
 /* Waits at most timeout_ms; false: still running, and the thread is then detached for ever. */
 bool tally_thread_join_within(struct tally_thread *thread, int64_t timeout_ms);
