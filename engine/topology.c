@@ -6,7 +6,8 @@
  *  (4) Settings are kept sorted by name: their text is part of a task directory's identity.
  * Ownership: names, schemas and functions of an aggregate are borrowed from the caller, who keeps
  * them as long as the topology (they are constants); names with prefix are made here.
- * Leaves out: topics between topologies (topics.c of the tools), the text forms (topology_describe.c).
+ * Leaves out: topics between topologies (topics.c of the tools), the text forms
+ * (topology_describe.c).
  * @thread init, then any: read only. */
 #include "engine/topology.h"
 
@@ -46,16 +47,17 @@ void tally_topology_destroy(struct tally_topology *topology)
     tally_free(topology);
 }
 
-/* --- builder ------------------------------------------------------------------------------------ */
+/* --- builder ---------------------------------------------------------------------------------- */
 
-#define fail(topology, ...)                                                                        \
-    do {                                                                                           \
-        if (!(topology)->error.code) {                                                             \
-            tally_error_set(&(topology)->error, TALLY_CONFIG, __VA_ARGS__);                        \
-        }                                                                                          \
+#define fail(topology, ...)                                                 \
+    do {                                                                    \
+        if (!(topology)->error.code) {                                      \
+            tally_error_set(&(topology)->error, TALLY_CONFIG, __VA_ARGS__); \
+        }                                                                   \
     } while (0)
 
-void tally_store(struct tally_topology *topology, enum tally_store_id store, enum tally_store_kind kind)
+void tally_store(struct tally_topology *topology, enum tally_store_id store,
+        enum tally_store_kind kind)
 {
     enum tally_store_id known;
 
@@ -94,7 +96,8 @@ void tally_aggregate(struct tally_topology *topology, const struct tally_aggrega
     topology->has_aggregate = true;
     if (aggregate->commands) {
         topology->commands = tally_copy_format("%s%s", topology->prefix, aggregate->commands);
-        topology->dead_letters = tally_copy_format("%s%s-dlt", topology->prefix, aggregate->commands);
+        topology->dead_letters =
+                tally_copy_format("%s%s-dlt", topology->prefix, aggregate->commands);
     }
     if (aggregate->events) {
         topology->events = tally_copy_format("%s%s", topology->prefix, aggregate->events);
@@ -152,7 +155,8 @@ void tally_setting(struct tally_topology *topology, const char *name, bool value
         return;
     }
     if (topology->setting_count == TOPOLOGY_SETTINGS_MAX || !topology_name_legal(name)) {
-        fail(topology, "setting \"%s\" is one more than %d, or not a name", name, TOPOLOGY_SETTINGS_MAX);
+        fail(topology, "setting \"%s\" is one more than %d, or not a name", name,
+                TOPOLOGY_SETTINGS_MAX);
         return;
     }
     memmove(&topology->settings[at + 1], &topology->settings[at],
@@ -162,7 +166,7 @@ void tally_setting(struct tally_topology *topology, const char *name, bool value
     write_settings_text(topology);
 }
 
-/* --- validation --------------------------------------------------------------------------------- */
+/* --- validation ------------------------------------------------------------------------------- */
 
 bool topology_name_legal(const char *name)
 {
@@ -174,8 +178,8 @@ bool topology_name_legal(const char *name)
     for (size_t i = 0; i < len; i++) {
         char c = name[i];
 
-        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && c != '.' &&
-                c != '_' && c != '-') {
+        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+                c != '.' && c != '_' && c != '-') {
             return false;
         }
     }
@@ -198,7 +202,8 @@ static void check_schemas(struct tally_topology *topology, const char *what,
             return;
         }
         if (schema->id != i) {
-            fail(topology, "%s type \"%s\" has id %u at index %u", what, schema->name, schema->id, i);
+            fail(topology, "%s type \"%s\" has id %u at index %u", what, schema->name, schema->id,
+                    i);
         }
         if (commands && (!schema->key_field || !schema->key_prefix)) {
             fail(topology, "%s type \"%s\" does not name its key field", what, schema->name);
@@ -293,7 +298,7 @@ enum tally_code tally_topology_validate(struct tally_topology *topology, struct 
     return topology->error.code;
 }
 
-/* --- a built topology --------------------------------------------------------------------------- */
+/* --- a built topology ------------------------------------------------------------------------- */
 
 const char *tally_topology_name(const struct tally_topology *topology)
 {
@@ -346,7 +351,8 @@ bool tally_topology_setting(const struct tally_topology *topology, const char *n
     return topology->settings[at].value;
 }
 
-size_t tally_topology_stores(const struct tally_topology *topology, const enum tally_store_id **stores)
+size_t tally_topology_stores(const struct tally_topology *topology,
+        const enum tally_store_id **stores)
 {
     *stores = topology->stores;
     return topology->store_count;

@@ -7,7 +7,7 @@
 
 #include "engine/topology_internal.h"
 
-#define SINKS_MAX (TOPOLOGY_TARGETS_MAX + 3)
+#define SINKS_MAX     (TOPOLOGY_TARGETS_MAX + 3)
 #define SINK_NAME_MAX 288
 
 struct sink {
@@ -15,7 +15,8 @@ struct sink {
     const char *topic;
 };
 
-static void add_sink(struct sink *sinks, size_t *count, const char *topic, const char *processor, const char *role)
+static void add_sink(struct sink *sinks, size_t *count, const char *topic, const char *processor,
+        const char *role)
 {
     struct sink sink = {.topic = topic};
     size_t at = *count;
@@ -47,9 +48,10 @@ static size_t sinks_of(const struct tally_topology *topology, struct sink *sinks
     return count;
 }
 
-/* --- text --------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------- */
 
-static void describe_text(const struct tally_topology *topology, size_t index, struct tally_buf *out)
+static void describe_text(const struct tally_topology *topology, size_t index,
+        struct tally_buf *out)
 {
     const char *processor = topology->aggregate.name;
     struct sink sinks[SINKS_MAX];
@@ -68,13 +70,13 @@ static void describe_text(const struct tally_topology *topology, size_t index, s
     }
     tally_buf_format(out, "\n      <-- %s-commands\n", processor);
     for (size_t i = 0; i < count; i++) {
-        tally_buf_format(out, "    Sink: %s (topic: %s)\n      <-- %s\n", sinks[i].name, sinks[i].topic,
-                processor);
+        tally_buf_format(out, "    Sink: %s (topic: %s)\n      <-- %s\n", sinks[i].name,
+                sinks[i].topic, processor);
     }
     tally_buf_string(out, "\n");
 }
 
-/* --- Graphviz, Mermaid -------------------------------------------------------------------------- */
+/* --- Graphviz, Mermaid ------------------------------------------------------------------------ */
 
 static void describe_dot(const struct tally_topology *topology, size_t index, struct tally_buf *out)
 {
@@ -83,20 +85,21 @@ static void describe_dot(const struct tally_topology *topology, size_t index, st
     size_t count = sinks_of(topology, sinks);
 
     tally_buf_format(out, "  subgraph cluster_%zu {\n    label=\"%s\";\n", index, topology->name);
-    tally_buf_format(out, "    \"processor %s\" [shape=box, label=\"%s\\ndecide, evolve\"];\n", processor,
-            processor);
+    tally_buf_format(out, "    \"processor %s\" [shape=box, label=\"%s\\ndecide, evolve\"];\n",
+            processor, processor);
     for (size_t i = 0; i < topology->store_count; i++) {
         const char *store = tally_store_name(topology->stores[i]);
 
-        tally_buf_format(out, "    \"store %s %s\" [shape=cylinder, label=\"%s\"];\n", processor, store, store);
-        tally_buf_format(out, "    \"processor %s\" -> \"store %s %s\" [dir=both];\n", processor, processor,
-                store);
+        tally_buf_format(out, "    \"store %s %s\" [shape=cylinder, label=\"%s\"];\n", processor,
+                store, store);
+        tally_buf_format(out, "    \"processor %s\" -> \"store %s %s\" [dir=both];\n", processor,
+                processor, store);
     }
     tally_buf_string(out, "  }\n");
     tally_buf_format(out, "  \"%s\" -> \"processor %s\";\n", topology->commands, processor);
     for (size_t i = 0; i < count; i++) {
-        tally_buf_format(out, "  \"processor %s\" -> \"%s\" [label=\"%s\"];\n", processor, sinks[i].topic,
-                sinks[i].name + strlen(processor) + 1);
+        tally_buf_format(out, "  \"processor %s\" -> \"%s\" [label=\"%s\"];\n", processor,
+                sinks[i].topic, sinks[i].name + strlen(processor) + 1);
     }
 }
 
@@ -112,13 +115,14 @@ static void mermaid_id(const char *kind, const char *name, struct tally_buf *out
     }
 }
 
-static void describe_mermaid(const struct tally_topology *topology, size_t index, struct tally_buf *out)
+static void describe_mermaid(const struct tally_topology *topology, size_t index,
+        struct tally_buf *out)
 {
     struct sink sinks[SINKS_MAX];
     size_t count = sinks_of(topology, sinks);
 
-    tally_buf_format(out, "  subgraph s%zu [\"%s\"]\n    p%zu[\"%s: decide, evolve\"]\n", index, topology->name,
-            index, topology->aggregate.name);
+    tally_buf_format(out, "  subgraph s%zu [\"%s\"]\n    p%zu[\"%s: decide, evolve\"]\n", index,
+            topology->name, index, topology->aggregate.name);
     for (size_t i = 0; i < topology->store_count; i++) {
         tally_buf_format(out, "    p%zu <--> p%zu_%zu[(%s)]\n", index, index, i,
                 tally_store_name(topology->stores[i]));
@@ -127,15 +131,17 @@ static void describe_mermaid(const struct tally_topology *topology, size_t index
     mermaid_id("topic", topology->commands, out);
     tally_buf_format(out, "[\"%s\"] --> p%zu\n", topology->commands, index);
     for (size_t i = 0; i < count; i++) {
-        tally_buf_format(out, "  p%zu -- %s --> ", index, sinks[i].name + strlen(topology->aggregate.name) + 1);
+        tally_buf_format(out, "  p%zu -- %s --> ", index,
+                sinks[i].name + strlen(topology->aggregate.name) + 1);
         mermaid_id("topic", sinks[i].topic, out);
         tally_buf_format(out, "[\"%s\"]\n", sinks[i].topic);
     }
 }
 
-/* --- JSON --------------------------------------------------------------------------------------- */
+/* --- JSON ------------------------------------------------------------------------------------- */
 
-static void json_types(const char *member, const struct tally_schema *const *schemas, struct tally_buf *out)
+static void json_types(const char *member, const struct tally_schema *const *schemas,
+        struct tally_buf *out)
 {
     tally_buf_format(out, ",\"%s\":[", member);
     for (size_t i = 0; schemas[i]; i++) {
@@ -149,9 +155,10 @@ static void describe_json(const struct tally_topology *topology, struct tally_bu
 {
     const struct tally_aggregate *aggregate = &topology->aggregate;
 
-    tally_buf_format(out, "{\"name\":\"%s\",\"aggregate\":\"%s\",\"evolve_version\":%u", topology->name,
-            aggregate->name, aggregate->evolve_version);
-    tally_buf_format(out, ",\"commands\":\"%s\",\"events\":\"%s\",\"dead_letters\":\"%s\",\"sends_to\":[",
+    tally_buf_format(out, "{\"name\":\"%s\",\"aggregate\":\"%s\",\"evolve_version\":%u",
+            topology->name, aggregate->name, aggregate->evolve_version);
+    tally_buf_format(out,
+            ",\"commands\":\"%s\",\"events\":\"%s\",\"dead_letters\":\"%s\",\"sends_to\":[",
             topology->commands, topology->events, topology->dead_letters);
     for (size_t i = 0; i < topology->target_count; i++) {
         tally_buf_format(out, "%s\"%s\"", i ? "," : "", topology->targets[i].topic);
@@ -172,14 +179,17 @@ static void describe_json(const struct tally_topology *topology, struct tally_bu
     tally_buf_string(out, "}");
 }
 
-void tally_topology_describe(struct tally_topology *const *topologies, size_t count, enum tally_describe form,
-        struct tally_buf *out)
+void tally_topology_describe(struct tally_topology *const *topologies, size_t count,
+        enum tally_describe form, struct tally_buf *out)
 {
     static const char *const head[] = {[TALLY_DESCRIBE_TEXT] = "Topologies:\n ",
-        [TALLY_DESCRIBE_DOT] = "digraph tally {\n  rankdir=LR;\n", [TALLY_DESCRIBE_MERMAID] = "flowchart LR\n",
-        [TALLY_DESCRIBE_JSON] = "{\"topologies\":["};
-    static const char *const foot[] = {[TALLY_DESCRIBE_TEXT] = "", [TALLY_DESCRIBE_DOT] = "}\n",
-        [TALLY_DESCRIBE_MERMAID] = "", [TALLY_DESCRIBE_JSON] = "]}\n"};
+            [TALLY_DESCRIBE_DOT] = "digraph tally {\n  rankdir=LR;\n",
+            [TALLY_DESCRIBE_MERMAID] = "flowchart LR\n",
+            [TALLY_DESCRIBE_JSON] = "{\"topologies\":["};
+    static const char *const foot[] = {[TALLY_DESCRIBE_TEXT] = "",
+            [TALLY_DESCRIBE_DOT] = "}\n",
+            [TALLY_DESCRIBE_MERMAID] = "",
+            [TALLY_DESCRIBE_JSON] = "]}\n"};
 
     tally_buf_string(out, head[form]);
     for (size_t i = 0; i < count; i++) {

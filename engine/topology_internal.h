@@ -2,7 +2,7 @@
 #pragma once
 #include "engine/topology.h"
 
-#define TOPOLOGY_TARGETS_MAX 16  /* as many topologies as an instance may run (config.def) */
+#define TOPOLOGY_TARGETS_MAX  16 /* as many topologies as an instance may run (config.def) */
 #define TOPOLOGY_SETTINGS_MAX 16 /* switches that decide depends on; each splits the state */
 
 struct topology_target {

@@ -1,11 +1,14 @@
-/* tests/unit/test_topology.c - the builder keeps its first error; validation refuses what is not whole. */
+/* tests/unit/test_topology.c - the builder keeps its first error; validation refuses what is not
+ * whole. */
 #include <check.h>
 #include <stdlib.h>
 
 #include "engine/topology.h"
 
-static const struct tally_schema receive = {.name = "Receive", .id = 0, .key_field = "sku", .key_prefix = ""};
-static const struct tally_schema ship = {.name = "Ship", .id = 1, .key_field = "sku", .key_prefix = ""};
+static const struct tally_schema receive = {
+        .name = "Receive", .id = 0, .key_field = "sku", .key_prefix = ""};
+static const struct tally_schema ship = {
+        .name = "Ship", .id = 1, .key_field = "sku", .key_prefix = ""};
 static const struct tally_schema received = {.name = "Received", .id = 0};
 static const struct tally_schema *const commands[] = {&receive, &ship, NULL};
 static const struct tally_schema *const events[] = {&received, NULL};
@@ -30,8 +33,8 @@ static void remember(const struct tally_event *event, struct tally_buf *memo)
     (void)event;
     (void)memo;
 }
-static void result(struct tally_context *ctx, struct tally_slice key, const struct tally_outcome *outcome,
-        struct tally_writer *writer, int64_t *version)
+static void result(struct tally_context *ctx, struct tally_slice key,
+        const struct tally_outcome *outcome, struct tally_writer *writer, int64_t *version)
 {
     (void)ctx;
     (void)key;
@@ -42,9 +45,17 @@ static void result(struct tally_context *ctx, struct tally_slice key, const stru
 
 static struct tally_aggregate whole(void)
 {
-    return (struct tally_aggregate){.name = "stock", .commands = "stock.commands", .events = "stock.events",
-        .command_types = commands, .event_types = events, .evolve_version = 1, .touch = touch, .decide = decide,
-        .evolve = evolve, .remember = remember, .result = result};
+    return (struct tally_aggregate){.name = "stock",
+            .commands = "stock.commands",
+            .events = "stock.events",
+            .command_types = commands,
+            .event_types = events,
+            .evolve_version = 1,
+            .touch = touch,
+            .decide = decide,
+            .evolve = evolve,
+            .remember = remember,
+            .result = result};
 }
 
 static void refused(struct tally_topology *topology, const char *message)
@@ -85,7 +96,8 @@ START_TEST(a_whole_topology_is_valid)
     ck_assert_str_eq(tally_topology_commands(topology), "acme.stock.commands");
     ck_assert_str_eq(tally_topology_events(topology), "acme.stock.events");
     ck_assert_str_eq(tally_topology_dead_letters(topology), "acme.stock.commands-dlt");
-    ck_assert_str_eq(tally_topology_target(topology, "reservation.commands"), "acme.reservation.commands");
+    ck_assert_str_eq(tally_topology_target(topology, "reservation.commands"),
+            "acme.reservation.commands");
     ck_assert_ptr_null(tally_topology_target(topology, "transfer.commands"));
     ck_assert_str_eq(tally_topology_settings(topology), "stock.a=true,stock.z=false");
     ck_assert(tally_topology_setting(topology, "stock.a"));
@@ -118,7 +130,8 @@ START_TEST(stores_are_those_of_the_topology)
     struct tally_topology *topology = tally_topology_create("catalogue", "");
 
     tally_store(topology, TALLY_STORE_LEVEL, TALLY_EVENT_SOURCED);
-    refused(topology, "topology \"catalogue\": store \"level\" is not a store of this topology: see key_schema.def");
+    refused(topology, "topology \"catalogue\": store \"level\" is not a store of this topology: "
+                      "see key_schema.def");
 
     topology = tally_topology_create("stock", "");
     tally_aggregate(topology, &aggregate);
@@ -140,7 +153,8 @@ START_TEST(an_aggregate_is_complete)
 
     aggregate = whole();
     aggregate.events = NULL;
-    refused(with(&aggregate), "topology \"stock\": aggregate \"stock\" lacks its commands or events topic");
+    refused(with(&aggregate),
+            "topology \"stock\": aggregate \"stock\" lacks its commands or events topic");
     for (int missing = 0; missing < 5; missing++) {
         aggregate = whole();
         aggregate.touch = missing == 0 ? NULL : touch;
@@ -148,18 +162,21 @@ START_TEST(an_aggregate_is_complete)
         aggregate.evolve = missing == 2 ? NULL : evolve;
         aggregate.remember = missing == 3 ? NULL : remember;
         aggregate.result = missing == 4 ? NULL : result;
-        refused(with(&aggregate), "topology \"stock\": aggregate \"stock\" lacks one of touch, decide, evolve, "
-                                  "remember, result");
+        refused(with(&aggregate),
+                "topology \"stock\": aggregate \"stock\" lacks one of touch, decide, evolve, "
+                "remember, result");
     }
     aggregate = whole();
     aggregate.evolve_version = 0;
-    refused(with(&aggregate), "topology \"stock\": aggregate \"stock\" has evolve_version 0: start with 1");
+    refused(with(&aggregate),
+            "topology \"stock\": aggregate \"stock\" has evolve_version 0: start with 1");
 }
 END_TEST
 
 START_TEST(types_are_named_once_and_stand_at_their_id)
 {
-    static const struct tally_schema again = {.name = "Receive", .id = 1, .key_field = "sku", .key_prefix = ""};
+    static const struct tally_schema again = {
+            .name = "Receive", .id = 1, .key_field = "sku", .key_prefix = ""};
     static const struct tally_schema keyless = {.name = "Receive", .id = 0, .key_prefix = ""};
     static const struct tally_schema accepted = {.name = "CommandAccepted", .id = 0};
     struct tally_aggregate aggregate = whole();
@@ -171,10 +188,12 @@ START_TEST(types_are_named_once_and_stand_at_their_id)
     aggregate.command_types = (const struct tally_schema *const[]){&ship, NULL};
     refused(with(&aggregate), "topology \"stock\": command type \"Ship\" has id 1 at index 0");
     aggregate.command_types = (const struct tally_schema *const[]){&keyless, NULL};
-    refused(with(&aggregate), "topology \"stock\": command type \"Receive\" does not name its key field");
+    refused(with(&aggregate),
+            "topology \"stock\": command type \"Receive\" does not name its key field");
     aggregate = whole();
     aggregate.event_types = (const struct tally_schema *const[]){&accepted, NULL};
-    refused(with(&aggregate), "topology \"stock\": event type \"CommandAccepted\" is the engine's own");
+    refused(with(&aggregate),
+            "topology \"stock\": event type \"CommandAccepted\" is the engine's own");
 }
 END_TEST
 
@@ -194,7 +213,8 @@ START_TEST(topics_are_legal_and_have_one_role)
     refused(topology, "topology \"stock\": target topic \"reservation.commands\" is named twice");
     topology = with(&aggregate);
     tally_sends_to(topology, "stock.events");
-    refused(topology, "topology \"stock\": target topic \"stock.events\" is an output of this topology");
+    refused(topology,
+            "topology \"stock\": target topic \"stock.events\" is an output of this topology");
     topology = with(&aggregate);
     tally_setting(topology, "stock.a", true);
     tally_setting(topology, "stock.a", true);

@@ -1,11 +1,11 @@
-/* tests/unit/test_topology_describe.c - the four forms of two small topologies, letter by letter. */
+/* tests/unit/test_topology_describe.c - the four forms of two small topologies. */
 #include <check.h>
 #include <stdlib.h>
 
 #include "engine/topology.h"
 
-static const struct tally_schema command = {.name = "Apply", .id = 0, .key_field = "sku", .key_prefix = "",
-    .internal = true};
+static const struct tally_schema command = {
+        .name = "Apply", .id = 0, .key_field = "sku", .key_prefix = "", .internal = true};
 static const struct tally_schema event = {.name = "Applied", .id = 0};
 static const struct tally_schema *const commands[] = {&command, NULL};
 static const struct tally_schema *const events[] = {&event, NULL};
@@ -30,8 +30,8 @@ static void remember(const struct tally_event *fact, struct tally_buf *memo)
     (void)fact;
     (void)memo;
 }
-static void result(struct tally_context *ctx, struct tally_slice key, const struct tally_outcome *outcome,
-        struct tally_writer *writer, int64_t *version)
+static void result(struct tally_context *ctx, struct tally_slice key,
+        const struct tally_outcome *outcome, struct tally_writer *writer, int64_t *version)
 {
     (void)ctx;
     (void)key;
@@ -44,9 +44,17 @@ static struct tally_topology *topologies[2];
 
 static void build(void)
 {
-    struct tally_aggregate aggregate = {.name = "catalogue", .commands = "catalogue.commands",
-        .events = "catalogue.events", .command_types = commands, .event_types = events, .evolve_version = 1,
-        .touch = touch, .decide = decide, .evolve = evolve, .remember = remember, .result = result};
+    struct tally_aggregate aggregate = {.name = "catalogue",
+            .commands = "catalogue.commands",
+            .events = "catalogue.events",
+            .command_types = commands,
+            .event_types = events,
+            .evolve_version = 1,
+            .touch = touch,
+            .decide = decide,
+            .evolve = evolve,
+            .remember = remember,
+            .result = result};
 
     topologies[0] = tally_topology_create("catalogue", "acme.");
     tally_store(topologies[0], TALLY_STORE_CATALOGUE_WAREHOUSE, TALLY_EVENT_SOURCED);
@@ -89,7 +97,8 @@ START_TEST(text_has_the_form_of_kafka_streams)
             "    Source: catalogue-commands (topics: [acme.catalogue.commands])\n"
             "      --> catalogue\n"
             "    Processor: catalogue (stores: [warehouse, dedup])\n"
-            "      --> catalogue-dead-letters, catalogue-events, catalogue-forwards, catalogue-to-stock.commands\n"
+            "      --> catalogue-dead-letters, catalogue-events, catalogue-forwards, "
+            "catalogue-to-stock.commands\n"
             "      <-- catalogue-commands\n"
             "    Sink: catalogue-dead-letters (topic: acme.catalogue.commands-dlt)\n"
             "      <-- catalogue\n"
@@ -130,7 +139,8 @@ START_TEST(dot_is_one_graph)
             "    \"processor catalogue\" -> \"store catalogue dedup\" [dir=both];\n"
             "  }\n"
             "  \"acme.catalogue.commands\" -> \"processor catalogue\";\n"
-            "  \"processor catalogue\" -> \"acme.catalogue.commands-dlt\" [label=\"dead-letters\"];\n"
+            "  \"processor catalogue\" -> \"acme.catalogue.commands-dlt\" "
+            "[label=\"dead-letters\"];\n"
             "  \"processor catalogue\" -> \"acme.catalogue.events\" [label=\"events\"];\n"
             "  \"processor catalogue\" -> \"acme.catalogue.commands\" [label=\"forwards\"];\n"
             "  \"processor catalogue\" -> \"acme.stock.commands\" [label=\"to-stock.commands\"];\n"
@@ -158,7 +168,8 @@ START_TEST(mermaid_is_one_flowchart)
             "    p0 <--> p0_1[(dedup)]\n"
             "  end\n"
             "  topic_acme_catalogue_commands[\"acme.catalogue.commands\"] --> p0\n"
-            "  p0 -- dead-letters --> topic_acme_catalogue_commands_dlt[\"acme.catalogue.commands-dlt\"]\n"
+            "  p0 -- dead-letters --> "
+            "topic_acme_catalogue_commands_dlt[\"acme.catalogue.commands-dlt\"]\n"
             "  p0 -- events --> topic_acme_catalogue_events[\"acme.catalogue.events\"]\n"
             "  p0 -- forwards --> topic_acme_catalogue_commands[\"acme.catalogue.commands\"]\n"
             "  p0 -- to-stock.commands --> topic_acme_stock_commands[\"acme.stock.commands\"]\n"
@@ -176,9 +187,11 @@ END_TEST
 START_TEST(json_names_everything)
 {
     describes(TALLY_DESCRIBE_JSON,
-            "{\"topologies\":[{\"name\":\"catalogue\",\"aggregate\":\"catalogue\",\"evolve_version\":1,"
+            "{\"topologies\":[{\"name\":\"catalogue\",\"aggregate\":\"catalogue\",\"evolve_"
+            "version\":1,"
             "\"commands\":\"acme.catalogue.commands\",\"events\":\"acme.catalogue.events\","
-            "\"dead_letters\":\"acme.catalogue.commands-dlt\",\"sends_to\":[\"acme.stock.commands\"],"
+            "\"dead_letters\":\"acme.catalogue.commands-dlt\",\"sends_to\":[\"acme.stock."
+            "commands\"],"
             "\"stores\":[{\"name\":\"warehouse\",\"kind\":\"event-sourced\"},"
             "{\"name\":\"dedup\",\"kind\":\"event-sourced\"}],\"settings\":{},"
             "\"command_types\":[{\"type\":\"Apply\",\"internal\":true}],"

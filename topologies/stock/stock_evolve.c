@@ -1,0 +1,144 @@
+/* topologies/stock/stock_evolve.c - what each event leaves behind. Puts only; reads nothing. */
+#include "topologies/stock/stock_internal.h"
+
+#define ROW_MAX 4096 /* a ledger row: note 500, reference 256, ids, 16 numbers */
+
+static bool has(const struct stock_event *event, unsigned bit)
+{
+    return event->presence.present & TALLY_BIT(bit);
+}
+
+static void put_row(struct tally_context *ctx, struct tally_key key, const struct tally_buf *row)
+{
+    tally_assert(!row->failed);
+    tally_put(ctx, &key, tally_buf_bytes(row));
+}
+
+static uint32_t signals_of(const struct stock_event *event)
+{
+    const struct tally_slice *names = event->signals.items;
+    uint32_t signals = 0;
+
+    for (size_t i = 0; i < event->signals.count; i++) {
+        for (uint32_t signal = 0; stock_signal_names[signal]; signal++) {
+            if (tally_slice_equal(names[i], tally_slice_string(stock_signal_names[signal]))) {
+                signals |= UINT32_C(1) << signal;
+            }
+        }
+    }
+    return signals;
+}
+
+static void put_level(struct tally_context *ctx, const struct tally_event *envelope,
+        const struct stock_event *event, struct tally_buf *row)
+{
+    struct stock_level_row level = {.version = event->version, .updated_at = envelope->time_ms};
+
+    memcpy(level.n, event->after.n, sizeof level.n);
+    tally_buf_clear(row);
+    stock_level_pack(&level, row);
+    put_row(ctx, stock_level_key(TALLY_STORE_LEVEL, event->sku, event->warehouse), row);
+}
+
+static void put_ledger(struct tally_context *ctx, const struct tally_event *envelope,
+        const struct stock_event *event, struct tally_buf *row)
+{
+    const struct stock_cause *cause = &event->cause;
+    struct stock_ledger_row entry = {
+            .type = (uint8_t)envelope->schema->id,
+            .kind = event->kind,
+            .has_reason = has(event, STOCK_EVENT_REASON),
+            .reason = event->reason,
+            .signals = signals_of(event),
+            .note = event->note,
+            .reference = event->reference,
+            .actor = envelope->actor,
+            .command_id = envelope->command_id,
+            .reservation_id = cause->reservation_id,
+            .order_id = cause->order_id,
+            .shipment_id = cause->shipment_id,
+            .return_id = cause->return_id,
+            .transfer_id = cause->transfer_id,
+            .line = cause->line,
+            .recorded_at = envelope->time_ms,
+            .offset = envelope->command_offset,
+    };
+
+    memcpy(entry.deltas, event->deltas.n, sizeof entry.deltas);
+    memcpy(entry.after, event->after.n, sizeof entry.after);
+    tally_buf_clear(row);
+    stock_ledger_pack(&entry, row);
+    put_row(ctx, stock_ledger_key(event->sku, event->warehouse, event->seq), row);
+}
+
+/* Every event with a seq: the level after it, and its ledger entry. */
+static void evolve_entry(struct tally_context *ctx, const struct tally_event *envelope,
+        const struct stock_event *event, struct tally_buf *row)
+{
+    put_level(ctx, envelope, event, row);
+    put_ledger(ctx, envelope, event, row);
+}
+
+static void evolve_configured(struct tally_context *ctx, const struct tally_event *envelope,
+        const struct stock_event *event, struct tally_buf *row)
+{
+    const struct stock_setting *setting = &event->setting;
+    uint64_t there = setting->presence.present & ~setting->presence.nulls;
+    struct stock_setting_row kept = {
+            .policy = setting->policy,
+            .has_backorder_limit = there & TALLY_BIT(STOCK_SETTING_BACKORDER_LIMIT),
+            .has_low_stock_threshold = there & TALLY_BIT(STOCK_SETTING_LOW_STOCK_THRESHOLD),
+            .backorder_limit = setting->backorder_limit,
+            .safety_stock = setting->safety_stock,
+            .low_stock_threshold = setting->low_stock_threshold,
+    };
+
+    evolve_entry(ctx, envelope, event, row);
+    tally_buf_clear(row);
+    stock_setting_pack(&kept, row);
+    put_row(ctx, stock_level_key(TALLY_STORE_SETTING, event->sku, event->warehouse), row);
+}
+
+static void evolve_sku(struct tally_context *ctx, const struct tally_event *envelope,
+        const struct stock_event *event, struct tally_buf *row)
+{
+    struct stock_sku_row sku = {.state = event->state,
+            .version = event->version,
+            .product_id = event->product_id,
+            .op_id = event->op_id};
+
+    (void)envelope;
+    stock_sku_pack(&sku, row);
+    put_row(ctx, stock_name_key(TALLY_STORE_SKU, event->sku), row);
+}
+
+static void evolve_warehouse_applied(struct tally_context *ctx, const struct tally_event *envelope,
+        const struct stock_event *event, struct tally_buf *row)
+{
+    struct stock_warehouse_row warehouse = {.state = event->state, .name = event->name};
+
+    (void)envelope;
+    stock_warehouse_pack(&warehouse, row);
+    put_row(ctx, stock_name_key(TALLY_STORE_WAREHOUSE, event->warehouse), row);
+}
+
+typedef void (*evolve_fn)(struct tally_context *ctx, const struct tally_event *envelope,
+        const struct stock_event *event, struct tally_buf *row);
+
+static const evolve_fn evolve_of[STOCK_EVENT_TYPES] = {
+        [STOCK_SKU_REGISTERED] = evolve_sku,
+        [STOCK_CONFIGURED] = evolve_configured,
+        [STOCK_RECEIVED] = evolve_entry,
+        [STOCK_ADJUSTED] = evolve_entry,
+        [STOCK_SHIPPED] = evolve_entry,
+        [STOCK_WAREHOUSE_APPLIED] = evolve_warehouse_applied,
+};
+
+void stock_evolve(struct tally_context *ctx, const struct tally_event *event)
+{
+    struct tally_buf row;
+
+    tally_buf_init(&row, ROW_MAX);
+    evolve_of[event->schema->id](ctx, event, event->body, &row);
+    tally_buf_deinit(&row);
+}

@@ -1,0 +1,38 @@
+/* topologies/stock/stock_topology.c - one writer per SKU.
+ *   stock.commands --decide--> stock.events
+ *                  --evolve--> level, ledger, setting, sku, warehouse, dedup
+ * Invariants (per SKU and warehouse)
+ *  (1) A level is the running sum of its ledger's deltas; each event carries it as `after`.
+ *  (2) seq = 1, 2, 3 ... without a gap; the level's version is the seq of its last entry.
+ *  (3) sellable, damaged and quality_control stay >= 0, except by ShipStock with force. */
+#include "topologies/stock/stock_topology.h"
+
+#include "topologies/stock/stock_internal.h"
+
+#define EVOLVE_VERSION 1
+
+enum tally_code tally_stock_build(struct tally_topology *topology,
+        const struct tally_config *config, struct tally_error *err)
+{
+    tally_store(topology, TALLY_STORE_LEVEL, TALLY_EVENT_SOURCED);
+    tally_store(topology, TALLY_STORE_LEDGER, TALLY_EVENT_SOURCED);
+    tally_store(topology, TALLY_STORE_SETTING, TALLY_EVENT_SOURCED);
+    tally_store(topology, TALLY_STORE_SKU, TALLY_EVENT_SOURCED);
+    tally_store(topology, TALLY_STORE_WAREHOUSE, TALLY_EVENT_SOURCED);
+    tally_store(topology, TALLY_STORE_DEDUP, TALLY_EVENT_SOURCED);
+    tally_setting(topology, TALLY_STOCK_REQUIRE_REGISTRATION, config->stock_require_registration);
+    tally_aggregate(topology, &(struct tally_aggregate){
+                                      .name = "stock",
+                                      .commands = "stock.commands",
+                                      .events = "stock.events",
+                                      .command_types = stock_command_schemas,
+                                      .event_types = stock_event_schemas,
+                                      .evolve_version = EVOLVE_VERSION,
+                                      .touch = stock_touch,
+                                      .decide = stock_decide,
+                                      .evolve = stock_evolve,
+                                      .remember = stock_remember,
+                                      .result = stock_result,
+                              });
+    return tally_topology_validate(topology, err);
+}
