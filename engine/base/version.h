@@ -2,4 +2,4 @@
 #pragma once
 
 const char *tally_version(void); /* "0.1.0" */
-const char *tally_commit(void);  /* 12 hex digits, "-dirty" behind them if the tree differed; or "unknown" */
+const char *tally_commit(void);  /* "98979e1a2b3c", "...-dirty" if the tree differed, "unknown" */

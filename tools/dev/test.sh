@@ -1,0 +1,193 @@
+# shellcheck shell=bash
+# ./dev test, asan, tsan, crash, fuzz, bench. Tests that need servers get their own under .run/test,
+# emptied before and stopped after, and find them in the environment:
+#   TEST_KAFKA      127.0.0.1:29192
+#   TEST_POSTGRES   host=127.0.0.1 port=25432 user=tally dbname=tally
+#   TEST_REDIS      127.0.0.1:26379
+#   TEST_TALLY      the program under test
+source tools/dev/deps.sh
+source tools/dev/build.sh
+source tools/dev/servers.sh
+
+passed=0 failed=0
+
+count() { # passed, failed
+    passed=$((passed + $1)) failed=$((failed + $2))
+}
+
+# Adds up the lines "90%: Checks: 10, Failures: 1, Errors: 0" of check programs. A program without
+# one counts as one test; one that fails although its line is good (a leak found at exit) fails once.
+count_log() { # ctest's log
+    # shellcheck disable=SC2046
+    count $(awk '
+        /^Output:$/ { told = bad = 0 }
+        /^[0-9]+%: Checks: [0-9]+, Failures: [0-9]+, Errors: [0-9]+$/ {
+            told = 1; bad += $5 + $7; passed += $3 - $5 - $7
+        }
+        /^Test (Passed|Failed)\.$/ {
+            good = $2 == "Passed."
+            if (good && !told) passed++
+            if (!good && bad == 0) bad = 1
+            failed += bad
+        }
+        END { print passed + 0, failed + 0 }' "$1")
+}
+
+# Runs the tests of one kind that a preset has built.
+run_kind() { # preset, kind
+    local log=build/$1/Testing/Temporary/LastTest.log before_passed=$passed before_failed=$failed
+    local parallel=$build_jobs result=0
+    [[ $2 != integration ]] || parallel=1
+    rm -f "$log"
+    ctest --test-dir "build/$1" -L "^$2\$" -j "$parallel" --output-on-failure --no-tests=ignore \
+        >"build/$1/$2.log" 2>&1 || result=$?
+    [[ ! -f $log ]] || count_log "$log"
+    if ((result != 0)); then
+        cat "build/$1/$2.log"
+        ((failed > before_failed)) || count 0 1
+    fi
+    say "$2: $((passed - before_passed)) passed, $((failed - before_failed)) failed"
+}
+
+run_lint() { # preset
+    local output
+    say 'lint'
+    output=$(tests/lint/lint.py "build/$1/libtally.a") || sed '$d' <<<"$output"
+    # shellcheck disable=SC2046
+    count $(tail -n 1 <<<"$output" | awk '{ print $3 - $5 - $7, $5 + $7 }')
+}
+
+# Kills tally under load and asks the oracle; a run of the harness counts as one test.
+run_crash() { # preset, rounds
+    [[ -x tests/crash/crash ]] || return 0
+    say "crash: $2 rounds"
+    if TEST_TALLY=$(built "$1") tests/crash/crash "$2" >"$home/log/crash.log" 2>&1; then
+        tail -n 1 "$home/log/crash.log"
+        count 1 0
+    else
+        tail -n 60 "$home/log/crash.log"
+        count 0 1
+    fi
+}
+
+# Servers start now and are waited for by servers_wait; they stop when ./dev ends, whatever happens.
+with_servers() {
+    servers_of test
+    exec 9>.run/test.lock
+    flock -n 9 || fail 'tests of this clone already run: wait for them'
+    servers_stop # what a killed run left behind
+    rm -rf "$home"
+    servers_of test
+    trap servers_stop EXIT
+    trap 'exit 130' INT TERM
+    servers_start
+    export TEST_KAFKA=127.0.0.1:$kafka_port TEST_REDIS=127.0.0.1:$redis_port
+    export TEST_POSTGRES="host=127.0.0.1 port=$postgres_port user=tally dbname=tally"
+}
+
+finish() {
+    say "$passed passed, $failed failed"
+    ((failed == 0))
+}
+
+# The kinds of tests under one preset; the last line is "N passed, N failed".
+run_tests() { # preset, kind ...
+    local preset=$1 kind
+    shift
+    verb_deps
+    case " $* " in *' integration '* | *' crash '*) with_servers ;; esac
+    if ! (build_preset "$preset"); then
+        count 0 1
+        finish
+        return
+    fi
+    TEST_TALLY=$(built "$preset")
+    export TEST_TALLY
+    for kind in "$@"; do
+        case $kind in
+            lint) run_lint "$preset" ;;
+            unit | topology) run_kind "$preset" "$kind" ;;
+            integration)
+                servers_wait
+                run_kind "$preset" integration
+                ;;
+            crash)
+                servers_wait
+                run_crash "$preset" "${DEV_CRASH_ROUNDS:-3}"
+                ;;
+        esac
+    done
+    finish
+}
+
+kinds() { # allowed kinds, default kinds, given
+    [[ -n ${3:-} ]] || { echo "$2"; return; }
+    case " $1 " in
+        *" $3 "*) echo "$3" ;;
+        *) fail_usage "no kind of tests \"$3\": one of $1" ;;
+    esac
+}
+
+verb_test() {
+    local chosen
+    chosen=$(kinds 'lint unit topology integration crash' 'lint unit topology integration crash' "${1:-}")
+    # shellcheck disable=SC2086
+    run_tests dev $chosen
+}
+
+verb_asan() {
+    local chosen
+    chosen=$(kinds 'unit topology integration' 'unit topology integration' "${1:-}")
+    export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
+    export UBSAN_OPTIONS=print_stacktrace=1
+    export LSAN_OPTIONS=suppressions=$root/tests/sanitize/leak.supp:print_suppressions=0
+    # shellcheck disable=SC2086
+    run_tests asan $chosen
+}
+
+verb_tsan() {
+    local chosen
+    chosen=$(kinds 'unit topology integration' 'unit topology' "${1:-}")
+    export CK_FORK=no # a child of a threaded parent is no place for the thread sanitizer
+    export TSAN_OPTIONS=suppressions=$root/tests/sanitize/thread.supp:second_deadlock_stack=1
+    # shellcheck disable=SC2086
+    run_tests tsan $chosen
+}
+
+verb_crash() {
+    verb_deps
+    [[ -x tests/crash/crash ]] || fail 'tests/crash/crash is missing'
+    [[ ${1:-1} =~ ^[0-9]+$ ]] || fail_usage "rounds are a number, not \"$1\""
+    with_servers
+    build_preset dev
+    servers_wait
+    run_crash dev "${1:-20}"
+    finish
+}
+
+verb_fuzz() {
+    local target=${1:-} seconds=${2:-60} known corpus
+    known=$(find tests/fuzz -name 'fuzz_*.c' | sed 's/.*fuzz_//; s/\.c$//' | sort | tr '\n' ' ')
+    case " $known" in
+        *" $target "*) [[ -n $target ]] || fail_usage "which target: $known" ;;
+        *) fail_usage "no fuzz target \"$target\": one of $known" ;;
+    esac
+    [[ $seconds =~ ^[0-9]+$ ]] || fail_usage "seconds are a number, not \"$seconds\""
+    verb_deps
+    build_preset fuzz
+    corpus=tests/fuzz/corpus/$target
+    mkdir -p ".run/fuzz/$target"
+    [[ -d $corpus ]] || corpus=
+    # What it finds first lands in .run/fuzz; what is worth keeping is copied into the corpus by hand.
+    "build/fuzz/tests/fuzz_$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
+        -print_final_stats=1 -artifact_prefix=".run/fuzz/$target-" ".run/fuzz/$target" ${corpus:+"$corpus"}
+}
+
+verb_bench() {
+    verb_deps
+    [[ -x tests/bench/bench ]] || fail 'tests/bench/bench is missing'
+    with_servers
+    build_preset release
+    servers_wait
+    TEST_TALLY=$(built release) TALLY_CACHE=$cache tests/bench/bench "${@:-all}"
+}
