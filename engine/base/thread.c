@@ -104,11 +104,11 @@ void tally_cond_broadcast(struct tally_cond *cond)
     check(pthread_cond_broadcast(&cond->cond), "pthread_cond_broadcast");
 }
 
-static struct timespec monotonic_after(int64_t timeout_ms)
+static struct timespec after(clockid_t clock, int64_t timeout_ms)
 {
     struct timespec at;
 
-    check(clock_gettime(CLOCK_MONOTONIC, &at), "clock_gettime");
+    check(clock_gettime(clock, &at), "clock_gettime");
     at.tv_sec += timeout_ms / 1000;
     at.tv_nsec += timeout_ms % 1000 * 1000000;
     if (at.tv_nsec >= 1000000000) {
@@ -124,13 +124,13 @@ bool tally_cond_wait(struct tally_cond *cond, struct tally_mutex *mutex, int64_t
     int status;
 
     rank_give(mutex->rank);
+    rank_take(mutex->rank); /* asserts: no wait while a lock of higher rank is held */
     if (timeout_ms < 0) {
         status = pthread_cond_wait(&cond->cond, &mutex->mutex);
     } else {
-        until = monotonic_after(timeout_ms);
+        until = after(CLOCK_MONOTONIC, timeout_ms);
         status = pthread_cond_timedwait(&cond->cond, &mutex->mutex, &until);
     }
-    rank_take(mutex->rank); /* asserts: no wait while a lock of higher rank is held */
     if (status == ETIMEDOUT) {
         return false;
     }
@@ -228,16 +228,38 @@ void tally_thread_join(struct tally_thread *thread)
     }
 }
 
+#if defined(__SANITIZE_THREAD__)
+#define WATCHED_JOIN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WATCHED_JOIN 1
+#endif
+#endif
+#ifdef WATCHED_JOIN /* ThreadSanitizer does not know pthread_clockjoin_np and would see a leak */
+static int join_within(pthread_t id, int64_t timeout_ms)
+{
+    struct timespec until = after(CLOCK_REALTIME, timeout_ms);
+
+    return pthread_timedjoin_np(id, NULL, &until);
+}
+#else
+static int join_within(pthread_t id, int64_t timeout_ms)
+{
+    struct timespec until = after(CLOCK_MONOTONIC, timeout_ms);
+
+    return pthread_clockjoin_np(id, NULL, CLOCK_MONOTONIC, &until);
+}
+#endif
+
 bool tally_thread_join_within(struct tally_thread *thread, int64_t timeout_ms)
 {
-    struct timespec until = monotonic_after(timeout_ms < 0 ? 0 : timeout_ms);
     int status;
 
     if (!thread->started) {
         return true;
     }
     thread->started = false;
-    status = pthread_clockjoin_np(thread->id, NULL, CLOCK_MONOTONIC, &until);
+    status = join_within(thread->id, timeout_ms < 0 ? 0 : timeout_ms);
     if (status == ETIMEDOUT) {
         check(pthread_detach(thread->id), "pthread_detach");
         return false;
