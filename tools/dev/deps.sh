@@ -31,36 +31,43 @@ install_packages() {
     [[ -n $missing ]] || return 0
     if ((EUID != 0)); then
         if ! sudo -n true 2>/dev/null; then
-            fail "packages are missing and this user may not install them; run:
+            fail "packages are missing and this user may not install them; run as root:
 apt-get update && apt-get install -y --no-install-recommends $missing"
         fi
         as_root=(sudo -n)
     fi
     say "installing $missing"
-    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" apt-get -qq -o Acquire::Retries=3 update
     # shellcheck disable=SC2086
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-        --no-install-recommends $missing >/dev/null
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=3 \
+        -o DPkg::Lock::Timeout=300 install --no-install-recommends $missing >/dev/null
 }
 
 # The folder appears under its name only when it is complete, so a fetch that was cut short repeats.
 fetch_kafka() {
-    local attempt fetched=$cache/kafka-$kafka_version.$$
+    local attempt fetched=$cache/kafka-$kafka_version.part
     [[ ! -d $kafka_libs ]] || return 0
-    say "fetching Kafka $kafka_version through Maven"
     mkdir -p "$cache"
+    exec 8>"$cache/fetch.lock"
+    flock 8
+    if [[ -d $kafka_libs ]]; then # another clone was faster
+        exec 8>&-
+        return 0
+    fi
+    say "fetching Kafka $kafka_version through Maven"
     for attempt in 1 2 3; do
         rm -rf "$fetched"
-        if mvn -B -q -Dstyle.color=never -f tools/kafka.xml dependency:copy-dependencies -DincludeScope=runtime \
-            -DoutputDirectory="$fetched/libs"; then
+        if mvn -B -q -f tools/kafka.xml dependency:copy-dependencies -DincludeScope=runtime \
+            -DoutputDirectory="$fetched/libs" >"$cache/fetch.log" 2>&1; then
             rm -rf "$cache/kafka-$kafka_version"
             mv "$fetched" "$cache/kafka-$kafka_version"
+            exec 8>&-
             return 0
         fi
         say "attempt $attempt of 3 failed"
         sleep "$attempt"
     done
-    rm -rf "$fetched"
+    tail -n 20 "$cache/fetch.log" >&2
     fail "could not fetch Kafka's jars: mvn must reach a Maven repository (a mirror: ~/.m2/settings.xml)"
 }
 
