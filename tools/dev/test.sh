@@ -79,7 +79,6 @@ with_servers() {
     rm -rf "$home"
     servers_of test
     trap servers_stop EXIT
-    trap 'exit 130' INT TERM
     servers_start
     export TEST_KAFKA=127.0.0.1:$kafka_port TEST_REDIS=127.0.0.1:$redis_port
     export TEST_POSTGRES="host=127.0.0.1 port=$postgres_port user=tally dbname=tally"
