@@ -55,3 +55,5 @@ void tally_task_slot_publish(struct tally_task_slot *slot, int64_t in_next);
 struct tally_view *tally_task_slot_view(struct tally_task_slot *slot);
 /* Waits until in_next > offset; TIMEOUT, QUEUE_FULL (too many wait). @thread any */
 enum tally_code tally_task_slot_wait(struct tally_task_slot *slot, int64_t offset, int64_t wait_ms);
+/* Why the task is HALTED, and its message; TALLY_OK otherwise. @thread any */
+enum tally_code tally_task_slot_halted(struct tally_task_slot *slot, char *message, size_t size);

@@ -1,0 +1,202 @@
+/* engine/context.c - what decide, evolve and result may do; see engine/tally.h.
+ * The decision is encoded at once, because the topology's structs are borrowed only for the call. */
+#include "engine/context_internal.h"
+
+#include "engine/base/hash.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void tally_touch_key(struct tally_touch *touch, const struct tally_key *key)
+{
+    context_touch(touch, tally_arena_copy(touch->arena, tally_key_bytes(key)));
+}
+
+void context_touch(struct tally_touch *touch, struct tally_slice key)
+{
+    if (touch->count == touch->capacity) {
+        touch->capacity = touch->capacity ? touch->capacity * 2 : 1024;
+        touch->keys = tally_realloc(touch->keys, touch->capacity * sizeof touch->keys[0]);
+    }
+    touch->keys[touch->count++] = key;
+}
+
+void context_dedup_key(struct tally_slice command_id, struct tally_slice record_key, struct tally_key *key)
+{
+    tally_key_begin(key, TALLY_STORE_DEDUP);
+    tally_key_string(key, command_id);
+    tally_key_tail(key, record_key);
+}
+
+int64_t tally_time(const struct tally_context *ctx)
+{
+    return ctx->time_ms;
+}
+
+bool tally_setting_is(const struct tally_context *ctx, const char *name)
+{
+    return tally_topology_setting(ctx->topology, name);
+}
+
+int32_t tally_partition(const struct tally_context *ctx)
+{
+    return ctx->partition;
+}
+
+int32_t tally_partitions(const struct tally_context *ctx)
+{
+    return ctx->partitions;
+}
+
+struct tally_arena *tally_scratch(struct tally_context *ctx)
+{
+    return ctx->scratch;
+}
+
+bool tally_get(struct tally_context *ctx, const struct tally_key *key, struct tally_slice *value)
+{
+    enum tally_code code;
+
+    tally_assert(ctx->phase != CONTEXT_EVOLVE);
+    *value = TALLY_NONE;
+    if (ctx->code) {
+        return false;
+    }
+    if (ctx->phase == CONTEXT_READ) {
+        code = tally_view_get(ctx->view, tally_key_bytes(key), ctx->value, &ctx->err);
+        if (!code) {
+            *value = tally_arena_copy(ctx->scratch, tally_buf_bytes(ctx->value));
+        }
+    } else {
+        code = tally_store_get(ctx->store, tally_key_bytes(key), value, &ctx->err);
+    }
+    if (code && code != TALLY_NOT_FOUND) {
+        ctx->code = code;
+    }
+    return code == TALLY_OK;
+}
+
+void tally_put(struct tally_context *ctx, const struct tally_key *key, struct tally_slice value)
+{
+    tally_assert(ctx->phase == CONTEXT_EVOLVE);
+    tally_store_put(ctx->store, tally_key_bytes(key), value);
+}
+
+void tally_delete(struct tally_context *ctx, const struct tally_key *key)
+{
+    tally_assert(ctx->phase == CONTEXT_EVOLVE);
+    tally_store_delete(ctx->store, tally_key_bytes(key));
+}
+
+/* The event of this decision with everything but its type, body and rejection. */
+static struct tally_event event_head(const struct tally_context *ctx, enum tally_status status)
+{
+    const struct tally_command *command = ctx->command;
+
+    return (struct tally_event){
+        .topology = tally_slice_string(ctx->aggregate->name),
+        .partition = ctx->partition,
+        .command_offset = command->offset,
+        .time_ms = ctx->time_ms,
+        .actor = command->actor,
+        .correlation_id = command->correlation_id.len ? command->correlation_id : command->id,
+        .command_id = command->id,
+        .key = command->key,
+        .outcome = {.command = command->type, .fingerprint = command->fingerprint, .status = status},
+    };
+}
+
+static void decide_once(struct tally_context *ctx, enum context_decision decision)
+{
+    tally_assert(ctx->phase == CONTEXT_DECIDE);
+    tally_assert(ctx->decision == CONTEXT_UNDECIDED);
+    ctx->decision = decision;
+    tally_buf_clear(ctx->encoded);
+}
+
+void tally_emit(struct tally_context *ctx, uint32_t type, const void *body)
+{
+    struct tally_event event = event_head(ctx, TALLY_ACCEPTED);
+
+    decide_once(ctx, CONTEXT_EMITTED);
+    event.schema = ctx->aggregate->event_types[type];
+    event.type = tally_slice_string(event.schema->name);
+    event.body = (void *)(uintptr_t)body; /* encoding only reads it */
+    tally_event_encode(&event, ctx->events_format, ctx->encoded);
+}
+
+void tally_accept(struct tally_context *ctx)
+{
+    struct tally_event event = event_head(ctx, TALLY_ACCEPTED);
+
+    decide_once(ctx, CONTEXT_ACCEPTED);
+    event.type = TALLY_SLICE(TALLY_EVENT_ACCEPTED);
+    tally_event_encode(&event, ctx->events_format, ctx->encoded);
+}
+
+static void reject(struct tally_context *ctx, enum tally_reject code, const char *detail)
+{
+    struct tally_event event = event_head(ctx, TALLY_REJECTED);
+
+    decide_once(ctx, CONTEXT_REJECTED);
+    event.type = TALLY_SLICE(TALLY_EVENT_REJECTED);
+    event.rejection = (struct tally_rejection){
+        .code = code,
+        .detail = tally_slice_string(detail),
+        .errors = tally_buf_bytes(ctx->message),
+    };
+    tally_event_encode(&event, ctx->events_format, ctx->encoded);
+}
+
+void tally_reject(struct tally_context *ctx, enum tally_reject code, const char *pointer,
+        const struct tally_meta *meta, size_t meta_count, const char *detail, ...)
+{
+    char text[256];
+    va_list arguments;
+
+    va_start(arguments, detail);
+    (void)vsnprintf(text, sizeof text, detail, arguments);
+    va_end(arguments);
+    tally_buf_clear(ctx->message);
+    tally_rejection_error(ctx->message, pointer, tally_reject_name(code), meta, meta_count);
+    reject(ctx, code, text);
+}
+
+void context_reject_violations(struct tally_context *ctx)
+{
+    const struct tally_violation *first = &ctx->command->violations->items[0];
+    char text[256];
+
+    (void)snprintf(text, sizeof text, "%s: %s", first->pointer, first->detail);
+    tally_buf_clear(ctx->message);
+    tally_rejection_violations(ctx->message, ctx->command->violations);
+    reject(ctx, TALLY_REJECT_VALIDATION_FAILED, text);
+}
+
+void tally_send(struct tally_context *ctx, const struct tally_message *message)
+{
+    const char *topic = tally_topology_target(ctx->topology, message->topic);
+    const struct tally_command *command = ctx->command;
+    struct tally_arena *arena = tally_collector_arena(ctx->collector);
+    struct tally_command_head head = {
+        .id = message->id,
+        .type = tally_slice_string(message->schema->name),
+        .source = tally_arena_copy(arena, tally_slice_string(ctx->aggregate->name)),
+        .actor = command->actor,
+        .correlation_id = command->correlation_id.len ? command->correlation_id : command->id,
+        .causation_id = command->id,
+    };
+    struct tally_produce record;
+
+    tally_assert(ctx->phase == CONTEXT_DECIDE && topic);
+    tally_buf_clear(ctx->message);
+    tally_command_encode(&head, message->schema, message->fields, TALLY_FORMAT_MSGPACK, ctx->message);
+    record = (struct tally_produce){
+        .key = tally_arena_copy(arena, message->key),
+        .value = tally_arena_copy(arena, tally_buf_bytes(ctx->message)),
+    };
+    tally_collector_add(ctx->collector, topic,
+            message->partition >= 0 ? message->partition
+                                    : tally_partition_of(message->key, ctx->partitions),
+            &record);
+}

@@ -1,0 +1,47 @@
+/* engine/context_internal.h - the context behind engine/tally.h.
+ * A context serves one record: in DECIDE it reads and collects exactly one decision, in EVOLVE it
+ * writes, in READ (results for clients) it reads a view. The first failure of a store is latched
+ * in code and err; what runs after it sees "absent" and its work is thrown away by the engine. */
+#pragma once
+#include "engine/record_collector.h"
+#include "engine/topology.h"
+#include "state/store.h"
+
+enum context_phase { CONTEXT_DECIDE, CONTEXT_EVOLVE, CONTEXT_READ };
+enum context_decision { CONTEXT_UNDECIDED, CONTEXT_EMITTED, CONTEXT_ACCEPTED, CONTEXT_REJECTED };
+
+struct tally_context {
+    enum context_phase phase;
+    struct tally_topology *topology;
+    const struct tally_aggregate *aggregate;
+    int32_t partition, partitions;
+    int64_t time_ms;
+    struct tally_arena *scratch;
+
+    struct tally_store *store; /* DECIDE, EVOLVE */
+    struct tally_view *view;   /* READ */
+    struct tally_buf *value;   /* READ: the value last read */
+
+    /* DECIDE */
+    const struct tally_command *command;
+    struct tally_collector *collector;
+    enum context_decision decision;
+    enum tally_format events_format;
+    struct tally_buf *encoded; /* the decision's event */
+    struct tally_buf *message; /* scratch of tally_send and of rejections */
+
+    enum tally_code code;
+    struct tally_error err;
+};
+
+struct tally_touch {
+    struct tally_slice *keys;
+    size_t count, capacity;
+    struct tally_arena *arena;
+};
+
+/* Refuses with the field rules that the command breaks: VALIDATION_FAILED. */
+void context_reject_violations(struct tally_context *ctx);
+void context_touch(struct tally_touch *touch, struct tally_slice key); /* key borrowed */
+/* DEDUP key of a command id used under a record key. */
+void context_dedup_key(struct tally_slice command_id, struct tally_slice record_key, struct tally_key *key);

@@ -1,0 +1,238 @@
+/* engine/task_registry.c - see task_registry.h.
+ * Waiting for a position: a reader registers under WAITERS, checks in_next and sleeps on the
+ * condition; publication stores in_next first and broadcasts under WAITERS only when someone is
+ * registered, so no wake-up is lost and an idle registry costs one atomic load per commit. */
+#include "engine/task_registry.h"
+
+#include "engine/base/mem.h"
+#include "engine/base/metrics.h"
+
+#include <stdio.h>
+
+struct tally_task_registry {
+    struct tally_rwlock lock; /* store pointers, owners, halt messages */
+    struct tally_mutex waiters_lock;
+    struct tally_cond published;
+    _Atomic int waiters;
+    int waiters_max;
+    int32_t partitions;
+    size_t count;
+    struct tally_task_slot slots[];
+};
+
+static const char *const state_names[] = {
+    [TALLY_TASK_CREATED] = "CREATED",
+    [TALLY_TASK_RESTORING] = "RESTORING",
+    [TALLY_TASK_RUNNING] = "RUNNING",
+    [TALLY_TASK_PARKED] = "PARKED",
+    [TALLY_TASK_HALTED] = "HALTED",
+    [TALLY_TASK_CLOSED] = "CLOSED",
+};
+
+const char *tally_task_state_name(enum tally_task_state state)
+{
+    return state_names[state];
+}
+
+struct tally_task_registry *tally_task_registry_create(struct tally_topology *const *topologies, size_t count,
+        int32_t partitions, int waiters_max)
+{
+    size_t slots = count * (size_t)partitions;
+    struct tally_task_registry *registry =
+            tally_alloc_zero(1, sizeof *registry + slots * sizeof registry->slots[0]);
+
+    tally_rwlock_init(&registry->lock, TALLY_LOCK_TASKS);
+    tally_mutex_init(&registry->waiters_lock, TALLY_LOCK_WAITERS);
+    tally_cond_init(&registry->published);
+    registry->waiters_max = waiters_max;
+    registry->partitions = partitions;
+    registry->count = slots;
+    for (size_t i = 0; i < slots; i++) {
+        struct tally_task_slot *slot = &registry->slots[i];
+
+        slot->registry = registry;
+        slot->topology = topologies[i / (size_t)partitions];
+        slot->partition = (int32_t)(i % (size_t)partitions);
+        slot->owner = -1;
+        atomic_init(&slot->state, TALLY_TASK_CLOSED);
+        atomic_init(&slot->in_next, -1);
+        atomic_init(&slot->lag, -1);
+    }
+    return registry;
+}
+
+void tally_task_registry_destroy(struct tally_task_registry *registry)
+{
+    if (!registry) {
+        return;
+    }
+    for (size_t i = 0; i < registry->count; i++) {
+        struct tally_task_slot *slot = &registry->slots[i];
+
+        tally_assert(slot->owner < 0);
+        if (slot->store) {
+            tally_store_close(slot->store, true);
+        }
+    }
+    tally_rwlock_deinit(&registry->lock);
+    tally_mutex_deinit(&registry->waiters_lock);
+    tally_cond_deinit(&registry->published);
+    tally_free(registry);
+}
+
+size_t tally_task_registry_count(const struct tally_task_registry *registry)
+{
+    return registry->count;
+}
+
+struct tally_task_slot *tally_task_registry_at(struct tally_task_registry *registry, size_t index)
+{
+    tally_assert(index < registry->count);
+    return &registry->slots[index];
+}
+
+struct tally_task_slot *tally_task_registry_find(struct tally_task_registry *registry, const char *topology,
+        int32_t partition)
+{
+    for (size_t i = 0; i < registry->count; i++) {
+        struct tally_task_slot *slot = &registry->slots[i];
+
+        if (slot->partition == partition && strcmp(tally_topology_name(slot->topology), topology) == 0) {
+            return slot;
+        }
+    }
+    return NULL;
+}
+
+struct tally_task_slot *tally_task_registry_find_input(struct tally_task_registry *registry, const char *topic,
+        int32_t partition)
+{
+    for (size_t i = 0; i < registry->count; i++) {
+        struct tally_task_slot *slot = &registry->slots[i];
+
+        if (slot->partition == partition && strcmp(tally_topology_commands(slot->topology), topic) == 0) {
+            return slot;
+        }
+    }
+    return NULL;
+}
+
+bool tally_task_slot_claim(struct tally_task_slot *slot, int owner)
+{
+    bool free_or_mine;
+
+    tally_rwlock_write(&slot->registry->lock);
+    free_or_mine = slot->owner < 0 || slot->owner == owner;
+    if (free_or_mine) {
+        slot->owner = owner;
+    }
+    tally_rwlock_unlock(&slot->registry->lock);
+    return free_or_mine;
+}
+
+void tally_task_slot_release(struct tally_task_slot *slot)
+{
+    tally_rwlock_write(&slot->registry->lock);
+    slot->owner = -1;
+    tally_rwlock_unlock(&slot->registry->lock);
+}
+
+void tally_task_slot_set_store(struct tally_task_slot *slot, struct tally_store *store)
+{
+    tally_rwlock_write(&slot->registry->lock);
+    slot->store = store;
+    tally_rwlock_unlock(&slot->registry->lock);
+}
+
+static void show_state(const struct tally_task_slot *slot, enum tally_task_state state)
+{
+    char partition[16];
+
+    (void)snprintf(partition, sizeof partition, "%d", slot->partition);
+    tally_series_set(tally_series_of(TALLY_METRIC_TASK_STATE, tally_topology_name(slot->topology), partition), state);
+}
+
+void tally_task_slot_set_state(struct tally_task_slot *slot, enum tally_task_state state)
+{
+    tally_rwlock_write(&slot->registry->lock);
+    slot->code = TALLY_OK;
+    slot->message[0] = 0;
+    tally_rwlock_unlock(&slot->registry->lock);
+    atomic_store(&slot->state, state);
+    show_state(slot, state);
+}
+
+void tally_task_slot_halt(struct tally_task_slot *slot, const struct tally_error *err)
+{
+    tally_rwlock_write(&slot->registry->lock);
+    slot->code = err->code;
+    (void)snprintf(slot->message, sizeof slot->message, "%s", err->message);
+    tally_rwlock_unlock(&slot->registry->lock);
+    atomic_store(&slot->state, TALLY_TASK_HALTED);
+    show_state(slot, TALLY_TASK_HALTED);
+}
+
+void tally_task_slot_publish(struct tally_task_slot *slot, int64_t in_next)
+{
+    struct tally_task_registry *registry = slot->registry;
+
+    atomic_store(&slot->in_next, in_next);
+    if (atomic_load(&registry->waiters) > 0) {
+        tally_mutex_lock(&registry->waiters_lock);
+        tally_cond_broadcast(&registry->published);
+        tally_mutex_unlock(&registry->waiters_lock);
+    }
+}
+
+struct tally_view *tally_task_slot_view(struct tally_task_slot *slot)
+{
+    struct tally_view *view = NULL;
+
+    tally_rwlock_read(&slot->registry->lock);
+    if (slot->store) {
+        view = tally_store_view(slot->store);
+    }
+    tally_rwlock_unlock(&slot->registry->lock);
+    return view;
+}
+
+enum tally_code tally_task_slot_wait(struct tally_task_slot *slot, int64_t offset, int64_t wait_ms)
+{
+    struct tally_task_registry *registry = slot->registry;
+    struct tally_clock *clock = tally_clock_real();
+    int64_t deadline_ms = tally_mono_ms(clock) + wait_ms;
+    enum tally_code code = TALLY_OK;
+
+    if (atomic_load(&slot->in_next) > offset) {
+        return TALLY_OK;
+    }
+    tally_mutex_lock(&registry->waiters_lock);
+    if (atomic_load(&registry->waiters) >= registry->waiters_max) {
+        tally_mutex_unlock(&registry->waiters_lock);
+        return TALLY_QUEUE_FULL;
+    }
+    atomic_fetch_add(&registry->waiters, 1);
+    while (atomic_load(&slot->in_next) <= offset) {
+        int64_t left_ms = deadline_ms - tally_mono_ms(clock);
+
+        if (left_ms <= 0) {
+            code = TALLY_TIMEOUT;
+            break;
+        }
+        (void)tally_cond_wait(&registry->published, &registry->waiters_lock, left_ms);
+    }
+    atomic_fetch_sub(&registry->waiters, 1);
+    tally_mutex_unlock(&registry->waiters_lock);
+    return code;
+}
+
+enum tally_code tally_task_slot_halted(struct tally_task_slot *slot, char *message, size_t size)
+{
+    enum tally_code code;
+
+    tally_rwlock_read(&slot->registry->lock);
+    code = slot->code;
+    (void)snprintf(message, size, "%s", slot->message);
+    tally_rwlock_unlock(&slot->registry->lock);
+    return code;
+}
