@@ -236,3 +236,34 @@ enum tally_code tally_task_slot_halted(struct tally_task_slot *slot, char *messa
     tally_rwlock_unlock(&slot->registry->lock);
     return code;
 }
+
+enum tally_code tally_task_slot_store_health(struct tally_task_slot *slot, struct tally_error *err)
+{
+    enum tally_code code = TALLY_OK;
+
+    tally_rwlock_read(&slot->registry->lock);
+    if (slot->store) {
+        code = tally_store_health(slot->store, err);
+    }
+    tally_rwlock_unlock(&slot->registry->lock);
+    return code;
+}
+
+void tally_task_registry_show_sizes(struct tally_task_registry *registry)
+{
+    for (size_t i = 0; i < registry->count; i++) {
+        struct tally_task_slot *slot = &registry->slots[i];
+        const char *topology = tally_topology_name(slot->topology);
+        int64_t bytes = 0, level0 = 0;
+        char partition[16];
+
+        tally_rwlock_read(&registry->lock);
+        if (slot->store) {
+            tally_store_sizes(slot->store, &bytes, &level0);
+        }
+        tally_rwlock_unlock(&registry->lock);
+        (void)snprintf(partition, sizeof partition, "%d", slot->partition);
+        tally_series_set(tally_series_of(TALLY_METRIC_ROCKSDB_BYTES, topology, partition), bytes);
+        tally_series_set(tally_series_of(TALLY_METRIC_ROCKSDB_LEVEL0, topology, partition), level0);
+    }
+}

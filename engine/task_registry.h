@@ -27,7 +27,7 @@ struct tally_task_slot {
     _Atomic bool cold;         /* being restored from nothing: not readable yet */
     _Atomic int64_t in_next, lag, as_of_ms, restore_left, restore_total;
     enum tally_code code; /* why HALTED */
-    char message[160];
+    char message[256];
 };
 
 struct tally_task_registry *tally_task_registry_create(struct tally_topology *const *topologies, size_t count,
@@ -57,3 +57,7 @@ struct tally_view *tally_task_slot_view(struct tally_task_slot *slot);
 enum tally_code tally_task_slot_wait(struct tally_task_slot *slot, int64_t offset, int64_t wait_ms);
 /* Why the task is HALTED, and its message; TALLY_OK otherwise. @thread any */
 enum tally_code tally_task_slot_halted(struct tally_task_slot *slot, char *message, size_t size);
+/* The error of the last background flush, as tally_store_health. @thread any */
+enum tally_code tally_task_slot_store_health(struct tally_task_slot *slot, struct tally_error *err);
+/* Sets the gauges of RocksDB sizes of all open stores. @thread any */
+void tally_task_registry_show_sizes(struct tally_task_registry *registry);

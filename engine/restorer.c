@@ -1,0 +1,471 @@
+/* engine/restorer.c - see restorer.h. What must hold, in the order in which it is checked:
+ *  R3  the events topic's end is asked only after the group's offset was: what was committed before
+ *      is then below the end.
+ *  R5  the store is not ahead of the events topic, and the topic still has what the store lacks.
+ *  R6  the last applied event is still the record that it was (offset and CRC32C).
+ *  R7  done at position >= end; the last stable offset may lag, a hanging transaction is named.
+ *  R8  the group's offset fits what the events say was consumed; what lies between must have an
+ *      outcome already. */
+#include "engine/restorer.h"
+
+#include "engine/base/log.h"
+#include "engine/base/metrics.h"
+
+#include <stdio.h>
+
+enum {
+    RUN_BYTES = 32 * 1024 * 1024, /* uncommitted state that becomes a run */
+    WATERMARKS_TIMEOUT_MS = 5000,
+    POLL_WAIT_MS = 20,
+    HANGING_GRACE_MS = 15000,
+};
+
+enum restore_phase { RESTORE_EVENTS, RESTORE_INPUT };
+
+struct restoration {
+    struct tally_stream_task *task;
+    enum restore_phase phase;
+    int64_t committed;          /* the group's offset */
+    int64_t input_low, input_high;
+    const char *topic;          /* read in this phase */
+    int64_t from, next, stop;   /* first offset, next offset, where the phase ends */
+    bool check_first;           /* the record at `from` must have `crc` */
+    uint32_t crc;
+    int64_t progress_ms;        /* monotonic, of the last record or reachable moment */
+    struct tally_series *left_series, *restored_series;
+};
+
+struct tally_restorer {
+    struct tally_restorer_options options;
+    struct tally_consumer *consumer;
+    struct restoration *items;
+    size_t count, capacity;
+    bool changed; /* the assignment is not that of items */
+};
+
+struct tally_restorer *tally_restorer_create(const struct tally_restorer_options *options)
+{
+    struct tally_restorer *restorer = tally_alloc_zero(1, sizeof *restorer);
+
+    restorer->options = *options;
+    return restorer;
+}
+
+void tally_restorer_destroy(struct tally_restorer *restorer)
+{
+    if (!restorer) {
+        return;
+    }
+    if (restorer->consumer) {
+        restorer->consumer->ops->destroy(restorer->consumer);
+    }
+    tally_free(restorer->items);
+    tally_free(restorer);
+}
+
+bool tally_restorer_idle(const struct tally_restorer *restorer)
+{
+    return restorer->count == 0;
+}
+
+static void show_progress(struct restoration *item)
+{
+    struct tally_task_slot *slot = tally_stream_task_slot(item->task);
+    int64_t left = item->phase == RESTORE_EVENTS && item->stop > item->next ? item->stop - item->next : 0;
+
+    atomic_store(&slot->restore_left, left);
+    tally_series_set(item->left_series, left);
+}
+
+static void drop_item(struct tally_restorer *restorer, size_t index)
+{
+    struct restoration *item = &restorer->items[index];
+    struct tally_task_slot *slot = tally_stream_task_slot(item->task);
+
+    atomic_store(&slot->restore_left, 0);
+    atomic_store(&slot->restore_total, 0);
+    tally_series_set(item->left_series, 0);
+    restorer->items[index] = restorer->items[--restorer->count];
+    restorer->changed = true;
+}
+
+void tally_restorer_remove(struct tally_restorer *restorer, const struct tally_stream_task *task)
+{
+    for (size_t i = 0; i < restorer->count; i++) {
+        if (restorer->items[i].task == task) {
+            drop_item(restorer, i);
+            return;
+        }
+    }
+}
+
+void tally_restorer_clear(struct tally_restorer *restorer)
+{
+    while (restorer->count > 0) {
+        drop_item(restorer, restorer->count - 1);
+    }
+}
+
+/* --- begin ------------------------------------------------------------------------------------ */
+
+/* R5: the store against the events topic's ends. */
+static enum tally_code check_events_range(const struct tally_positions *positions, const char *topic, int32_t partition,
+        int64_t low, int64_t high, struct tally_error *err)
+{
+    int64_t last = positions->out_last;
+
+    if (last + 1 > high) {
+        return tally_error_set(err, TALLY_EVENTS_TRUNCATED,
+                "%s/%d ends at %lld but the state has applied %lld: the topic lost committed events; restore it, or reset",
+                topic, partition, (long long)high, (long long)last);
+    }
+    if (last >= 0 ? last < low : low > 0) {
+        return tally_error_set(err, TALLY_EVENTS_INCOMPLETE,
+                "%s/%d starts at %lld but the state has applied only up to %lld: set its retention.ms to -1 and restore it, or reset",
+                topic, partition, (long long)low, (long long)last);
+    }
+    return TALLY_OK;
+}
+
+static struct restoration *push_item(struct tally_restorer *restorer)
+{
+    if (restorer->count == restorer->capacity) {
+        restorer->capacity = restorer->capacity ? restorer->capacity * 2 : 8;
+        restorer->items = tally_realloc(restorer->items, restorer->capacity * sizeof restorer->items[0]);
+    }
+    restorer->changed = true;
+    return &restorer->items[restorer->count++];
+}
+
+enum tally_code tally_restorer_add(struct tally_restorer *restorer, struct tally_stream_task *task,
+        struct tally_consumer *consumer, int64_t committed, struct tally_error *err)
+{
+    struct tally_task_slot *slot = tally_stream_task_slot(task);
+    const char *events = tally_topology_events(slot->topology);
+    const struct tally_positions *positions = tally_stream_task_committed(task);
+    struct restoration item = {.task = task, .phase = RESTORE_EVENTS, .committed = committed, .topic = events};
+    char partition[16];
+    int64_t low;
+    enum tally_code code;
+
+    code = consumer->ops->watermarks(consumer, events, slot->partition, WATERMARKS_TIMEOUT_MS, &low, &item.stop, err);
+    if (code) {
+        return code;
+    }
+    code = consumer->ops->watermarks(consumer, tally_stream_task_input(task), slot->partition, WATERMARKS_TIMEOUT_MS,
+            &item.input_low, &item.input_high, err);
+    if (code) {
+        return code;
+    }
+    code = check_events_range(positions, events, slot->partition, low, item.stop, err);
+    if (code) {
+        return code;
+    }
+    item.from = positions->out_last >= 0 ? positions->out_last : 0;
+    item.next = item.from;
+    item.check_first = positions->out_last >= 0;
+    item.crc = positions->out_crc;
+    item.progress_ms = tally_mono_ms(restorer->options.clock);
+    (void)snprintf(partition, sizeof partition, "%d", slot->partition);
+    item.left_series = tally_series_of(TALLY_METRIC_RESTORE_REMAINING, tally_topology_name(slot->topology), partition);
+    item.restored_series = tally_series_of(TALLY_METRIC_RESTORED, tally_topology_name(slot->topology));
+    atomic_store(&slot->cold, positions->out_last < 0 && positions->in_next < 0);
+    atomic_store(&slot->restore_total, item.stop - item.from);
+    *push_item(restorer) = item;
+    show_progress(&restorer->items[restorer->count - 1]);
+    return TALLY_OK;
+}
+
+/* --- phases ----------------------------------------------------------------------------------- */
+
+static enum tally_code first_start(struct tally_restorer *restorer, const struct restoration *item)
+{
+    bool latest = strcmp(restorer->options.config->start_offset, "latest") == 0;
+
+    tally_stream_task_next(item->task)->in_next = latest ? item->input_high : item->input_low;
+    return TALLY_OK;
+}
+
+/* R8: what the group says was consumed against what the state says. */
+static enum tally_code check_input_range(const struct restoration *item, int64_t state, struct tally_error *err)
+{
+    const char *name = tally_stream_task_name(item->task);
+    int64_t group = item->committed;
+
+    if (group == TALLY_OFFSET_NONE) {
+        return tally_error_set(err, TALLY_OFFSETS_LOST,
+                "%s: the group has no offset but the state has consumed up to %lld: set the group's offset to %lld, or reset",
+                name, (long long)state - 1, (long long)state);
+    }
+    if (group < state) {
+        return tally_error_set(err, TALLY_OFFSETS_BEHIND,
+                "%s: the group's offset is %lld but the state has consumed up to %lld: set the group's offset to %lld, or reset",
+                name, (long long)group, (long long)state - 1, (long long)state);
+    }
+    if (group > item->input_high) {
+        return tally_error_set(err, TALLY_INPUT_LOST,
+                "%s: the group's offset is %lld but the input ends at %lld: the topic lost records; restore it, or reset",
+                name, (long long)group, (long long)item->input_high);
+    }
+    if (group < item->input_low) {
+        return tally_error_set(err, TALLY_INPUT_TRUNCATED,
+                "%s: the group's offset is %lld but the input starts at %lld: commands were deleted before they were decided; restore them, or reset",
+                name, (long long)group, (long long)item->input_low);
+    }
+    return TALLY_OK;
+}
+
+/* After the events: what of the input has to be read before the task may run. *done: nothing. */
+static enum tally_code begin_input(struct tally_restorer *restorer, struct restoration *item, bool *done,
+        struct tally_error *err)
+{
+    struct tally_positions *next = tally_stream_task_next(item->task);
+    int64_t state = next->in_next; /* -1: nothing consumed as far as the state knows */
+    enum tally_code code;
+
+    *done = true;
+    if (item->committed == TALLY_OFFSET_NONE && state < 0) {
+        return first_start(restorer, item);
+    }
+    code = check_input_range(item, state, err);
+    if (code) {
+        return code;
+    }
+    item->phase = RESTORE_INPUT;
+    item->topic = tally_stream_task_input(item->task);
+    item->stop = item->committed;
+    item->check_first = false;
+    if (item->committed == state) {
+        if (next->in_last < 0 || next->in_last < item->input_low) {
+            return TALLY_OK;
+        }
+        item->from = next->in_last;
+        item->stop = next->in_last + 1;
+        item->check_first = true;
+        item->crc = next->in_crc;
+    } else {
+        item->from = state > item->input_low ? state : item->input_low;
+        if (state < item->input_low && state >= 0) {
+            tally_log(TALLY_LOG_WARN, "consumed commands are no longer retained and cannot be verified",
+                    TALLY_LOG_STR("task", tally_stream_task_name(item->task)), TALLY_LOG_INT("from", state),
+                    TALLY_LOG_INT("to", item->input_low));
+        }
+    }
+    item->next = item->from;
+    restorer->changed = true;
+    *done = item->next >= item->stop;
+    return TALLY_OK;
+}
+
+/* R9: the state is complete up to the group's offset. */
+static void finish(struct tally_restorer *restorer, size_t index)
+{
+    struct restoration *item = &restorer->items[index];
+    struct tally_stream_task *task = item->task;
+    struct tally_positions *next = tally_stream_task_next(task);
+
+    if (item->committed != TALLY_OFFSET_NONE) {
+        next->in_next = item->committed;
+    }
+    drop_item(restorer, index);
+    tally_stream_task_commit(task, tally_wall_ms(restorer->options.clock));
+    atomic_store(&tally_stream_task_slot(task)->cold, false);
+    restorer->options.restored(restorer->options.context, task);
+}
+
+static void fail(struct tally_restorer *restorer, size_t index, const struct tally_error *err)
+{
+    struct tally_stream_task *task = restorer->items[index].task;
+
+    drop_item(restorer, index);
+    tally_stream_task_rollback(task);
+    restorer->options.failed(restorer->options.context, task, err);
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+static enum tally_code check_first(struct restoration *item, const struct tally_record *record, struct tally_error *err)
+{
+    if (record->offset == item->from && tally_stream_task_crc(record) == item->crc) {
+        item->check_first = false;
+        return TALLY_OK;
+    }
+    return tally_error_set(err, TALLY_TOPIC_RECREATED,
+            "%s/%d@%lld is not the record that the state was built from: the topic was recreated or truncated; restore it, or reset",
+            record->topic, record->partition, (long long)item->from);
+}
+
+static enum tally_code take_record(struct tally_restorer *restorer, struct restoration *item,
+        const struct tally_record *record, struct tally_error *err)
+{
+    enum tally_code code;
+
+    if (record->offset < item->next || record->offset >= item->stop) {
+        return TALLY_OK;
+    }
+    item->next = record->offset + 1;
+    item->progress_ms = tally_mono_ms(restorer->options.clock);
+    if (item->check_first) {
+        return check_first(item, record, err);
+    }
+    if (item->phase == RESTORE_INPUT) {
+        return tally_stream_task_verify(item->task, record, restorer->consumer, err);
+    }
+    code = tally_stream_task_evolve(item->task, record, err);
+    tally_series_add(item->restored_series, 1);
+    if (!code && tally_store_uncommitted(tally_stream_task_slot(item->task)->store) > RUN_BYTES) {
+        tally_stream_task_commit(item->task, tally_wall_ms(restorer->options.clock));
+    }
+    return code;
+}
+
+static size_t find_item(const struct tally_restorer *restorer, const struct tally_record *record)
+{
+    for (size_t i = 0; i < restorer->count; i++) {
+        const struct restoration *item = &restorer->items[i];
+
+        if (record->topic && tally_stream_task_slot(item->task)->partition == record->partition
+                && strcmp(item->topic, record->topic) == 0) {
+            return i;
+        }
+    }
+    return restorer->count;
+}
+
+static enum tally_code reassign(struct tally_restorer *restorer, struct tally_error *err)
+{
+    struct tally_topic_partition *partitions;
+    enum tally_code code = TALLY_OK;
+
+    if (!restorer->consumer) {
+        restorer->consumer = restorer->options.client->ops->restore_consumer(restorer->options.client,
+                restorer->options.thread, err);
+        if (!restorer->consumer) {
+            return TALLY_UNAVAILABLE;
+        }
+    }
+    partitions = tally_alloc_zero(restorer->count + 1, sizeof partitions[0]);
+    for (size_t i = 0; i < restorer->count; i++) {
+        partitions[i] = (struct tally_topic_partition){
+            .topic = restorer->items[i].topic,
+            .partition = tally_stream_task_slot(restorer->items[i].task)->partition,
+            .offset = restorer->items[i].next,
+        };
+    }
+    code = restorer->consumer->ops->assign(restorer->consumer, partitions, restorer->count, err);
+    restorer->changed = code != TALLY_OK;
+    tally_free(partitions);
+    return code;
+}
+
+/* Whether this phase has read all that it must; moves to the next phase. */
+static void advance(struct tally_restorer *restorer, size_t index)
+{
+    struct restoration *item = &restorer->items[index];
+    struct tally_error err = {.code = TALLY_OK};
+    int64_t position = restorer->consumer
+            ? restorer->consumer->ops->position(restorer->consumer, item->topic,
+                      tally_stream_task_slot(item->task)->partition)
+            : TALLY_OFFSET_NONE;
+    bool done = false;
+
+    if (!restorer->changed && position > item->next) {
+        item->next = position; /* control records and aborted data move the position unseen */
+    }
+    show_progress(item);
+    if (item->next < item->stop) {
+        return;
+    }
+    if (item->check_first) {
+        (void)tally_error_set(&err, TALLY_TOPIC_RECREATED,
+                "%s/%d has no record at %lld, which the state was built from: the topic was recreated or truncated; restore it, or reset",
+                item->topic, tally_stream_task_slot(item->task)->partition, (long long)item->from);
+        fail(restorer, index, &err);
+        return;
+    }
+    if (item->phase == RESTORE_EVENTS) {
+        if (begin_input(restorer, item, &done, &err)) {
+            fail(restorer, index, &err);
+            return;
+        }
+    } else {
+        done = true;
+    }
+    if (done) {
+        finish(restorer, index);
+    }
+}
+
+static void check_hanging(struct tally_restorer *restorer, size_t index)
+{
+    struct restoration *item = &restorer->items[index];
+    int64_t now_ms = tally_mono_ms(restorer->options.clock);
+    struct tally_error err = {.code = TALLY_OK};
+
+    if (!restorer->options.client->ops->reachable(restorer->options.client, NULL)) {
+        item->progress_ms = now_ms;
+        return;
+    }
+    if (now_ms - item->progress_ms > restorer->options.config->transaction_timeout + HANGING_GRACE_MS) {
+        (void)tally_error_set(&err, TALLY_HANGING_TRANSACTION,
+                "%s/%d cannot be read beyond %lld of %lld: find the open transaction with kafka-transactions.sh and abort it",
+                item->topic, tally_stream_task_slot(item->task)->partition, (long long)item->next, (long long)item->stop);
+        fail(restorer, index, &err);
+    }
+}
+
+static void poll_records(struct tally_restorer *restorer, int64_t until_ms, struct tally_error *err)
+{
+    struct tally_consumer *consumer = restorer->consumer;
+
+    do {
+        struct tally_record record = {.topic = NULL};
+        enum tally_code code;
+        size_t index;
+
+        if (tally_state_full(restorer->options.state)) {
+            return; /* a flush makes room */
+        }
+        code = consumer->ops->poll(consumer, POLL_WAIT_MS, &record, err);
+        if (code == TALLY_AGAIN) {
+            return;
+        }
+        index = find_item(restorer, &record);
+        if (!code && index < restorer->count) {
+            code = take_record(restorer, &restorer->items[index], &record, err);
+        }
+        if (code && index < restorer->count && tally_code_reaction(code) >= TALLY_REACT_REBUILD) {
+            fail(restorer, index, err);
+        }
+        if (record.message) {
+            consumer->ops->release(consumer, &record);
+        }
+        if (code || restorer->changed) {
+            return;
+        }
+    } while (tally_mono_ms(restorer->options.clock) < until_ms);
+}
+
+enum tally_code tally_restorer_step(struct tally_restorer *restorer, int64_t budget_ms, struct tally_error *err)
+{
+    int64_t until_ms = tally_mono_ms(restorer->options.clock) + budget_ms;
+
+    for (size_t i = restorer->count; i-- > 0;) {
+        advance(restorer, i);
+    }
+    if (restorer->count > 0 && (!restorer->changed || reassign(restorer, err) == TALLY_OK)) {
+        poll_records(restorer, until_ms, err);
+    }
+    for (size_t i = restorer->count; i-- > 0;) {
+        advance(restorer, i);
+    }
+    for (size_t i = restorer->count; i-- > 0;) {
+        check_hanging(restorer, i);
+    }
+    if (restorer->count == 0 && restorer->consumer) {
+        restorer->consumer->ops->destroy(restorer->consumer);
+        restorer->consumer = NULL;
+        restorer->changed = false;
+    }
+    return TALLY_OK;
+}

@@ -1,0 +1,530 @@
+/* engine/stream_task.c - see stream_task.h. One batch goes through four steps:
+ *   route every record -> touch and prefetch all keys with one multi-get -> decide each command in
+ *   order, evolving what it gives -> note the batch's last record.
+ * What leaves the task (events, sends, forwards, dead letters) waits in the collector; the stream
+ * thread hands it to the producer and commits. */
+#include "engine/base/hash.h"
+#include "engine/base/log.h"
+#include "engine/stream_task_internal.h"
+
+#include <stdio.h>
+
+#define BIT(n) (1u << (n))
+enum {
+    EVENT_BYTES_MAX = 4 * 1024 * 1024 - 65536, /* the events topic takes 4 MiB */
+    BATCH_BLOCK_BYTES = 256 * 1024,
+    BATCH_KEEP_BYTES = 4 * 1024 * 1024,
+};
+
+static const unsigned successors[] = {
+    [TALLY_TASK_CREATED] = BIT(TALLY_TASK_RESTORING) | BIT(TALLY_TASK_PARKED) | BIT(TALLY_TASK_HALTED) | BIT(TALLY_TASK_CLOSED),
+    [TALLY_TASK_RESTORING] = BIT(TALLY_TASK_RUNNING) | BIT(TALLY_TASK_CREATED) | BIT(TALLY_TASK_PARKED)
+            | BIT(TALLY_TASK_HALTED) | BIT(TALLY_TASK_CLOSED),
+    [TALLY_TASK_RUNNING] = BIT(TALLY_TASK_RESTORING) | BIT(TALLY_TASK_CREATED) | BIT(TALLY_TASK_PARKED)
+            | BIT(TALLY_TASK_HALTED) | BIT(TALLY_TASK_CLOSED),
+    [TALLY_TASK_PARKED] = BIT(TALLY_TASK_CREATED) | BIT(TALLY_TASK_CLOSED),
+    [TALLY_TASK_HALTED] = BIT(TALLY_TASK_CREATED) | BIT(TALLY_TASK_PARKED) | BIT(TALLY_TASK_CLOSED),
+    [TALLY_TASK_CLOSED] = 0,
+};
+
+static const char *const outcome_labels[TASK_COUNTS] = {
+    [COUNT_ACCEPTED] = "accepted",
+    [COUNT_UNCHANGED] = "unchanged",
+    [COUNT_REJECTED] = "rejected",
+    [COUNT_DUPLICATE] = "duplicate",
+    [COUNT_REUSED] = "reused",
+};
+
+static void find_series(struct tally_stream_task *task)
+{
+    const char *topology = tally_topology_name(task->topology);
+    char partition[16];
+
+    (void)snprintf(partition, sizeof partition, "%d", task->partition);
+    for (int i = 0; i < TASK_COUNTS; i++) {
+        task->outcome_series[i] = tally_series_of(TALLY_METRIC_COMMANDS, topology, outcome_labels[i]);
+    }
+    task->polled_series = tally_series_of(TALLY_METRIC_RECORDS_POLLED, topology);
+    task->forwarded_series = tally_series_of(TALLY_METRIC_FORWARDED, topology);
+    task->foreign_series = tally_series_of(TALLY_METRIC_FOREIGN_EVENTS, topology);
+    task->latency_series = tally_series_of(TALLY_METRIC_LATENCY, topology);
+    task->position_series = tally_series_of(TALLY_METRIC_TASK_POSITION, topology, partition);
+}
+
+struct tally_stream_task *tally_stream_task_create(const struct tally_stream_task_options *options)
+{
+    struct tally_stream_task *task = tally_alloc_zero(1, sizeof *task);
+
+    task->options = *options;
+    task->slot = options->slot;
+    task->topology = options->slot->topology;
+    task->aggregate = tally_topology_aggregate(task->topology);
+    task->partition = options->slot->partition;
+    task->dead_letters = tally_topology_dead_letters(task->topology);
+    task->dedup_retention_ms = options->config->dedup_retention;
+    task->events_format = strcmp(options->config->events_format, "json") == 0 ? TALLY_FORMAT_JSON : TALLY_FORMAT_MSGPACK;
+    task->replies_end = &task->replies;
+    (void)snprintf(task->name, sizeof task->name, "%s/%d", tally_topology_name(task->topology), task->partition);
+    tally_arena_init(&task->batch, BATCH_BLOCK_BYTES);
+    task->touch.arena = &task->batch;
+    tally_buf_init(&task->encoded, 2 * EVENT_BYTES_MAX);
+    tally_buf_init(&task->message, TALLY_DOCUMENT_BYTES_MAX);
+    tally_buf_init(&task->row, 2 * EVENT_BYTES_MAX);
+    tally_buf_init(&task->memo, TALLY_DOCUMENT_BYTES_MAX);
+    find_series(task);
+    task->state = TALLY_TASK_CREATED;
+    tally_task_slot_set_state(task->slot, task->state);
+    if (task->slot->store) {
+        tally_stream_task_load(task);
+    }
+    return task;
+}
+
+void tally_stream_task_destroy(struct tally_stream_task *task)
+{
+    if (!task) {
+        return;
+    }
+    tally_arena_deinit(&task->batch);
+    tally_buf_deinit(&task->encoded);
+    tally_buf_deinit(&task->message);
+    tally_buf_deinit(&task->row);
+    tally_buf_deinit(&task->memo);
+    tally_free(task->touch.keys);
+    tally_free(task->items);
+    tally_free(task->append_times);
+    tally_free(task);
+}
+
+enum tally_task_state tally_stream_task_state(const struct tally_stream_task *task)
+{
+    return task->state;
+}
+
+void tally_stream_task_set_state(struct tally_stream_task *task, enum tally_task_state next)
+{
+    tally_assert(successors[task->state] & BIT(next));
+    task->state = next;
+    tally_task_slot_set_state(task->slot, next);
+}
+
+void tally_stream_task_halt(struct tally_stream_task *task, const struct tally_error *err)
+{
+    tally_assert(successors[task->state] & BIT(TALLY_TASK_HALTED));
+    task->state = TALLY_TASK_HALTED;
+    tally_task_slot_halt(task->slot, err);
+}
+
+struct tally_task_slot *tally_stream_task_slot(struct tally_stream_task *task)
+{
+    return task->slot;
+}
+
+const char *tally_stream_task_name(const struct tally_stream_task *task)
+{
+    return task->name;
+}
+
+const char *tally_stream_task_input(const struct tally_stream_task *task)
+{
+    return tally_topology_commands(task->topology);
+}
+
+struct tally_positions *tally_stream_task_next(struct tally_stream_task *task)
+{
+    return &task->next;
+}
+
+const struct tally_positions *tally_stream_task_committed(const struct tally_stream_task *task)
+{
+    return &task->committed;
+}
+
+void tally_stream_task_load(struct tally_stream_task *task)
+{
+    struct tally_view *view = tally_store_view(task->slot->store);
+
+    task->committed = *tally_view_positions(view);
+    task->next = task->committed;
+    tally_view_unref(view);
+    atomic_store(&task->slot->in_next, task->committed.in_next);
+}
+
+uint32_t tally_stream_task_crc(const struct tally_record *record)
+{
+    return tally_crc32c(tally_crc32c(0, record->key), record->value);
+}
+
+/* --- one command ------------------------------------------------------------------------------ */
+
+static void context_init(struct tally_stream_task *task, struct tally_context *ctx, enum context_phase phase)
+{
+    *ctx = (struct tally_context){
+        .phase = phase,
+        .topology = task->topology,
+        .aggregate = task->aggregate,
+        .partition = task->partition,
+        .partitions = task->options.partitions,
+        .scratch = &task->batch,
+        .store = task->slot->store,
+        .collector = task->options.collector,
+        .events_format = task->events_format,
+        .encoded = &task->encoded,
+        .message = &task->message,
+    };
+}
+
+/* The dedup rows that an event leaves: its command's and, at the end of a saga, that of the command
+ * which began it. A rejection inside `completes` belongs to the latter. */
+static void put_outcomes(struct tally_stream_task *task, const struct tally_event *event)
+{
+    struct tally_outcome outcome = {
+        .stamp = event->outcome,
+        .offset = event->command_offset,
+        .time_ms = event->time_ms,
+    };
+    struct tally_key key;
+
+    tally_buf_clear(&task->memo);
+    if (event->schema) {
+        task->aggregate->remember(event, &task->memo);
+        outcome.memo = tally_buf_bytes(&task->memo);
+    }
+    if (!event->has_completes) {
+        outcome.rejection = event->rejection;
+    }
+    tally_buf_clear(&task->row);
+    tally_outcome_pack(&outcome, &task->row);
+    context_dedup_key(event->command_id, event->key, &key);
+    tally_store_put(task->slot->store, tally_key_bytes(&key), tally_buf_bytes(&task->row));
+    if (!event->has_completes) {
+        return;
+    }
+    outcome.stamp = event->completes.stamp;
+    outcome.rejection = event->rejection;
+    tally_buf_clear(&task->row);
+    tally_outcome_pack(&outcome, &task->row);
+    context_dedup_key(event->completes.command_id, event->key, &key);
+    tally_store_put(task->slot->store, tally_key_bytes(&key), tally_buf_bytes(&task->row));
+}
+
+/* evolve(event): state and outcome. The same for the live path and for restore. */
+static void apply_event(struct tally_stream_task *task, const struct tally_event *event)
+{
+    struct tally_context ctx;
+
+    context_init(task, &ctx, CONTEXT_EVOLVE);
+    ctx.time_ms = event->time_ms;
+    if (event->schema) {
+        task->aggregate->evolve(&ctx, event);
+    }
+    put_outcomes(task, event);
+    if (event->time_ms > task->next.decision_time) {
+        task->next.decision_time = event->time_ms;
+    }
+}
+
+/* Queues the encoded event and evolves its bytes. */
+static enum tally_code take_decision(struct tally_stream_task *task, struct tally_context *ctx, struct batch_item *item,
+        struct tally_error *err)
+{
+    struct tally_arena *arena = tally_collector_arena(task->options.collector);
+    struct tally_produce produce = {
+        .key = item->record->key,
+        .value = tally_arena_copy(arena, tally_buf_bytes(ctx->encoded)),
+        .delivery = &task->delivery,
+    };
+    struct tally_event event;
+    enum tally_code code;
+
+    produce.key = tally_arena_copy(arena, produce.key);
+    code = tally_event_decode(produce.value, produce.key, task->aggregate->name, task->partition,
+            task->aggregate->event_types, &task->batch, &event, err);
+    tally_assert(code == TALLY_OK); /* our own encoding is decodable */
+    tally_collector_add(task->options.collector, tally_topology_events(task->topology), task->partition, &produce);
+    task->last_event_key = produce.key;
+    task->last_event_value = produce.value;
+    apply_event(task, &event);
+    switch (ctx->decision) {
+    case CONTEXT_EMITTED: task->counts[COUNT_ACCEPTED]++; break;
+    case CONTEXT_ACCEPTED: task->counts[COUNT_UNCHANGED]++; break;
+    default: task->counts[COUNT_REJECTED]++; break;
+    }
+    return TALLY_OK;
+}
+
+/* Checks 3 to 5 of every command, then the topology's decide. */
+static void decide(struct tally_context *ctx, const struct tally_command *command)
+{
+    if (!command->schema) {
+        tally_reject(ctx, TALLY_REJECT_UNKNOWN_COMMAND, NULL, NULL, 0, "unknown command \"%.*s\"",
+                (int)command->type.len, (const char *)command->type.data);
+        return;
+    }
+    if (command->violations && command->violations->count > 0) {
+        context_reject_violations(ctx);
+        return;
+    }
+    if ((command->fields->presence.present & TALLY_BIT(TALLY_HAS_DEADLINE)) && ctx->time_ms > command->fields->deadline) {
+        tally_reject(ctx, TALLY_REJECT_DEADLINE_EXCEEDED, "/deadline", NULL, 0, "the deadline has passed");
+        return;
+    }
+    ctx->aggregate->decide(ctx, command);
+}
+
+/* true: the id has an outcome under this key that is younger than the retention. */
+static enum tally_code find_outcome(struct tally_stream_task *task, const struct batch_item *item, int64_t time_ms,
+        struct tally_outcome *outcome, struct tally_error *err)
+{
+    struct tally_slice row;
+    enum tally_code code = tally_store_get(task->slot->store, tally_key_bytes(&item->dedup), &row, err);
+
+    if (code) {
+        return code;
+    }
+    code = tally_outcome_unpack(row, outcome, err);
+    if (!code && outcome->time_ms + task->dedup_retention_ms <= time_ms) {
+        return TALLY_NOT_FOUND;
+    }
+    return code;
+}
+
+static enum tally_code decide_item(struct tally_stream_task *task, struct batch_item *item,
+        struct tally_consumer *consumer, struct tally_error *err)
+{
+    const struct tally_command *command = &item->command;
+    struct tally_context ctx;
+    struct tally_outcome outcome;
+    enum tally_code code;
+
+    context_init(task, &ctx, CONTEXT_DECIDE);
+    ctx.command = command;
+    ctx.time_ms = command->timestamp_ms > task->next.decision_time ? command->timestamp_ms : task->next.decision_time;
+    code = find_outcome(task, item, ctx.time_ms, &outcome, err);
+    if (code == TALLY_OK) {
+        bool same = outcome.stamp.fingerprint == command->fingerprint;
+
+        task->counts[same ? COUNT_DUPLICATE : COUNT_REUSED]++;
+        stream_task_want_reply(task, item, same, consumer);
+        return TALLY_OK;
+    }
+    if (code != TALLY_NOT_FOUND) {
+        return code;
+    }
+    decide(&ctx, command);
+    if (ctx.code) {
+        *err = ctx.err;
+        return ctx.code;
+    }
+    tally_assert(ctx.decision != CONTEXT_UNDECIDED);
+    if (ctx.encoded->failed || ctx.encoded->len > EVENT_BYTES_MAX) {
+        item->kind = BATCH_DEAD;
+        item->refusal = TALLY_REFUSAL_OVER_LIMIT;
+        item->stage = "write";
+        item->reason = "its event is larger than the events topic takes";
+        stream_task_dead_letter(task, item, consumer);
+        return TALLY_OK;
+    }
+    code = take_decision(task, &ctx, item, err);
+    stream_task_want_reply(task, item, false, consumer);
+    return code;
+}
+
+/* --- one batch -------------------------------------------------------------------------------- */
+
+static void note_append_time(struct tally_stream_task *task, int64_t timestamp_ms)
+{
+    if (task->append_count == task->append_capacity) {
+        task->append_capacity = task->append_capacity ? task->append_capacity * 2 : 4096;
+        task->append_times = tally_realloc(task->append_times, task->append_capacity * sizeof task->append_times[0]);
+    }
+    task->append_times[task->append_count++] = timestamp_ms;
+}
+
+static enum tally_code run_item(struct tally_stream_task *task, struct batch_item *item, struct tally_consumer *consumer,
+        struct tally_error *err)
+{
+    enum tally_code code = TALLY_OK;
+
+    switch (item->kind) {
+    case BATCH_SKIP: return TALLY_OK;
+    case BATCH_DEAD: stream_task_dead_letter(task, item, consumer); break;
+    case BATCH_FORWARD: stream_task_forward(task, item, consumer); break;
+    case BATCH_DECIDE: code = decide_item(task, item, consumer, err); break;
+    }
+    if (code) {
+        tally_error_context(err, "%s@%lld", task->name, (long long)item->record->offset);
+        return code;
+    }
+    task->next.in_next = item->record->offset + 1;
+    note_append_time(task, item->record->timestamp_ms);
+    return TALLY_OK;
+}
+
+static void route_batch(struct tally_stream_task *task, const struct tally_record *records, size_t count,
+        struct tally_consumer *consumer)
+{
+    int64_t from = task->next.in_next;
+
+    task->touch.count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct batch_item *item = &task->items[i];
+
+        if (records[i].offset < from) {
+            item->kind = BATCH_SKIP;
+            continue;
+        }
+        from = records[i].offset + 1;
+        stream_task_route(task, &records[i], consumer, item);
+        if (item->kind != BATCH_DECIDE) {
+            continue;
+        }
+        context_dedup_key(item->command.id, item->command.key, &item->dedup);
+        context_touch(&task->touch, tally_key_bytes(&item->dedup));
+        if (item->command.schema && !item->command.violations) {
+            task->aggregate->touch(&task->touch, &item->command);
+        }
+    }
+}
+
+static void count_batch(struct tally_stream_task *task, size_t count)
+{
+    tally_series_add(task->polled_series, (int64_t)count);
+    for (int i = 0; i < TASK_COUNTS; i++) {
+        if (task->counts[i] > 0) {
+            tally_series_add(task->outcome_series[i], task->counts[i]);
+            task->counts[i] = 0;
+        }
+    }
+}
+
+enum tally_code tally_stream_task_process(struct tally_stream_task *task, const struct tally_record *records,
+        size_t count, struct tally_consumer *consumer, struct tally_error *err)
+{
+    const struct tally_record *last = &records[count - 1];
+    enum tally_code code;
+
+    tally_assert(task->state == TALLY_TASK_RUNNING && count > 0);
+    if (count > task->item_capacity) {
+        task->item_capacity = count;
+        task->items = tally_realloc(task->items, count * sizeof task->items[0]);
+    }
+    tally_log_task(task->name);
+    route_batch(task, records, count, consumer);
+    code = tally_store_prefetch(task->slot->store, task->touch.keys, task->touch.count, err);
+    for (size_t i = 0; i < count && !code; i++) {
+        tally_log_position(records[i].topic, records[i].partition, records[i].offset);
+        code = run_item(task, &task->items[i], consumer, err);
+    }
+    if (!code && last->offset + 1 == task->next.in_next) {
+        task->next.in_last = last->offset;
+        task->next.in_crc = tally_stream_task_crc(last);
+    }
+    count_batch(task, count);
+    tally_arena_reset(&task->batch, BATCH_KEEP_BYTES);
+    tally_log_task(NULL);
+    return code;
+}
+
+void tally_stream_task_skip_too_large(struct tally_stream_task *task, const struct tally_record *record,
+        struct tally_consumer *consumer)
+{
+    struct batch_item item = {
+        .record = record,
+        .kind = BATCH_DEAD,
+        .refusal = TALLY_REFUSAL_OVER_LIMIT,
+        .stage = "write",
+        .reason = "what it leads to is larger than a topic takes",
+    };
+
+    stream_task_dead_letter(task, &item, consumer);
+    task->next.in_next = record->offset + 1;
+    task->next.in_last = record->offset;
+    task->next.in_crc = tally_stream_task_crc(record);
+}
+
+/* --- commit and rollback ---------------------------------------------------------------------- */
+
+void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms)
+{
+    if (task->delivery.produced > 0) {
+        tally_assert(task->delivery.delivered == task->delivery.produced);
+        tally_assert(task->delivery.last_offset > task->committed.out_last);
+        task->next.out_last = task->delivery.last_offset;
+        task->next.out_crc = tally_crc32c(tally_crc32c(0, task->last_event_key), task->last_event_value);
+    }
+    task->next.commit_time = now_ms;
+    tally_store_commit(task->slot->store, &task->next);
+    task->committed = task->next;
+    task->delivery = (struct tally_delivery){.last_offset = TALLY_OFFSET_NONE};
+    tally_task_slot_publish(task->slot, task->committed.in_next);
+    tally_series_set(task->position_series, task->committed.in_next);
+    for (size_t i = 0; i < task->append_count; i++) {
+        tally_series_observe_us(task->latency_series, (now_ms - task->append_times[i]) * 1000);
+    }
+    task->append_count = 0;
+    stream_task_send_replies(task);
+}
+
+void tally_stream_task_rollback(struct tally_stream_task *task)
+{
+    if (task->slot->store) {
+        tally_store_rollback(task->slot->store);
+    }
+    task->next = task->committed;
+    task->delivery = (struct tally_delivery){.last_offset = TALLY_OFFSET_NONE};
+    task->append_count = 0;
+    stream_task_drop_replies(task);
+}
+
+/* --- restore ---------------------------------------------------------------------------------- */
+
+enum tally_code tally_stream_task_evolve(struct tally_stream_task *task, const struct tally_record *record,
+        struct tally_error *err)
+{
+    struct tally_event event;
+    enum tally_code code = tally_event_decode(record->value, record->key, task->aggregate->name, task->partition,
+            task->aggregate->event_types, &task->batch, &event, err);
+
+    if (code == TALLY_OK) {
+        apply_event(task, &event);
+        task->next.out_last = record->offset;
+        task->next.out_crc = tally_stream_task_crc(record);
+        if (event.command_offset >= task->next.in_next) {
+            task->next.in_next = event.command_offset + 1;
+            task->next.in_last = TALLY_OFFSET_NONE;
+        }
+    } else if (code == TALLY_NOT_FOUND || code == TALLY_BAD_RECORD) {
+        tally_series_add(task->foreign_series, 1);
+        code = TALLY_OK;
+    } else {
+        tally_error_context(err, "%s@%lld", tally_topology_events(task->topology), (long long)record->offset);
+    }
+    tally_arena_reset(&task->batch, BATCH_KEEP_BYTES);
+    return code;
+}
+
+enum tally_code tally_stream_task_verify(struct tally_stream_task *task, const struct tally_record *record,
+        struct tally_consumer *consumer, struct tally_error *err)
+{
+    struct batch_item item = {.kind = BATCH_SKIP};
+    struct tally_outcome outcome;
+    enum tally_code code = TALLY_OK;
+
+    stream_task_route(task, record, consumer, &item);
+    if (item.kind == BATCH_DECIDE) {
+        context_dedup_key(item.command.id, item.command.key, &item.dedup);
+        code = find_outcome(task, &item, task->next.decision_time, &outcome, err);
+        if (code == TALLY_NOT_FOUND) {
+            code = tally_error_set(err, TALLY_EVENTS_LOST,
+                    "%s/%d@%lld was consumed but has no event and no earlier outcome: restore the events topic, or reset",
+                    record->topic, record->partition, (long long)record->offset);
+        }
+    }
+    if (!code) {
+        task->next.in_last = record->offset;
+        task->next.in_crc = tally_stream_task_crc(record);
+    }
+    tally_arena_reset(&task->batch, BATCH_KEEP_BYTES);
+    return code;
+}

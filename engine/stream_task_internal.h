@@ -1,0 +1,82 @@
+/* engine/stream_task_internal.h - the task's struct and the parts of one batch. */
+#pragma once
+#include "engine/base/metrics.h"
+#include "engine/context_internal.h"
+#include "engine/stream_task.h"
+
+#define FORWARDED_HEADER "tally-forwarded"
+enum { HEADERS_MAX = 64 };
+
+enum batch_kind { BATCH_SKIP, BATCH_DEAD, BATCH_FORWARD, BATCH_DECIDE };
+
+/* One record of a batch on its way from bytes to a decision. */
+struct batch_item {
+    const struct tally_record *record;
+    enum batch_kind kind;
+    enum tally_refusal refusal; /* BATCH_DEAD */
+    const char *stage;          /* BATCH_DEAD: "decode", "route", "write" */
+    const char *reason;         /* BATCH_DEAD: text; borrowed from the batch arena */
+    int32_t target;             /* BATCH_FORWARD */
+    struct tally_command command;
+    struct tally_key dedup;
+};
+
+/* A client that waits for the outcome of a command of the open transaction. */
+struct reply_request {
+    const char *topic;
+    int32_t partition; /* -1: by key */
+    struct tally_slice correlation_id; /* data NULL: none */
+    struct tally_slice command_id, key;
+    uint64_t fingerprint;
+    bool duplicate;
+    enum tally_format format;
+    struct reply_request *next;
+};
+
+enum task_count { COUNT_ACCEPTED, COUNT_UNCHANGED, COUNT_REJECTED, COUNT_DUPLICATE, COUNT_REUSED, TASK_COUNTS };
+
+struct tally_stream_task {
+    struct tally_stream_task_options options;
+    struct tally_topology *topology;
+    const struct tally_aggregate *aggregate;
+    struct tally_task_slot *slot;
+    int32_t partition;
+    enum tally_task_state state;
+    char name[80];
+    const char *dead_letters;
+    int64_t dedup_retention_ms;
+
+    struct tally_positions committed, next;
+    struct tally_delivery delivery; /* events of the open transaction */
+    struct tally_slice last_event_key, last_event_value; /* in the collector's arena */
+
+    struct tally_arena batch; /* decoded commands; reset after every batch */
+    struct batch_item *items;
+    size_t item_capacity;
+    struct tally_touch touch;
+    struct tally_buf encoded, message, row, memo;
+    enum tally_format events_format;
+
+    struct reply_request *replies, **replies_end;
+    int64_t *append_times; /* of the commands of the open transaction, for latency */
+    size_t append_count, append_capacity;
+
+    int64_t counts[TASK_COUNTS]; /* since the last batch */
+    struct tally_series *outcome_series[TASK_COUNTS];
+    struct tally_series *polled_series, *forwarded_series, *foreign_series, *latency_series, *position_series;
+};
+
+/* stream_task_route.c: what a record is before anything is decided. Fills kind, and for
+ * BATCH_DECIDE the command with its key. */
+void stream_task_route(struct tally_stream_task *task, const struct tally_record *record,
+        struct tally_consumer *consumer, struct batch_item *item);
+void stream_task_dead_letter(struct tally_stream_task *task, const struct batch_item *item,
+        struct tally_consumer *consumer);
+void stream_task_forward(struct tally_stream_task *task, const struct batch_item *item,
+        struct tally_consumer *consumer);
+
+/* stream_task_reply.c */
+void stream_task_want_reply(struct tally_stream_task *task, const struct batch_item *item, bool duplicate,
+        struct tally_consumer *consumer);
+void stream_task_send_replies(struct tally_stream_task *task);
+void stream_task_drop_replies(struct tally_stream_task *task);

@@ -1,0 +1,128 @@
+/* engine/stream_task_reply.c - replies to clients that named a reply-topic.
+ * A reply is asked for while the command is decided and sent after the commit, from committed
+ * state, by the shared producer outside the transaction: it may be lost, the outcome may not. */
+#include "engine/outcome_answer.h"
+#include "engine/stream_task_internal.h"
+
+#include "engine/base/log.h"
+
+enum { REPLY_BYTES_MAX = 1024 * 1024, TOPIC_MAX = 249 };
+
+static const struct tally_header *find_header(const struct tally_header *headers, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (tally_slice_equal(headers[i].name, tally_slice_string(name))) {
+            return &headers[i];
+        }
+    }
+    return NULL;
+}
+
+static const char *copy_text(struct tally_arena *arena, struct tally_slice text)
+{
+    char *copy = tally_arena_alloc(arena, text.len + 1);
+
+    memcpy(copy, text.data, text.len);
+    copy[text.len] = 0;
+    return copy;
+}
+
+/* -1 when the header is absent or no partition number. */
+static int32_t wanted_partition(const struct tally_header *header)
+{
+    int64_t partition;
+
+    if (!header || !tally_parse_int(header->value, &partition) || partition < 0 || partition > INT32_MAX) {
+        return -1;
+    }
+    return (int32_t)partition;
+}
+
+void stream_task_want_reply(struct tally_stream_task *task, const struct batch_item *item, bool duplicate,
+        struct tally_consumer *consumer)
+{
+    struct tally_arena *arena = tally_collector_arena(task->options.collector);
+    struct tally_header headers[HEADERS_MAX];
+    size_t count = consumer->ops->headers(consumer, item->record, headers, HEADERS_MAX);
+    const struct tally_header *topic, *correlation;
+    struct reply_request *request;
+
+    count = count < HEADERS_MAX ? count : HEADERS_MAX;
+    topic = count ? find_header(headers, count, "reply-topic") : NULL;
+    if (!topic || topic->value.len == 0 || topic->value.len > TOPIC_MAX) {
+        return;
+    }
+    correlation = find_header(headers, count, "correlation-id");
+    request = tally_arena_alloc(arena, sizeof *request);
+    *request = (struct reply_request){
+        .topic = copy_text(arena, topic->value),
+        .partition = wanted_partition(find_header(headers, count, "reply-partition")),
+        .correlation_id = correlation && correlation->value.data ? tally_arena_copy(arena, correlation->value) : TALLY_NONE,
+        .command_id = tally_arena_copy(arena, item->command.id),
+        .key = tally_arena_copy(arena, item->command.key),
+        .fingerprint = item->command.fingerprint,
+        .duplicate = duplicate,
+        .format = item->command.format,
+    };
+    *task->replies_end = request;
+    task->replies_end = &request->next;
+}
+
+static void send_reply(struct tally_stream_task *task, const struct reply_request *request, struct tally_view *view,
+        struct tally_buf *value)
+{
+    struct tally_client *client = task->options.client;
+    struct tally_header header = {.name = TALLY_SLICE("correlation-id"), .value = request->correlation_id};
+    struct outcome_question question = {
+        .topology = task->topology,
+        .partition = task->partition,
+        .partitions = task->options.partitions,
+        .view = view,
+        .command_id = request->command_id,
+        .key = request->key,
+        .fingerprint = request->fingerprint,
+        .duplicate = request->duplicate,
+        .format = request->format,
+    };
+    struct tally_outcome_info info;
+    struct tally_error err = {.code = TALLY_OK};
+    enum tally_code code;
+
+    tally_buf_clear(value);
+    code = outcome_answer(&question, value, &info, &err);
+    if (code) {
+        static _Thread_local struct tally_log_limit limit;
+
+        if (tally_log_allowed(&limit, 1000)) {
+            tally_error_context(&err, "reply to %s", request->topic);
+            tally_log_error(TALLY_LOG_WARN, "outcome for a reply cannot be read", &err);
+        }
+        return;
+    }
+    (void)client->ops->reply(client, request->topic, request->partition, request->command_id,
+            tally_buf_bytes(value), &header, request->correlation_id.data ? 1 : 0);
+}
+
+void stream_task_send_replies(struct tally_stream_task *task)
+{
+    struct tally_view *view;
+    struct tally_buf value;
+
+    if (!task->replies) {
+        return;
+    }
+    view = tally_task_slot_view(task->slot);
+    tally_buf_init(&value, REPLY_BYTES_MAX);
+    for (const struct reply_request *request = task->replies; request; request = request->next) {
+        send_reply(task, request, view, &value);
+    }
+    tally_buf_deinit(&value);
+    tally_view_unref(view);
+    stream_task_drop_replies(task);
+}
+
+void stream_task_drop_replies(struct tally_stream_task *task)
+{
+    task->replies = NULL;
+    task->replies_end = &task->replies;
+}

@@ -1,0 +1,186 @@
+/* engine/stream_task_route.c - what an input record is, before anything is decided: a command of
+ * this partition, a command to forward, or a dead letter; and the records that the last two make.
+ * Nothing here depends on state, so restore's verify mode routes as the live path did. */
+#include "engine/base/hash.h"
+#include "engine/base/log.h"
+#include "engine/stream_task_internal.h"
+
+#include <stdio.h>
+
+enum { LOG_EVERY_MS = 60000, DEAD_LETTER_HEADERS = 9 };
+
+static void make_dead(struct batch_item *item, enum tally_refusal refusal, const char *stage, const char *reason)
+{
+    item->kind = BATCH_DEAD;
+    item->refusal = refusal;
+    item->stage = stage;
+    item->reason = reason;
+}
+
+static bool was_forwarded(struct tally_consumer *consumer, const struct tally_record *record)
+{
+    struct tally_header headers[HEADERS_MAX];
+    size_t count = consumer->ops->headers(consumer, record, headers, HEADERS_MAX);
+
+    for (size_t i = 0; i < count && i < HEADERS_MAX; i++) {
+        if (tally_slice_equal(headers[i].name, TALLY_SLICE(FORWARDED_HEADER))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* KEY_MISMATCH unless the record's key is the one that the command's key field asks for. */
+static bool check_key(struct tally_stream_task *task, struct batch_item *item)
+{
+    struct tally_slice expected;
+
+    if (item->record->key.data == NULL || item->record->key.len == 0) {
+        make_dead(item, TALLY_REFUSAL_KEY_MISMATCH, "route", "the record has no key");
+        return false;
+    }
+    if (item->record->key.len > TALLY_KEY_MAX / 2 || memchr(item->record->key.data, 0, item->record->key.len)) {
+        make_dead(item, TALLY_REFUSAL_KEY_MISMATCH, "route", "the record's key is too long or holds a NUL");
+        return false;
+    }
+    if (!item->command.schema) {
+        return true;
+    }
+    if (!tally_command_key(&item->command, &task->batch, &expected)
+            || !tally_slice_equal(expected, item->record->key)) {
+        make_dead(item, TALLY_REFUSAL_KEY_MISMATCH, "route", "the record's key is not the command's key field");
+        return false;
+    }
+    return true;
+}
+
+void stream_task_route(struct tally_stream_task *task, const struct tally_record *record,
+        struct tally_consumer *consumer, struct batch_item *item)
+{
+    struct tally_error err = {.code = TALLY_OK};
+    enum tally_refusal refusal = TALLY_REFUSAL_NONE;
+    struct tally_command *command = &item->command;
+
+    item->record = record;
+    if (tally_command_decode(record->value, task->aggregate->command_types, &task->batch, command, &refusal, &err)) {
+        struct tally_slice text = tally_arena_copy(&task->batch, tally_slice_of(err.message, strlen(err.message) + 1));
+
+        make_dead(item, refusal, "decode", (const char *)text.data);
+        return;
+    }
+    if (!check_key(task, item)) {
+        return;
+    }
+    command->key = record->key;
+    command->partition = record->partition;
+    command->offset = record->offset;
+    command->timestamp_ms = record->timestamp_ms;
+    item->kind = BATCH_DECIDE;
+    if (command->schema && command->schema->broadcast) {
+        return;
+    }
+    item->target = tally_partition_of(record->key, task->options.partitions);
+    if (item->target != task->partition) {
+        if (was_forwarded(consumer, record)) {
+            make_dead(item, TALLY_REFUSAL_WRONG_PARTITION, "route", "a forwarded record is on the wrong partition again");
+        } else {
+            item->kind = BATCH_FORWARD;
+        }
+    }
+}
+
+/* The record's own headers, then room for `extra` more; both in the collector's arena. */
+static struct tally_header *copy_headers(struct tally_stream_task *task, const struct tally_record *record,
+        struct tally_consumer *consumer, size_t extra, size_t *count)
+{
+    struct tally_arena *arena = tally_collector_arena(task->options.collector);
+    size_t own = consumer->ops->headers(consumer, record, NULL, 0);
+    struct tally_header *headers = tally_arena_alloc(arena, (own + extra) * sizeof headers[0]);
+
+    (void)consumer->ops->headers(consumer, record, headers, own);
+    for (size_t i = 0; i < own; i++) {
+        headers[i].name = tally_arena_copy(arena, headers[i].name);
+        headers[i].value = headers[i].value.data ? tally_arena_copy(arena, headers[i].value) : TALLY_NONE;
+    }
+    *count = own;
+    return headers;
+}
+
+static struct tally_slice copy_bytes(struct tally_stream_task *task, struct tally_slice bytes)
+{
+    return bytes.data ? tally_arena_copy(tally_collector_arena(task->options.collector), bytes) : TALLY_NONE;
+}
+
+static struct tally_header text_header(struct tally_stream_task *task, const char *name, const char *text)
+{
+    return (struct tally_header){.name = tally_slice_string(name), .value = copy_bytes(task, tally_slice_string(text))};
+}
+
+static void log_dead_letter(const struct tally_stream_task *task, const struct batch_item *item)
+{
+    static _Thread_local struct tally_log_limit limit;
+
+    if (tally_log_allowed(&limit, 1000)) {
+        tally_log(TALLY_LOG_WARN, "record sent to the dead-letter topic", TALLY_LOG_STR("topic", item->record->topic),
+                TALLY_LOG_INT("partition", item->record->partition), TALLY_LOG_INT("offset", item->record->offset),
+                TALLY_LOG_STR("reason", tally_refusal_name(item->refusal)), TALLY_LOG_STR("detail", item->reason),
+                TALLY_LOG_STR("dead_letters", task->dead_letters));
+    }
+}
+
+void stream_task_dead_letter(struct tally_stream_task *task, const struct batch_item *item,
+        struct tally_consumer *consumer)
+{
+    const struct tally_record *record = item->record;
+    char partition[16], offset[24], time[TALLY_TIME_LEN + 1];
+    size_t count;
+    struct tally_header *headers = copy_headers(task, record, consumer, DEAD_LETTER_HEADERS, &count);
+
+    (void)snprintf(partition, sizeof partition, "%d", record->partition);
+    (void)snprintf(offset, sizeof offset, "%lld", (long long)record->offset);
+    tally_format_time(record->timestamp_ms > 0 ? record->timestamp_ms : 0, time);
+    headers[count++] = text_header(task, "__streams.errors.exception", tally_refusal_name(item->refusal));
+    headers[count++] = text_header(task, "__streams.errors.message", item->reason);
+    headers[count++] = text_header(task, "__streams.errors.stacktrace", item->stage);
+    headers[count++] = text_header(task, "__streams.errors.topic", record->topic);
+    headers[count++] = text_header(task, "__streams.errors.partition", partition);
+    headers[count++] = text_header(task, "__streams.errors.offset", offset);
+    headers[count++] = text_header(task, "tally.attempt", "1");
+    headers[count++] = text_header(task, "tally.first-failed-at", time);
+    headers[count++] = text_header(task, "tally.task", task->name);
+    tally_collector_add(task->options.collector, task->dead_letters, record->partition,
+            &(struct tally_produce){
+                    .key = copy_bytes(task, record->key),
+                    .value = copy_bytes(task, record->value),
+                    .headers = headers,
+                    .header_count = count,
+            });
+    tally_series_add(tally_series_of(TALLY_METRIC_DEAD_LETTERS, record->topic, tally_refusal_name(item->refusal)), 1);
+    log_dead_letter(task, item);
+}
+
+void stream_task_forward(struct tally_stream_task *task, const struct batch_item *item,
+        struct tally_consumer *consumer)
+{
+    static _Thread_local struct tally_log_limit limit;
+    const struct tally_record *record = item->record;
+    char from[48];
+    size_t count;
+    struct tally_header *headers = copy_headers(task, record, consumer, 1, &count);
+
+    (void)snprintf(from, sizeof from, "%d@%lld", record->partition, (long long)record->offset);
+    headers[count++] = text_header(task, FORWARDED_HEADER, from);
+    tally_collector_add(task->options.collector, tally_topology_commands(task->topology), item->target,
+            &(struct tally_produce){
+                    .key = copy_bytes(task, record->key),
+                    .value = copy_bytes(task, record->value),
+                    .headers = headers,
+                    .header_count = count,
+            });
+    tally_series_add(task->forwarded_series, 1);
+    if (tally_log_allowed(&limit, LOG_EVERY_MS)) {
+        tally_log(TALLY_LOG_INFO, "command forwarded: a producer does not partition by murmur2",
+                TALLY_LOG_STR("topic", record->topic), TALLY_LOG_INT("partition", record->partition),
+                TALLY_LOG_INT("offset", record->offset), TALLY_LOG_INT("to", item->target));
+    }
+}

@@ -1,0 +1,487 @@
+/* engine/stream_thread.c - the loop: poll -> process -> commit; the one place that reacts to errors.
+ *
+ *   CREATED -> STARTING -> ASSIGNED <-> RUNNING; both -> REVOKED -> ASSIGNED
+ *   ASSIGNED, RUNNING, REVOKED -> RECOVERING -> ASSIGNED, REVOKED
+ *   any -> PENDING_SHUTDOWN -> DEAD
+ *
+ * STARTING: clients are made, the group is joined. ASSIGNED: a task is not restored yet.
+ * RECOVERING: there is no producer that may begin. A commit happens when input runs dry, after
+ * engine.commit.interval, or when the open transaction holds engine.uncommitted.max.bytes. */
+#include "engine/stream_thread_internal.h"
+
+#include <stdio.h>
+
+#define BIT(n) (1u << (n))
+enum { UPKEEP_EVERY_MS = 100, RESTORE_BUDGET_MS = 50 };
+
+static const char *const state_names[] = {"CREATED", "STARTING", "ASSIGNED", "RUNNING", "REVOKED", "RECOVERING",
+    "PENDING_SHUTDOWN", "DEAD"};
+
+static const unsigned successors[] = {
+    [THREAD_CREATED] = BIT(THREAD_STARTING) | BIT(THREAD_PENDING_SHUTDOWN),
+    [THREAD_STARTING] = BIT(THREAD_ASSIGNED) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING) | BIT(THREAD_PENDING_SHUTDOWN),
+    [THREAD_ASSIGNED] = BIT(THREAD_ASSIGNED) | BIT(THREAD_RUNNING) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING)
+            | BIT(THREAD_PENDING_SHUTDOWN),
+    [THREAD_RUNNING] = BIT(THREAD_ASSIGNED) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING) | BIT(THREAD_PENDING_SHUTDOWN),
+    [THREAD_REVOKED] = BIT(THREAD_ASSIGNED) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING) | BIT(THREAD_PENDING_SHUTDOWN),
+    [THREAD_RECOVERING] = BIT(THREAD_ASSIGNED) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING)
+            | BIT(THREAD_PENDING_SHUTDOWN),
+    [THREAD_PENDING_SHUTDOWN] = BIT(THREAD_ASSIGNED) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING) | BIT(THREAD_DEAD)
+            | BIT(THREAD_PENDING_SHUTDOWN),
+    [THREAD_DEAD] = 0,
+};
+
+void stream_thread_set_state(struct tally_stream_thread *thread, enum thread_state next)
+{
+    int now = atomic_load(&thread->state);
+
+    tally_assert(successors[now] & BIT(next));
+    if (now != THREAD_PENDING_SHUTDOWN || next == THREAD_DEAD) {
+        atomic_store(&thread->state, (int)next);
+    }
+}
+
+const char *tally_stream_thread_state_name(const struct tally_stream_thread *thread)
+{
+    return state_names[atomic_load(&thread->state)];
+}
+
+int64_t tally_stream_thread_beat(const struct tally_stream_thread *thread)
+{
+    return atomic_load(&thread->beat_ms);
+}
+
+static void find_series(struct tally_stream_thread *thread)
+{
+    thread->commit_series = tally_series_of(TALLY_METRIC_COMMIT_TIME, NULL);
+    thread->committed_series = tally_series_of(TALLY_METRIC_TRANSACTIONS, "committed");
+    thread->aborted_series = tally_series_of(TALLY_METRIC_TRANSACTIONS, "aborted");
+    thread->unknown_series = tally_series_of(TALLY_METRIC_TRANSACTIONS, "unknown");
+}
+
+struct tally_stream_thread *tally_stream_thread_create(const struct tally_stream_thread_options *options)
+{
+    struct tally_stream_thread *thread = tally_alloc_zero(1, sizeof *thread);
+
+    thread->options = *options;
+    atomic_init(&thread->state, THREAD_CREATED);
+    atomic_init(&thread->beat_ms, tally_mono_ms(options->clock));
+    thread->collector = tally_collector_create();
+    thread->manager = tally_task_manager_create(&(struct tally_task_manager_options){
+            .thread = options->index,
+            .config = options->config,
+            .client = options->client,
+            .clock = options->clock,
+            .state = options->state,
+            .registry = options->registry,
+            .collector = thread->collector,
+            .partitions = options->partitions,
+    });
+    thread->restorer = tally_restorer_create(&(struct tally_restorer_options){
+            .thread = options->index,
+            .config = options->config,
+            .client = options->client,
+            .clock = options->clock,
+            .state = options->state,
+            .context = thread,
+            .restored = stream_thread_restored,
+            .failed = stream_thread_restore_failed,
+    });
+    thread->batch_capacity = (size_t)options->config->batch_records;
+    thread->batch_limit = thread->batch_capacity;
+    thread->batch = tally_alloc_zero(thread->batch_capacity, sizeof thread->batch[0]);
+    find_series(thread);
+    return thread;
+}
+
+void stream_thread_drop_batch(struct tally_stream_thread *thread)
+{
+    for (size_t i = 0; i < thread->batch_count; i++) {
+        thread->consumer->ops->release(thread->consumer, &thread->batch[i]);
+    }
+    thread->batch_count = 0;
+}
+
+/* --- start ------------------------------------------------------------------------------------ */
+
+/* Every commands topic of this instance, once. */
+static enum tally_code subscribe(struct tally_stream_thread *thread, struct tally_error *err)
+{
+    struct tally_task_registry *registry = thread->options.registry;
+    size_t slots = tally_task_registry_count(registry);
+    const char **topics = tally_alloc_zero(slots + 1, sizeof topics[0]);
+    size_t count = 0;
+    enum tally_code code;
+
+    for (size_t i = 0; i < slots; i++) {
+        struct tally_task_slot *slot = tally_task_registry_at(registry, i);
+
+        if (slot->partition == 0) {
+            topics[count++] = tally_topology_commands(slot->topology);
+        }
+    }
+    code = thread->consumer->ops->subscribe(thread->consumer, topics, count, err);
+    tally_free(topics);
+    return code;
+}
+
+/* R1 before the group is joined: the producer settles what this member left open. */
+static enum tally_code start(struct tally_stream_thread *thread, struct tally_error *err)
+{
+    struct tally_client *client = thread->options.client;
+    struct tally_rebalance_listener listener = {
+        .context = thread,
+        .assigned = stream_thread_assigned,
+        .revoked = stream_thread_revoked,
+    };
+    enum tally_code code;
+
+    if (atomic_load(&thread->state) == THREAD_CREATED) {
+        stream_thread_set_state(thread, THREAD_STARTING);
+    }
+    code = stream_thread_recover(thread, err);
+    if (code) {
+        return code;
+    }
+    thread->consumer = client->ops->consumer(client, thread->options.index, &listener, err);
+    if (!thread->consumer) {
+        return err->code;
+    }
+    return subscribe(thread, err);
+}
+
+/* --- one turn --------------------------------------------------------------------------------- */
+
+/* An error that poll gave: of one task where a topic is named, else of the thread. */
+static enum tally_code poll_failed(struct tally_stream_thread *thread, enum tally_code code,
+        const struct tally_record *record)
+{
+    if (tally_code_reaction(code) == TALLY_REACT_RETRY) {
+        return TALLY_OK; /* librdkafka reconnects by itself */
+    }
+    thread->current = record->topic ? tally_task_manager_find(thread->manager, record->topic, record->partition) : NULL;
+    if (thread->current && tally_stream_task_state(thread->current) != TALLY_TASK_RUNNING) {
+        return TALLY_OK; /* a paused task: its restore decides */
+    }
+    return code;
+}
+
+/* Fills the batch with what is there; waits only for the first record. *dry: there was no more. */
+static enum tally_code poll_batch(struct tally_stream_thread *thread, int wait_ms, bool *dry, struct tally_error *err)
+{
+    struct tally_consumer *consumer = thread->consumer;
+
+    *dry = false;
+    while (thread->batch_count < thread->batch_limit) {
+        struct tally_record record = {.topic = NULL};
+        enum tally_code code = consumer->ops->poll(consumer, thread->batch_count == 0 ? wait_ms : 0, &record, err);
+
+        if (code == TALLY_OK) {
+            thread->batch[thread->batch_count++] = record;
+            continue;
+        }
+        *dry = true;
+        if (code != TALLY_AGAIN) {
+            code = poll_failed(thread, code, &record);
+            if (record.message) {
+                consumer->ops->release(consumer, &record);
+            }
+            return code;
+        }
+        return TALLY_OK;
+    }
+    return TALLY_OK;
+}
+
+/* Records of one partition that follow each other. */
+static size_t run_length(const struct tally_stream_thread *thread, size_t from)
+{
+    const struct tally_record *first = &thread->batch[from];
+    size_t end = from + 1;
+
+    while (end < thread->batch_count && thread->batch[end].topic == first->topic
+            && thread->batch[end].partition == first->partition) {
+        end++;
+    }
+    return end - from;
+}
+
+static enum tally_code process_run(struct tally_stream_thread *thread, const struct tally_record *records, size_t count,
+        struct tally_error *err)
+{
+    struct tally_stream_task *task = tally_task_manager_find(thread->manager, records->topic, records->partition);
+    enum tally_code code;
+
+    if (!task || tally_stream_task_state(task) != TALLY_TASK_RUNNING
+            || records[count - 1].offset < tally_stream_task_next(task)->in_next) {
+        return TALLY_OK; /* fetched before a seek or a revoke; it comes again where it is due */
+    }
+    thread->current = task;
+    code = stream_thread_begin(thread, err);
+    if (code) {
+        return code;
+    }
+    if (thread->too_large == task) {
+        tally_stream_task_skip_too_large(task, records, thread->consumer);
+        thread->too_large = NULL;
+        return tally_collector_flush(thread->collector, thread->producer, err);
+    }
+    code = tally_stream_task_process(task, records, count, thread->consumer, err);
+    if (!code) {
+        code = tally_collector_flush(thread->collector, thread->producer, err);
+    }
+    if (!code) {
+        code = thread->producer->ops->poll(thread->producer, 0, err);
+    }
+    return code;
+}
+
+static enum tally_code process_batch(struct tally_stream_thread *thread, struct tally_error *err)
+{
+    enum tally_code code = TALLY_OK;
+    size_t from = 0;
+
+    while (from < thread->batch_count && !code) {
+        size_t count = run_length(thread, from);
+
+        code = process_run(thread, &thread->batch[from], count, err);
+        from += count;
+    }
+    stream_thread_drop_batch(thread);
+    return code;
+}
+
+static bool commit_is_due(const struct tally_stream_thread *thread, bool dry)
+{
+    const struct tally_config *config = thread->options.config;
+    size_t bytes;
+
+    if (!thread->open) {
+        return false;
+    }
+    bytes = tally_collector_bytes(thread->collector) + tally_task_manager_uncommitted(thread->manager);
+    return dry || bytes >= (size_t)config->uncommitted_bytes
+            || tally_mono_ms(thread->options.clock) - thread->begin_ms >= config->commit_interval
+            || tally_state_full(thread->options.state);
+}
+
+/* --- upkeep ----------------------------------------------------------------------------------- */
+
+/* Lag, and up to when reads are complete: now, once nothing that a broker told us of is left. */
+static void show_progress(struct tally_stream_thread *thread, bool dry)
+{
+    int64_t wall_ms = tally_wall_ms(thread->options.clock);
+    bool reachable = thread->options.client->ops->reachable(thread->options.client, NULL);
+
+    for (size_t i = 0; i < tally_task_manager_count(thread->manager); i++) {
+        struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
+        struct tally_task_slot *slot = tally_stream_task_slot(task);
+        const char *input = tally_stream_task_input(task);
+        char partition[16];
+        int64_t high, position;
+
+        if (tally_stream_task_state(task) != TALLY_TASK_RUNNING) {
+            continue;
+        }
+        high = thread->consumer->ops->cached_high(thread->consumer, input, slot->partition);
+        position = thread->consumer->ops->position(thread->consumer, input, slot->partition);
+        position = position > tally_stream_task_committed(task)->in_next ? position : tally_stream_task_committed(task)->in_next;
+        atomic_store(&slot->lag, high < 0 ? -1 : high > position ? high - position : 0);
+        if (dry && reachable && !thread->open && high >= 0 && position >= high) {
+            atomic_store(&slot->as_of_ms, wall_ms);
+        }
+        (void)snprintf(partition, sizeof partition, "%d", slot->partition);
+        tally_series_set(tally_series_of(TALLY_METRIC_LAG_RECORDS, tally_topology_name(slot->topology), partition),
+                atomic_load(&slot->lag));
+    }
+}
+
+/* A store whose background flush found damage is rebuilt; full memory stops deciding until a flush
+ * made room. */
+static void check_stores(struct tally_stream_thread *thread)
+{
+    bool full = tally_state_full(thread->options.state);
+
+    for (size_t i = 0; i < tally_task_manager_count(thread->manager); i++) {
+        struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
+        struct tally_task_slot *slot = tally_stream_task_slot(task);
+        struct tally_error err = {.code = TALLY_OK};
+
+        if (slot->store && tally_store_health(slot->store, &err) == TALLY_STORE_CORRUPT && !thread->open) {
+            tally_log_error(TALLY_LOG_ERROR, "store is rebuilt from the events topic", &err);
+            stream_thread_rebuild(thread, task, &err);
+        }
+    }
+    if (full && !thread->paused) {
+        tally_log(TALLY_LOG_WARN, "deciding stops until state is flushed: state.memory is used up");
+        stream_thread_pause_all(thread);
+    }
+}
+
+static void upkeep(struct tally_stream_thread *thread, bool dry)
+{
+    int64_t now = tally_mono_ms(thread->options.clock);
+
+    if (now < thread->upkeep_ms) {
+        return;
+    }
+    thread->upkeep_ms = now + UPKEEP_EVERY_MS;
+    stream_thread_claim_waiting(thread);
+    stream_thread_recheck_halted(thread);
+    check_stores(thread);
+    show_progress(thread, dry);
+}
+
+/* After recovery or a restore: which state the thread is in. */
+static void settle(struct tally_stream_thread *thread)
+{
+    int state = atomic_load(&thread->state);
+    size_t count = tally_task_manager_count(thread->manager);
+    bool all_running = true;
+
+    for (size_t i = 0; i < count; i++) {
+        enum tally_task_state task = tally_stream_task_state(tally_task_manager_at(thread->manager, i));
+
+        all_running = all_running && task == TALLY_TASK_RUNNING;
+    }
+    if (state == THREAD_RECOVERING && thread->producer) {
+        stream_thread_set_state(thread, count > 0 ? THREAD_ASSIGNED : THREAD_REVOKED);
+    } else if (state == THREAD_ASSIGNED && all_running) {
+        stream_thread_set_state(thread, THREAD_RUNNING);
+    } else if (state == THREAD_RUNNING && !all_running) {
+        stream_thread_set_state(thread, THREAD_ASSIGNED);
+    }
+}
+
+/* Without a producer nothing is decided, but the group still needs polls. */
+static enum tally_code turn_without_producer(struct tally_stream_thread *thread, int wait_ms, struct tally_error *err)
+{
+    bool dry;
+    enum tally_code code = poll_batch(thread, wait_ms, &dry, err);
+
+    stream_thread_drop_batch(thread);
+    if (code) {
+        return stream_thread_react(thread, code, err);
+    }
+    if (tally_task_manager_count(thread->manager) > 0 || atomic_load(&thread->state) != THREAD_RECOVERING) {
+        code = stream_thread_recover(thread, err);
+    }
+    return code == TALLY_AGAIN ? TALLY_OK : code;
+}
+
+static enum tally_code turn(struct tally_stream_thread *thread, int wait_ms, bool *busy, struct tally_error *err)
+{
+    const struct tally_config *config = thread->options.config;
+    bool restoring = !tally_restorer_idle(thread->restorer);
+    bool dry = false;
+    enum tally_code code;
+
+    code = poll_batch(thread, thread->open || restoring ? 0 : wait_ms, &dry, err);
+    if (!code) {
+        *busy = thread->batch_count > 0 || thread->open || restoring;
+        code = thread->producer ? process_batch(thread, err) : TALLY_OK;
+    }
+    stream_thread_drop_batch(thread);
+    if (!code && commit_is_due(thread, dry)) {
+        thread->current = NULL;
+        code = stream_thread_commit(thread, config->max_poll_interval / 2, err);
+    }
+    if (code) {
+        return stream_thread_react(thread, code, err);
+    }
+    if (thread->producer && !thread->open) {
+        if (thread->paused && !tally_state_full(thread->options.state)) {
+            stream_thread_resume_all(thread);
+        }
+        stream_thread_begin_restores(thread);
+        code = tally_restorer_step(thread->restorer, RESTORE_BUDGET_MS, err);
+    }
+    upkeep(thread, dry);
+    return code;
+}
+
+enum tally_code tally_stream_thread_step(struct tally_stream_thread *thread, int wait_ms, bool *busy,
+        struct tally_error *err)
+{
+    enum tally_code code;
+
+    *busy = false;
+    atomic_store(&thread->beat_ms, tally_mono_ms(thread->options.clock));
+    if (!thread->consumer) {
+        code = start(thread, err);
+        return code == TALLY_AGAIN || tally_code_reaction(code) == TALLY_REACT_RETRY ? TALLY_OK : code;
+    }
+    if (!thread->producer) {
+        code = turn_without_producer(thread, wait_ms, err);
+        *busy = thread->producer != NULL;
+    } else {
+        code = turn(thread, wait_ms, busy, err);
+    }
+    settle(thread);
+    return code;
+}
+
+/* --- end -------------------------------------------------------------------------------------- */
+
+static void destroy_clients(struct tally_stream_thread *thread)
+{
+    if (thread->consumer) {
+        thread->consumer->ops->destroy(thread->consumer);
+        thread->consumer = NULL;
+    }
+    if (thread->starting) {
+        thread->starting->ops->destroy(thread->starting);
+        thread->starting = NULL;
+    }
+    if (thread->producer) {
+        thread->producer->ops->destroy(thread->producer);
+        thread->producer = NULL;
+    }
+    tally_collector_reset(thread->collector);
+}
+
+void tally_stream_thread_close(struct tally_stream_thread *thread)
+{
+    int64_t budget_ms = thread->options.config->shutdown_timeout / 2;
+    struct tally_error err = {.code = TALLY_OK};
+
+    stream_thread_set_state(thread, THREAD_PENDING_SHUTDOWN);
+    stream_thread_drop_batch(thread);
+    if (thread->open && stream_thread_commit(thread, budget_ms, &err)) {
+        tally_log_error(TALLY_LOG_WARN, "last commit failed; its records are decided again at the next start", &err);
+        thread->open = false;
+        tally_task_manager_rollback(thread->manager);
+    }
+    tally_restorer_clear(thread->restorer);
+    tally_task_manager_park_all(thread->manager, budget_ms);
+    destroy_clients(thread);
+    stream_thread_set_state(thread, THREAD_DEAD);
+}
+
+void tally_stream_thread_crash(struct tally_stream_thread *thread)
+{
+    stream_thread_drop_batch(thread);
+    tally_restorer_clear(thread->restorer);
+    tally_task_manager_abandon_all(thread->manager);
+    thread->open = false;
+    destroy_clients(thread);
+    stream_thread_set_state(thread, THREAD_PENDING_SHUTDOWN);
+    stream_thread_set_state(thread, THREAD_DEAD);
+}
+
+void tally_stream_thread_destroy(struct tally_stream_thread *thread)
+{
+    if (!thread) {
+        return;
+    }
+    tally_assert(!thread->consumer && !thread->producer);
+    tally_restorer_destroy(thread->restorer);
+    tally_task_manager_destroy(thread->manager);
+    tally_collector_destroy(thread->collector);
+    for (size_t i = 0; i < thread->waiting_count; i++) {
+        tally_free(thread->waiting[i].topic);
+    }
+    tally_free(thread->waiting);
+    tally_free(thread->batch);
+    tally_free(thread);
+}

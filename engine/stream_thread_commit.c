@@ -1,0 +1,243 @@
+/* engine/stream_thread_commit.c - transactions of one stream thread.
+ *
+ *   NONE --[begin]--> OPEN --[commit]--> COMMITTING --[OK]--> NONE
+ *                      |                     +--[anything else]--> RELEASE --> NONE
+ *                      +--[abort]--> NONE
+ *
+ * Invariants
+ *  (1) State becomes visible (c5) only after commit_transaction answered OK; any other answer means
+ *      "not committed" here and the log decides what happened.
+ *  (2) Every transaction carries the offsets of every RUNNING task, so that a zombie is fenced even
+ *      when it only has timers (KIP-447).
+ *  (3) A producer that is in doubt never begins again: it is replaced under the same
+ *      transactional.id, which fences whatever is still in flight (KIP-890 guard). */
+#include "engine/stream_thread_internal.h"
+
+enum { ABORT_TRIES = 2 };
+
+static int64_t now_ms(const struct tally_stream_thread *thread)
+{
+    return tally_mono_ms(thread->options.clock);
+}
+
+static void drop_producer(struct tally_stream_thread *thread)
+{
+    if (thread->producer) {
+        thread->producer->ops->destroy(thread->producer);
+        thread->producer = NULL;
+        tally_series_add(tally_series_of(TALLY_METRIC_PRODUCERS, NULL), 1);
+    }
+    tally_collector_reset(thread->collector);
+}
+
+static void back_off(struct tally_stream_thread *thread)
+{
+    thread->backoff_ms = thread->backoff_ms ? thread->backoff_ms * 2 : BACKOFF_FIRST_MS;
+    if (thread->backoff_ms > BACKOFF_MAX_MS) {
+        thread->backoff_ms = BACKOFF_MAX_MS;
+    }
+    thread->retry_at_ms = now_ms(thread) + thread->backoff_ms;
+}
+
+enum tally_code stream_thread_recover(struct tally_stream_thread *thread, struct tally_error *err)
+{
+    struct tally_client *client = thread->options.client;
+    enum tally_code code;
+
+    if (thread->producer) {
+        return TALLY_OK;
+    }
+    if (now_ms(thread) < thread->retry_at_ms) {
+        return TALLY_AGAIN;
+    }
+    if (!thread->starting) {
+        thread->starting = client->ops->producer(client, thread->options.index, err);
+    }
+    if (!thread->starting) {
+        back_off(thread);
+        tally_log_error(TALLY_LOG_ERROR, "transactional producer cannot be made", err);
+        return TALLY_AGAIN;
+    }
+    code = thread->starting->ops->init_transactions(thread->starting, SLICE_MS, err);
+    if (code == TALLY_OK) {
+        thread->producer = thread->starting;
+        thread->starting = NULL;
+        thread->backoff_ms = 0;
+        return TALLY_OK;
+    }
+    if (tally_code_reaction(code) != TALLY_REACT_RETRY) {
+        thread->starting->ops->destroy(thread->starting);
+        thread->starting = NULL;
+        back_off(thread);
+    }
+    tally_log_error(TALLY_LOG_WARN, "transactions cannot be initialised yet", err);
+    return tally_code_reaction(code) == TALLY_REACT_EXIT ? code : TALLY_AGAIN;
+}
+
+enum tally_code stream_thread_begin(struct tally_stream_thread *thread, struct tally_error *err)
+{
+    enum tally_code code;
+
+    if (thread->open) {
+        return TALLY_OK;
+    }
+    code = thread->producer->ops->begin(thread->producer, err);
+    if (!code) {
+        thread->open = true;
+        thread->begin_ms = now_ms(thread);
+    }
+    return code;
+}
+
+/* c3: same arguments until it is taken or the deadline passes. */
+static enum tally_code send_offsets(struct tally_stream_thread *thread, int64_t deadline_ms, struct tally_error *err)
+{
+    struct tally_topic_partition *offsets =
+            tally_alloc_zero(tally_task_manager_count(thread->manager) + 1, sizeof offsets[0]);
+    size_t count = tally_task_manager_offsets(thread->manager, offsets, tally_task_manager_count(thread->manager));
+    enum tally_code code;
+
+    do {
+        code = thread->producer->ops->send_offsets(thread->producer, thread->consumer, offsets, count, SLICE_MS, err);
+    } while (tally_code_reaction(code) == TALLY_REACT_RETRY && now_ms(thread) < deadline_ms);
+    tally_free(offsets);
+    if (tally_code_reaction(code) == TALLY_REACT_RETRY) {
+        return tally_error_set(err, TALLY_TXN_ABORTED, "offsets not taken by the group before the deadline");
+    }
+    return code;
+}
+
+/* c4: resumable. Everything but OK leaves the outcome to the log. */
+static enum tally_code commit_transaction(struct tally_stream_thread *thread, int64_t deadline_ms, struct tally_error *err)
+{
+    enum tally_code code;
+
+    do {
+        code = thread->producer->ops->commit(thread->producer, SLICE_MS, err);
+    } while (tally_code_reaction(code) == TALLY_REACT_RETRY && now_ms(thread) < deadline_ms);
+    if (code && tally_code_reaction(code) != TALLY_REACT_RELEASE && tally_code_reaction(code) != TALLY_REACT_EXIT) {
+        struct tally_error cause = *err;
+
+        return tally_error_set(err, TALLY_COMMIT_UNKNOWN, "commit not acknowledged: %.200s", cause.message);
+    }
+    return code;
+}
+
+enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t budget_ms, struct tally_error *err)
+{
+    int64_t start_us = tally_mono_us(thread->options.clock);
+    int64_t deadline_ms = start_us / 1000 + budget_ms;
+    int64_t txn_deadline_ms = thread->begin_ms + thread->options.config->transaction_timeout;
+    enum tally_code code;
+
+    tally_assert(thread->open);
+    deadline_ms = deadline_ms < txn_deadline_ms ? deadline_ms : txn_deadline_ms;
+    code = send_offsets(thread, deadline_ms, err);
+    if (!code) {
+        code = commit_transaction(thread, deadline_ms, err);
+    }
+    if (code) {
+        tally_error_context(err, "commit");
+        return code;
+    }
+    thread->open = false;
+    tally_task_manager_commit(thread->manager);
+    tally_collector_reset(thread->collector);
+    thread->failures = 0;
+    thread->batch_limit = thread->batch_capacity;
+    tally_series_add(thread->committed_series, 1);
+    tally_series_observe_us(thread->commit_series, tally_mono_us(thread->options.clock) - start_us);
+    (void)thread->producer->ops->poll(thread->producer, 0, NULL);
+    if (thread->producer->ops->tainted(thread->producer)) {
+        drop_producer(thread);
+        stream_thread_pause_all(thread);
+    }
+    return TALLY_OK;
+}
+
+void stream_thread_abort(struct tally_stream_thread *thread)
+{
+    enum tally_code code = TALLY_TIMEOUT;
+
+    stream_thread_drop_batch(thread);
+    tally_task_manager_rollback(thread->manager);
+    if (thread->open && thread->producer) {
+        for (int i = 0; i < ABORT_TRIES && code; i++) {
+            code = thread->producer->ops->abort(thread->producer, SLICE_MS, NULL);
+        }
+    }
+    thread->open = false;
+    tally_series_add(thread->aborted_series, 1);
+    drop_producer(thread);
+    stream_thread_pause_all(thread);
+    stream_thread_set_state(thread, THREAD_RECOVERING);
+}
+
+void stream_thread_release(struct tally_stream_thread *thread)
+{
+    stream_thread_drop_batch(thread);
+    tally_task_manager_rollback(thread->manager);
+    thread->open = false;
+    tally_series_add(thread->unknown_series, 1);
+    drop_producer(thread);
+    stream_thread_pause_all(thread);
+    for (size_t i = 0; i < tally_task_manager_count(thread->manager); i++) {
+        struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
+
+        if (tally_stream_task_state(task) == TALLY_TASK_RUNNING) {
+            tally_stream_task_set_state(task, TALLY_TASK_CREATED); /* its restore begins anew */
+        }
+    }
+    back_off(thread);
+    stream_thread_set_state(thread, THREAD_RECOVERING);
+}
+
+/* The same batch again and again: fewer records at a time, until one fails alone. */
+static void shrink_batch(struct tally_stream_thread *thread, enum tally_code code)
+{
+    if (code == TALLY_TOO_LARGE) {
+        if (thread->batch_limit == 1) {
+            thread->too_large = thread->current;
+        }
+        thread->batch_limit = 1;
+        return;
+    }
+    if (++thread->failures >= 3 && thread->batch_limit > 1) {
+        thread->batch_limit /= 2;
+        thread->failures = 0;
+    }
+}
+
+enum tally_code stream_thread_react(struct tally_stream_thread *thread, enum tally_code code, struct tally_error *err)
+{
+    struct tally_stream_task *task = thread->current;
+
+    switch (tally_code_reaction(code)) {
+    case TALLY_REACT_NONE:
+        return TALLY_OK;
+    case TALLY_REACT_RETRY:
+    case TALLY_REACT_SKIP:
+    case TALLY_REACT_ABORT:
+        tally_log_error(TALLY_LOG_WARN, "transaction aborted; its records are decided again", err);
+        shrink_batch(thread, code);
+        stream_thread_abort(thread);
+        break;
+    case TALLY_REACT_REBUILD:
+        tally_log_error(TALLY_LOG_ERROR, "store is rebuilt from the events topic", err);
+        stream_thread_abort(thread);
+        stream_thread_rebuild(thread, task, err);
+        break;
+    case TALLY_REACT_RELEASE:
+        tally_log_error(TALLY_LOG_WARN, "outcome left to the log; tasks are restored", err);
+        stream_thread_release(thread);
+        break;
+    case TALLY_REACT_HALT:
+        stream_thread_abort(thread);
+        stream_thread_halt(thread, task, err);
+        break;
+    case TALLY_REACT_EXIT:
+        return code;
+    }
+    thread->current = NULL;
+    return TALLY_OK;
+}

@@ -1,0 +1,325 @@
+/* engine/stream_thread_rebalance.c - which tasks a thread has, and how they come to run.
+ * The protocol is eager: a revoke takes every partition, an assignment names every partition.
+ * Order of an assignment (exactly-once R1 to R9): the producer is initialised first, which settles
+ * this member's own dangling transaction; then the group's offsets are read, then the ends of the
+ * topics. A task is paused until its restore is done. */
+#include "engine/stream_thread_internal.h"
+
+enum { COMMITTED_TIMEOUT_MS = 5000, RECHECK_EVERY_MS = 10000 };
+
+static const struct tally_topic_partition *task_partition(struct tally_stream_task *task, struct tally_topic_partition *one)
+{
+    *one = (struct tally_topic_partition){
+        .topic = tally_stream_task_input(task),
+        .partition = tally_stream_task_slot(task)->partition,
+        .offset = tally_stream_task_next(task)->in_next,
+    };
+    return one;
+}
+
+/* --- pause and resume ------------------------------------------------------------------------- */
+
+static void warn(const char *message, struct tally_error *err)
+{
+    tally_log_error(TALLY_LOG_WARN, message, err);
+}
+
+static size_t running_partitions(struct tally_stream_thread *thread, struct tally_topic_partition **partitions)
+{
+    size_t max = tally_task_manager_count(thread->manager);
+
+    *partitions = tally_alloc_zero(max + 1, sizeof **partitions);
+    return tally_task_manager_offsets(thread->manager, *partitions, max);
+}
+
+void stream_thread_pause_all(struct tally_stream_thread *thread)
+{
+    struct tally_topic_partition *partitions;
+    struct tally_error err = {.code = TALLY_OK};
+    size_t count = running_partitions(thread, &partitions);
+
+    if (count > 0 && thread->consumer
+            && thread->consumer->ops->pause(thread->consumer, partitions, count, &err)) {
+        warn("partitions not paused", &err);
+    }
+    tally_free(partitions);
+    thread->paused = true;
+}
+
+void stream_thread_resume_all(struct tally_stream_thread *thread)
+{
+    struct tally_topic_partition *partitions;
+    struct tally_error err = {.code = TALLY_OK};
+    size_t count = running_partitions(thread, &partitions);
+    enum tally_code code = TALLY_OK;
+
+    if (count > 0) {
+        code = thread->consumer->ops->seek(thread->consumer, partitions, count, SLICE_MS, &err);
+        if (!code) {
+            code = thread->consumer->ops->resume(thread->consumer, partitions, count, &err);
+        }
+    }
+    if (code) {
+        warn("partitions not resumed; trying again", &err);
+    }
+    thread->paused = code != TALLY_OK;
+    tally_free(partitions);
+}
+
+/* --- assignment ------------------------------------------------------------------------------- */
+
+/* Where the consumer starts to fetch; the restore seeks to the proven offset later. */
+static int64_t first_offset(struct tally_stream_thread *thread, const struct tally_topic_partition *partition)
+{
+    int64_t low = 0, high = 0;
+    struct tally_error err = {.code = TALLY_OK};
+
+    if (!partition->code && partition->offset >= 0) {
+        return partition->offset;
+    }
+    if (thread->consumer->ops->watermarks(thread->consumer, partition->topic, partition->partition,
+                COMMITTED_TIMEOUT_MS, &low, &high, &err)) {
+        warn("start of an assigned partition is not known", &err);
+    }
+    return low;
+}
+
+static void keep_waiting(struct tally_stream_thread *thread, const char *topic, int32_t partition)
+{
+    thread->waiting = tally_realloc(thread->waiting, (thread->waiting_count + 1) * sizeof thread->waiting[0]);
+    thread->waiting[thread->waiting_count].topic = tally_copy_string(topic);
+    thread->waiting[thread->waiting_count].partition = partition;
+    thread->waiting_count++;
+}
+
+static void drop_waiting(struct tally_stream_thread *thread)
+{
+    for (size_t i = 0; i < thread->waiting_count; i++) {
+        tally_free(thread->waiting[i].topic);
+    }
+    thread->waiting_count = 0;
+}
+
+static bool claim(struct tally_stream_thread *thread, const char *topic, int32_t partition)
+{
+    struct tally_error err = {.code = TALLY_OK};
+    enum tally_code code = tally_task_manager_assign(thread->manager, topic, partition, &err);
+
+    if (code && code != TALLY_AGAIN) {
+        tally_log_error(TALLY_LOG_ERROR, "assigned partition has no task", &err);
+    }
+    return code != TALLY_AGAIN;
+}
+
+void stream_thread_claim_waiting(struct tally_stream_thread *thread)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < thread->waiting_count; i++) {
+        if (claim(thread, thread->waiting[i].topic, thread->waiting[i].partition)) {
+            tally_free(thread->waiting[i].topic);
+        } else {
+            thread->waiting[kept++] = thread->waiting[i];
+        }
+    }
+    thread->waiting_count = kept;
+}
+
+void stream_thread_assigned(void *context, const struct tally_topic_partition *partitions, size_t count)
+{
+    struct tally_stream_thread *thread = context;
+    struct tally_consumer *consumer = thread->consumer;
+    struct tally_topic_partition *offsets = tally_alloc_zero(count + 1, sizeof offsets[0]);
+    struct tally_error err = {.code = TALLY_OK};
+
+    for (size_t i = 0; i < count; i++) {
+        offsets[i] = (struct tally_topic_partition){.topic = partitions[i].topic, .partition = partitions[i].partition};
+    }
+    if (count > 0 && consumer->ops->committed(consumer, offsets, count, COMMITTED_TIMEOUT_MS, &err)) {
+        warn("offsets of the group not read yet", &err);
+        for (size_t i = 0; i < count; i++) {
+            offsets[i].offset = TALLY_OFFSET_NONE;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        offsets[i].offset = first_offset(thread, &offsets[i]);
+    }
+    if (consumer->ops->assign(consumer, offsets, count, &err)
+            || (count > 0 && consumer->ops->pause(consumer, offsets, count, &err))) {
+        warn("assignment not taken", &err);
+    }
+    drop_waiting(thread);
+    for (size_t i = 0; i < count; i++) {
+        if (!claim(thread, partitions[i].topic, partitions[i].partition)) {
+            keep_waiting(thread, partitions[i].topic, partitions[i].partition);
+        }
+    }
+    tally_free(offsets);
+    tally_series_add(tally_series_of(TALLY_METRIC_REBALANCES, "assigned"), 1);
+    tally_log(TALLY_LOG_INFO, "partitions assigned", TALLY_LOG_INT("partitions", count));
+    stream_thread_set_state(thread, THREAD_ASSIGNED);
+}
+
+void stream_thread_revoked(void *context, const struct tally_topic_partition *partitions, size_t count, bool lost)
+{
+    struct tally_stream_thread *thread = context;
+    int64_t budget_ms = thread->options.config->max_poll_interval / 5;
+    struct tally_error err = {.code = TALLY_OK};
+
+    (void)partitions;
+    stream_thread_drop_batch(thread);
+    if (thread->open && !lost) {
+        enum tally_code code = stream_thread_commit(thread, budget_ms, &err);
+
+        if (code) {
+            warn("not committed before a revoke; the log decides", &err);
+            stream_thread_release(thread);
+        }
+    } else if (thread->open) {
+        stream_thread_abort(thread);
+    }
+    tally_restorer_clear(thread->restorer);
+    drop_waiting(thread);
+    tally_task_manager_park_all(thread->manager, lost ? 0 : budget_ms);
+    if (thread->consumer->ops->assign(thread->consumer, NULL, 0, &err)) {
+        warn("revoke not acknowledged", &err);
+    }
+    tally_series_add(tally_series_of(TALLY_METRIC_REBALANCES, lost ? "lost" : "revoked"), 1);
+    tally_log(TALLY_LOG_INFO, lost ? "partitions lost" : "partitions revoked", TALLY_LOG_INT("partitions", count));
+    stream_thread_set_state(thread, THREAD_REVOKED);
+}
+
+/* --- restore ---------------------------------------------------------------------------------- */
+
+static void begin_restore(struct tally_stream_thread *thread, struct tally_stream_task *task)
+{
+    struct tally_error err = {.code = TALLY_OK};
+    struct tally_topic_partition one;
+    enum tally_code code = tally_task_manager_open_store(thread->manager, task, &err);
+
+    if (!code) {
+        (void)task_partition(task, &one);
+        code = thread->consumer->ops->committed(thread->consumer, &one, 1, COMMITTED_TIMEOUT_MS, &err);
+        code = code ? code : one.code;
+    }
+    if (!code) {
+        tally_stream_task_set_state(task, TALLY_TASK_RESTORING);
+        code = tally_restorer_add(thread->restorer, task, thread->consumer, one.offset, &err);
+    }
+    if (!code) {
+        return;
+    }
+    tally_error_context(&err, "%s", tally_stream_task_name(task));
+    if (tally_code_reaction(code) == TALLY_REACT_HALT) {
+        stream_thread_halt(thread, task, &err);
+        return;
+    }
+    tally_log_error(TALLY_LOG_WARN, "restore not begun; trying again", &err);
+    if (tally_stream_task_state(task) != TALLY_TASK_CREATED) {
+        tally_stream_task_set_state(task, TALLY_TASK_CREATED);
+    }
+}
+
+void stream_thread_begin_restores(struct tally_stream_thread *thread)
+{
+    for (size_t i = 0; i < tally_task_manager_count(thread->manager); i++) {
+        struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
+
+        if (tally_stream_task_state(task) == TALLY_TASK_CREATED) {
+            begin_restore(thread, task);
+        }
+    }
+}
+
+void stream_thread_restored(void *context, struct tally_stream_task *task)
+{
+    struct tally_stream_thread *thread = context;
+    struct tally_error err = {.code = TALLY_OK};
+    struct tally_topic_partition one;
+    enum tally_code code;
+
+    tally_stream_task_set_state(task, TALLY_TASK_RUNNING);
+    tally_log(TALLY_LOG_INFO, "task is running", TALLY_LOG_STR("task", tally_stream_task_name(task)),
+            TALLY_LOG_INT("next", tally_stream_task_next(task)->in_next));
+    if (thread->paused) {
+        return; /* resumed with the others */
+    }
+    (void)task_partition(task, &one);
+    code = thread->consumer->ops->seek(thread->consumer, &one, 1, SLICE_MS, &err);
+    if (!code) {
+        code = thread->consumer->ops->resume(thread->consumer, &one, 1, &err);
+    }
+    if (code) {
+        warn("restored task not resumed; trying again", &err);
+        stream_thread_pause_all(thread);
+    }
+}
+
+void stream_thread_restore_failed(void *context, struct tally_stream_task *task, const struct tally_error *err)
+{
+    struct tally_stream_thread *thread = context;
+    struct tally_error why = *err;
+
+    if (tally_code_reaction(err->code) == TALLY_REACT_REBUILD) {
+        stream_thread_rebuild(thread, task, &why);
+        return;
+    }
+    stream_thread_halt(thread, task, err);
+}
+
+/* --- tasks that cannot go on ------------------------------------------------------------------- */
+
+void stream_thread_halt(struct tally_stream_thread *thread, struct tally_stream_task *task, const struct tally_error *err)
+{
+    struct tally_error failed = {.code = TALLY_OK};
+    struct tally_topic_partition one;
+
+    if (!task) {
+        tally_log_error(TALLY_LOG_ERROR, "error that no task can be named for", err);
+        return;
+    }
+    tally_log(TALLY_LOG_ERROR, "task halted", TALLY_LOG_STR("task", tally_stream_task_name(task)),
+            TALLY_LOG_STR("code", tally_code_name(err->code)), TALLY_LOG_STR("error", err->message));
+    (void)task_partition(task, &one);
+    if (thread->consumer->ops->pause(thread->consumer, &one, 1, &failed)) {
+        warn("halted task not paused", &failed);
+    }
+    tally_stream_task_halt(task, err);
+    if (thread->recheck_ms == 0) {
+        thread->recheck_ms = tally_mono_ms(thread->options.clock) + RECHECK_EVERY_MS;
+    }
+}
+
+void stream_thread_recheck_halted(struct tally_stream_thread *thread)
+{
+    if (thread->recheck_ms == 0 || tally_mono_ms(thread->options.clock) < thread->recheck_ms) {
+        return;
+    }
+    thread->recheck_ms = 0;
+    for (size_t i = 0; i < tally_task_manager_count(thread->manager); i++) {
+        struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
+
+        if (tally_stream_task_state(task) == TALLY_TASK_HALTED) {
+            tally_stream_task_set_state(task, TALLY_TASK_CREATED);
+        }
+    }
+}
+
+void stream_thread_rebuild(struct tally_stream_thread *thread, struct tally_stream_task *task, struct tally_error *err)
+{
+    struct tally_topic_partition one;
+    struct tally_error failed = {.code = TALLY_OK};
+
+    if (!task) {
+        tally_log_error(TALLY_LOG_ERROR, "corrupt store that no task can be named for", err);
+        return;
+    }
+    tally_restorer_remove(thread->restorer, task);
+    (void)task_partition(task, &one);
+    if (thread->consumer->ops->pause(thread->consumer, &one, 1, &failed)) {
+        warn("task to rebuild not paused", &failed);
+    }
+    if (tally_task_manager_rebuild(thread->manager, task, err)) {
+        stream_thread_halt(thread, task, err);
+    }
+}
