@@ -147,7 +147,7 @@ enum tally_code tally_runtime_start(struct tally_runtime *runtime, struct tally_
     for (size_t i = 0; i < runtime->worker_count; i++) {
         char name[16];
 
-        (void)snprintf(name, sizeof name, "stream-%zu", i);
+        (void)snprintf(name, sizeof name, "stream-%u", (unsigned)i % 10000);
         tally_thread_start(&runtime->workers[i].thread, name, run_worker, &runtime->workers[i]);
     }
     runtime->started = true;
