@@ -128,7 +128,11 @@ enum tally_code outcome_answer(const struct outcome_question *question, struct t
     }
     record.has_version = record.has_version && outcome.stamp.status == TALLY_ACCEPTED;
     tally_outcome_write(&record, question->format, out);
-    *info = (struct tally_outcome_info){.status = outcome.stamp.status, .code = outcome.rejection.code};
+    *info = (struct tally_outcome_info){
+        .status = outcome.stamp.status,
+        .code = outcome.rejection.code,
+        .offset = outcome.offset,
+    };
 out:
     tally_arena_deinit(&arena);
     return code;
