@@ -1,0 +1,368 @@
+/* schemas/event.c - events: envelope, fields, outcome; written once, read by every restore.
+ * Invariants
+ *  (1) The same struct gives the same bytes; decoding them gives the same struct.
+ *  (2) An event's id names the topology, the partition and the command's offset. A record without
+ *      such an id is foreign; one with it is ours and has to be understood completely, but for
+ *      members that a newer release added. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "schemas/envelope_internal.h"
+#include "schemas/serde_internal.h"
+
+#define EVENT_ID_MAX 128
+
+/* --- writing --------------------------------------------------------------------------------------- */
+
+static void write_text(struct tally_writer *writer, const char *name, struct tally_slice text)
+{
+    tally_write_name(writer, name);
+    tally_write_string(writer, text);
+}
+
+static void write_fingerprint(struct tally_writer *writer, uint64_t fingerprint)
+{
+    static const char digits[] = "0123456789abcdef";
+    char text[16];
+
+    for (size_t i = 0; i < sizeof text; i++) {
+        text[i] = digits[fingerprint >> (60 - 4 * i) & 15];
+    }
+    write_text(writer, "fingerprint", tally_slice_of(text, sizeof text));
+}
+
+static void write_stamp(struct tally_writer *writer, const struct tally_outcome_stamp *stamp)
+{
+    write_text(writer, "command", stamp->command);
+    write_fingerprint(writer, stamp->fingerprint);
+    write_text(writer, "status", tally_slice_string(tally_status_name(stamp->status)));
+}
+
+void envelope_write_errors(struct tally_writer *writer, struct tally_slice errors)
+{
+    struct tally_arena arena;
+    const struct tally_token *root;
+    enum tally_refusal refusal;
+
+    if (errors.len == 0) {
+        tally_write_array(writer, 0);
+        return;
+    }
+    if (writer->format == TALLY_FORMAT_MSGPACK) {
+        tally_write_raw(writer, errors);
+        return;
+    }
+    tally_arena_init(&arena, 4096);
+    if (serde_msgpack_parse(errors, &arena, &root, &refusal, NULL) == TALLY_OK) {
+        tally_write_token(writer, root);
+    } else {
+        tally_write_array(writer, 0);
+    }
+    tally_arena_deinit(&arena);
+}
+
+static bool is_rejected(const struct tally_event *event)
+{
+    return tally_slice_equal(event->type, TALLY_SLICE(TALLY_EVENT_REJECTED));
+}
+
+/* CommandRejected always says everything; a fact that ends a saga leaves out what is empty. */
+static uint32_t rejection_count(const struct tally_event *event)
+{
+    if (is_rejected(event)) {
+        return 4;
+    }
+    if (event->rejection.code == TALLY_REJECT_NONE) {
+        return 0;
+    }
+    return 2u + (event->rejection.detail.len > 0) + (event->rejection.errors.len > 0);
+}
+
+static void write_rejection(struct tally_writer *writer, const struct tally_event *event)
+{
+    const struct tally_rejection *rejection = &event->rejection;
+    bool whole = is_rejected(event);
+
+    if (!whole && rejection->code == TALLY_REJECT_NONE) {
+        return;
+    }
+    write_text(writer, "code", tally_slice_string(tally_reject_name(rejection->code)));
+    tally_write_name(writer, "retryable");
+    tally_write_bool(writer, tally_reject_retryable(rejection->code));
+    if (whole || rejection->detail.len) {
+        write_text(writer, "detail", rejection->detail);
+    }
+    if (whole || rejection->errors.len) {
+        tally_write_name(writer, "errors");
+        envelope_write_errors(writer, rejection->errors);
+    }
+}
+
+static void write_payload(struct tally_writer *writer, const struct tally_event *event)
+{
+    uint32_t fields = event->schema ? serde_encode_count(event->schema, event->body) : 1;
+
+    tally_write_map(writer, fields + rejection_count(event) + 1 + event->has_completes);
+    if (event->schema) {
+        serde_encode_members(writer, event->schema, event->body);
+    } else {
+        write_text(writer, "key", event->key);
+    }
+    write_rejection(writer, event);
+    tally_write_name(writer, "outcome");
+    tally_write_map(writer, 3);
+    write_stamp(writer, &event->outcome);
+    if (event->has_completes) {
+        tally_write_name(writer, "completes");
+        tally_write_map(writer, 4);
+        write_text(writer, "command_id", event->completes.command_id);
+        write_stamp(writer, &event->completes.stamp);
+    }
+}
+
+void tally_event_encode(const struct tally_event *event, enum tally_format format, struct tally_buf *out)
+{
+    struct tally_writer writer;
+    char id[EVENT_ID_MAX], source[EVENT_ID_MAX];
+    int id_len = snprintf(id, sizeof id, "%.*s/%" PRId32 "@%" PRId64, (int)event->topology.len,
+            (const char *)event->topology.data, event->partition, event->command_offset);
+    int source_len = snprintf(source, sizeof source, "tally/%.*s", (int)event->topology.len,
+            (const char *)event->topology.data);
+
+    tally_assert(id_len < (int)sizeof id && source_len < (int)sizeof source);
+    tally_write_begin(&writer, out, format);
+    tally_write_map(&writer, 7u + (event->actor.len > 0) + (event->correlation_id.len > 0));
+    write_text(&writer, "id", tally_slice_of(id, (size_t)id_len));
+    write_text(&writer, "type", event->type);
+    write_text(&writer, "version", TALLY_SLICE("1.0"));
+    write_text(&writer, "source", tally_slice_of(source, (size_t)source_len));
+    tally_write_name(&writer, "time");
+    tally_write_time(&writer, event->time_ms);
+    if (event->actor.len) {
+        write_text(&writer, "actor", event->actor);
+    }
+    if (event->correlation_id.len) {
+        write_text(&writer, "correlation_id", event->correlation_id);
+    }
+    write_text(&writer, "causation_id", event->command_id);
+    tally_write_name(&writer, "payload");
+    write_payload(&writer, event);
+}
+
+/* --- reading --------------------------------------------------------------------------------------- */
+
+struct event_decoder {
+    struct tally_arena *arena;
+    struct tally_event *event;
+    struct tally_error *err;
+    struct tally_slice version;
+    const struct tally_token *payload;
+};
+
+static enum tally_code broken(struct event_decoder *decoder, const char *what)
+{
+    return tally_error_set(decoder->err, TALLY_BAD_RECORD, "event \"%.*s/%" PRId32 "@%" PRId64 "\": %s",
+            (int)decoder->event->topology.len, (const char *)decoder->event->topology.data, decoder->event->partition,
+            decoder->event->command_offset, what);
+}
+
+/* <topology>/<partition>@<offset>; false: another form, topology or partition. */
+static bool read_id(struct tally_slice id, const char *topology, int32_t partition, int64_t *offset)
+{
+    size_t len = strlen(topology);
+    int64_t number;
+    const uint8_t *at;
+
+    if (id.len <= len || id.data[len] != '/' || memcmp(id.data, topology, len) != 0) {
+        return false;
+    }
+    id = tally_slice_of(id.data + len + 1, id.len - len - 1);
+    at = memchr(id.data, '@', id.len);
+    if (!at || !tally_parse_int(tally_slice_of(id.data, (size_t)(at - id.data)), &number) || number != partition) {
+        return false;
+    }
+    return tally_parse_int(tally_slice_of(at + 1, id.len - (size_t)(at + 1 - id.data)), offset) && *offset >= 0;
+}
+
+static struct tally_slice text_of(const struct tally_token *value)
+{
+    return value->type == TALLY_STRING ? value->string : TALLY_NONE;
+}
+
+static bool read_fingerprint(struct tally_slice text, uint64_t *fingerprint)
+{
+    *fingerprint = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t digit = text.data[i];
+
+        if (digit >= '0' && digit <= '9') {
+            *fingerprint = *fingerprint << 4 | (uint64_t)(digit - '0');
+        } else if (digit >= 'a' && digit <= 'f') {
+            *fingerprint = *fingerprint << 4 | (uint64_t)(digit - 'a' + 10);
+        } else {
+            return false;
+        }
+    }
+    return text.len == 16;
+}
+
+static bool read_status(struct tally_slice text, enum tally_status *status)
+{
+    for (int i = TALLY_ACCEPTED; i <= TALLY_PENDING; i++) {
+        if (serde_name_is(text, tally_status_name((enum tally_status)i))) {
+            *status = (enum tally_status)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool read_stamp(const struct tally_token *map, struct tally_outcome_stamp *stamp)
+{
+    const struct tally_token *command = tally_token_member(map, "command");
+    const struct tally_token *fingerprint = tally_token_member(map, "fingerprint");
+    const struct tally_token *status = tally_token_member(map, "status");
+
+    if (!command || command->type != TALLY_STRING || !fingerprint || !status) {
+        return false;
+    }
+    stamp->command = command->string;
+    return read_fingerprint(text_of(fingerprint), &stamp->fingerprint) && read_status(text_of(status), &stamp->status);
+}
+
+static struct tally_slice copy_encoded(const struct tally_token *token, struct tally_arena *arena)
+{
+    uint8_t *bytes = tally_arena_alloc(arena, serde_msgpack_bound(token));
+
+    return tally_slice_of(bytes, (size_t)(serde_msgpack_put(bytes, token) - bytes));
+}
+
+static enum tally_code read_completes(struct event_decoder *decoder, const struct tally_token *value)
+{
+    struct tally_completes *completes = &decoder->event->completes;
+    const struct tally_token *command_id = tally_token_member(value, "command_id");
+
+    if (!command_id || command_id->type != TALLY_STRING || !read_stamp(value, &completes->stamp)) {
+        return broken(decoder, "completes is damaged");
+    }
+    completes->command_id = command_id->string;
+    decoder->event->has_completes = true;
+    return TALLY_OK;
+}
+
+/* Members of the payload that are the same in every event. */
+static enum tally_code read_common(struct event_decoder *decoder)
+{
+    struct tally_rejection *rejection = &decoder->event->rejection;
+    const struct tally_token *name = decoder->payload + 1;
+    enum tally_code code = TALLY_OK;
+    bool outcome = false;
+
+    for (uint32_t i = 0; i < decoder->payload->count && !code; i++, name = tally_token_next(name + 1)) {
+        const struct tally_token *value = name + 1;
+
+        if (serde_name_is(name->string, "outcome")) {
+            outcome = read_stamp(value, &decoder->event->outcome);
+        } else if (serde_name_is(name->string, "completes")) {
+            code = read_completes(decoder, value);
+        } else if (serde_name_is(name->string, "code")) {
+            rejection->code = tally_reject_find(text_of(value));
+            if (rejection->code == TALLY_REJECT_NONE) {
+                return tally_error_set(decoder->err, TALLY_EVENT_UNKNOWN,
+                        "rejection code of the event at offset %" PRId64 " is unknown to this release",
+                        decoder->event->command_offset);
+            }
+        } else if (serde_name_is(name->string, "detail") && text_of(value).len) {
+            rejection->detail = value->string;
+        } else if (serde_name_is(name->string, "errors") && value->type == TALLY_ARRAY && value->count) {
+            rejection->errors = copy_encoded(value, decoder->arena);
+        }
+    }
+    return code || outcome ? code : broken(decoder, "outcome is missing or damaged");
+}
+
+static enum tally_code read_body(struct event_decoder *decoder, const struct tally_schema *const *types)
+{
+    struct tally_event *event = decoder->event;
+    struct tally_violations violations;
+
+    if (serde_name_is(event->type, TALLY_EVENT_ACCEPTED) || serde_name_is(event->type, TALLY_EVENT_REJECTED)) {
+        return TALLY_OK;
+    }
+    for (; *types; types++) {
+        if (serde_name_is(event->type, (*types)->name)) {
+            event->schema = *types;
+            event->body = tally_arena_alloc(decoder->arena, event->schema->size);
+            tally_bind(decoder->payload, event->schema, false, NULL, decoder->arena, event->body, &violations);
+            if (violations.count) {
+                return tally_error_set(decoder->err, TALLY_BAD_RECORD, "event at command offset %" PRId64 ": %s %s: %s",
+                        event->command_offset, violations.items[0].pointer, violations.items[0].code,
+                        violations.items[0].detail);
+            }
+            return TALLY_OK;
+        }
+    }
+    return tally_error_set(decoder->err, TALLY_EVENT_UNKNOWN,
+            "event type \"%.*s\" at command offset %" PRId64 " is unknown to this release",
+            event->type.len < 64 ? (int)event->type.len : 64, (const char *)event->type.data, event->command_offset);
+}
+
+static bool read_envelope(struct event_decoder *decoder, const struct tally_token *root)
+{
+    struct tally_event *event = decoder->event;
+    const struct tally_token *name = root + 1;
+    bool time = false;
+
+    for (uint32_t i = 0; i < root->count; i++, name = tally_token_next(name + 1)) {
+        const struct tally_token *value = name + 1;
+
+        if (serde_name_is(name->string, "type")) {
+            event->type = text_of(value);
+        } else if (serde_name_is(name->string, "version")) {
+            decoder->version = text_of(value);
+        } else if (serde_name_is(name->string, "time")) {
+            time = tally_parse_time(text_of(value), &event->time_ms);
+        } else if (serde_name_is(name->string, "actor")) {
+            event->actor = text_of(value);
+        } else if (serde_name_is(name->string, "correlation_id")) {
+            event->correlation_id = text_of(value);
+        } else if (serde_name_is(name->string, "causation_id")) {
+            event->command_id = text_of(value);
+        } else if (serde_name_is(name->string, "payload")) {
+            decoder->payload = value;
+        }
+    }
+    return time && event->type.len && event->command_id.len && decoder->payload && decoder->payload->type == TALLY_MAP;
+}
+
+enum tally_code tally_event_decode(struct tally_slice value, struct tally_slice key, const char *topology,
+        int32_t partition, const struct tally_schema *const *types, struct tally_arena *arena,
+        struct tally_event *event, struct tally_error *err)
+{
+    struct event_decoder decoder = {.arena = arena, .event = event, .err = err};
+    const struct tally_token *root, *id;
+    enum tally_refusal refusal;
+    enum tally_code code;
+    bool whole;
+
+    *event = (struct tally_event){.topology = tally_slice_string(topology), .partition = partition, .key = key};
+    code = tally_document_parse(value, arena, &root, &refusal, err);
+    if (code) {
+        return code;
+    }
+    id = tally_token_member(root, "id");
+    if (!id || id->type != TALLY_STRING || !read_id(id->string, topology, partition, &event->command_offset)) {
+        return TALLY_NOT_FOUND;
+    }
+    whole = read_envelope(&decoder, root);
+    if (!tally_slice_equal(decoder.version, TALLY_SLICE("1")) &&
+            !tally_slice_starts(decoder.version, TALLY_SLICE("1."))) {
+        return tally_error_set(err, TALLY_EVENT_UNKNOWN, "version of the event at command offset %" PRId64
+                " is not 1.x", event->command_offset);
+    }
+    if (!whole) {
+        return broken(&decoder, "time, type, causation_id or payload is missing or damaged");
+    }
+    code = read_body(&decoder, types);
+    return code ? code : read_common(&decoder);
+}

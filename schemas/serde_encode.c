@@ -1,0 +1,133 @@
+/* schemas/serde_encode.c - a described struct as a map, through the same table that binds it.
+ * Invariants
+ *  (1) Members come in table order, whatever order they were bound in: the same struct gives the
+ *      same bytes.
+ *  (2) What tally_bind made of a document encodes to a document that binds to the same struct. */
+#include "schemas/serde_internal.h"
+
+static bool is_zero(const struct tally_field *field, const void *value)
+{
+    switch ((enum tally_field_kind)field->kind) {
+    case TALLY_KIND_STRING:
+        return ((const struct tally_slice *)value)->len == 0;
+    case TALLY_KIND_INT:
+    case TALLY_KIND_TIME:
+        return *(const int64_t *)value == 0;
+    case TALLY_KIND_BOOL:
+        return !*(const bool *)value;
+    case TALLY_KIND_ENUM:
+        return *(const uint8_t *)value == 0;
+    case TALLY_KIND_OBJECT:
+        return ((const struct tally_presence *)value)->present == 0;
+    case TALLY_KIND_ARRAY:
+        return ((const struct tally_array *)value)->count == 0;
+    case TALLY_KIND_ANY:
+        return *(const struct tally_token *const *)value == NULL;
+    }
+    return false;
+}
+
+static bool is_written(const struct tally_field *field, const void *record)
+{
+    const struct tally_presence *presence = record;
+
+    if (!(presence->present & TALLY_BIT(field->bit))) {
+        return false;
+    }
+    return !(field->flags & TALLY_OMIT_ZERO) || !is_zero(field, (const uint8_t *)record + field->offset);
+}
+
+uint32_t serde_encode_count(const struct tally_schema *schema, const void *record)
+{
+    uint32_t count = 0;
+
+    for (size_t i = 0; i < schema->field_count; i++) {
+        count += is_written(&schema->fields[i], record);
+    }
+    return count;
+}
+
+static const char *enum_name(const struct tally_field *field, uint8_t value)
+{
+    for (uint8_t i = 0; i < value; i++) {
+        tally_assert(field->names[i] != NULL);
+    }
+    tally_assert(field->names[value] != NULL);
+    return field->names[value];
+}
+
+static void write_map(struct tally_writer *writer, const struct tally_schema *schema, const void *record)
+{
+    tally_write_map(writer, serde_encode_count(schema, record));
+    serde_encode_members(writer, schema, record);
+}
+
+static void write_array(struct tally_writer *writer, const struct tally_field *field, const struct tally_array *array)
+{
+    tally_write_array(writer, (uint32_t)array->count);
+    for (size_t i = 0; i < array->count; i++) {
+        if (field->schema) {
+            write_map(writer, field->schema, (const uint8_t *)array->items + i * field->schema->size);
+        } else {
+            tally_write_string(writer, ((const struct tally_slice *)array->items)[i]);
+        }
+    }
+}
+
+static void write_value(struct tally_writer *writer, const struct tally_field *field, const void *value)
+{
+    switch ((enum tally_field_kind)field->kind) {
+    case TALLY_KIND_STRING:
+        tally_write_string(writer, *(const struct tally_slice *)value);
+        break;
+    case TALLY_KIND_INT:
+        tally_write_int(writer, *(const int64_t *)value);
+        break;
+    case TALLY_KIND_BOOL:
+        tally_write_bool(writer, *(const bool *)value);
+        break;
+    case TALLY_KIND_TIME:
+        tally_write_time(writer, *(const int64_t *)value);
+        break;
+    case TALLY_KIND_ENUM:
+        tally_write_string(writer, tally_slice_string(enum_name(field, *(const uint8_t *)value)));
+        break;
+    case TALLY_KIND_OBJECT:
+        write_map(writer, field->schema, value);
+        break;
+    case TALLY_KIND_ARRAY:
+        write_array(writer, field, value);
+        break;
+    case TALLY_KIND_ANY:
+        tally_write_token(writer, *(const struct tally_token *const *)value);
+        break;
+    }
+}
+
+void serde_encode_members(struct tally_writer *writer, const struct tally_schema *schema, const void *record)
+{
+    const struct tally_presence *presence = record;
+
+    for (size_t i = 0; i < schema->field_count; i++) {
+        const struct tally_field *field = &schema->fields[i];
+
+        if (!is_written(field, record)) {
+            continue;
+        }
+        tally_write_name(writer, field->name);
+        if (presence->nulls & TALLY_BIT(field->bit)) {
+            tally_write_null(writer);
+        } else {
+            write_value(writer, field, (const uint8_t *)record + field->offset);
+        }
+    }
+}
+
+void tally_encode(const struct tally_schema *schema, const void *record, enum tally_format format,
+        struct tally_buf *out)
+{
+    struct tally_writer writer;
+
+    tally_write_begin(&writer, out, format);
+    write_map(&writer, schema, record);
+}

@@ -1,0 +1,88 @@
+/* schemas/text.c - the forms that identifiers may have (domain: id, warehouse, slug, command id). */
+#include "schemas/serde_internal.h"
+
+enum {
+    UPPER = 1,
+    LOWER = 2,
+    DIGIT = 4,
+    DOT = 8,
+    UNDERSCORE = 16,
+    HYPHEN = 32,
+    COLON = 64
+};
+
+static unsigned class_of(uint8_t byte)
+{
+    if (byte >= 'A' && byte <= 'Z') {
+        return UPPER;
+    }
+    if (byte >= 'a' && byte <= 'z') {
+        return LOWER;
+    }
+    if (byte >= '0' && byte <= '9') {
+        return DIGIT;
+    }
+    switch (byte) {
+    case '.':
+        return DOT;
+    case '_':
+        return UNDERSCORE;
+    case '-':
+        return HYPHEN;
+    case ':':
+        return COLON;
+    default:
+        return 0;
+    }
+}
+
+static bool all_of(struct tally_slice text, unsigned first, unsigned rest)
+{
+    if (text.len == 0 || !(class_of(text.data[0]) & first)) {
+        return false;
+    }
+    for (size_t i = 1; i < text.len; i++) {
+        if (!(class_of(text.data[i]) & rest)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Words of lower-case letters and digits, joined by single hyphens. */
+static bool is_slug(struct tally_slice text)
+{
+    if (!all_of(text, LOWER | DIGIT, LOWER | DIGIT | HYPHEN) || text.data[text.len - 1] == '-') {
+        return false;
+    }
+    for (size_t i = 1; i < text.len; i++) {
+        if (text.data[i] == '-' && text.data[i - 1] == '-') {
+            return false;
+        }
+    }
+    return true;
+}
+
+const char *serde_text_check(struct tally_slice text, enum tally_text kind)
+{
+    switch (kind) {
+    case TALLY_TEXT_ANY:
+        return NULL;
+    case TALLY_TEXT_ID:
+        return all_of(text, UPPER | LOWER | DIGIT, UPPER | LOWER | DIGIT | DOT | UNDERSCORE | HYPHEN)
+                ? NULL
+                : "letters, digits, '.', '_', '-', a letter or digit first";
+    case TALLY_TEXT_WAREHOUSE:
+        return all_of(text, UPPER | DIGIT, UPPER | DIGIT | UNDERSCORE | HYPHEN)
+                ? NULL
+                : "capital letters, digits, '_', '-', a letter or digit first";
+    case TALLY_TEXT_SLUG:
+        return is_slug(text) ? NULL : "words of lower-case letters and digits joined by '-'";
+    case TALLY_TEXT_COMMAND_ID:
+        return all_of(text, UPPER | LOWER | DIGIT | DOT | UNDERSCORE | HYPHEN | COLON,
+                       UPPER | LOWER | DIGIT | DOT | UNDERSCORE | HYPHEN | COLON)
+                ? NULL
+                : "letters, digits, '.', '_', ':', '-'";
+    }
+    return NULL;
+}
