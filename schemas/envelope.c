@@ -1,19 +1,20 @@
 /* schemas/envelope.c - commands: what surrounds their fields, in the long and the flat form.
  * Invariants
- *  (1) A record without a usable type or id is a dead letter; one with both is always a command, and
- *      whatever else is wrong with it is a violation of the command.
- *  (2) Both forms of a command, in both formats, give the same fields and the same fingerprint.
- *  (3) Ids that start with '~' belong to tally's own commands and to them alone. */
+ *  (1) A record without a usable type or id is a dead letter; one with both is always a command,
+ * and whatever else is wrong with it is a violation of the command. (2) Both forms of a command, in
+ * both formats, give the same fields and the same fingerprint. (3) Ids that start with '~' belong
+ * to tally's own commands and to them alone. */
 #include "schemas/envelope.h"
 
 #include "schemas/serde_internal.h"
 
-#define ID_MAX 64           /* bytes of a public command id */
+#define ID_MAX          64  /* bytes of a public command id */
 #define INTERNAL_ID_MAX 128 /* of an id that starts with '~' */
-#define ORIGIN_MAX 128      /* source, actor, correlation_id, causation_id */
-#define KEY_MAX 128         /* record key; key_schema.h has room for it */
+#define ORIGIN_MAX      128 /* source, actor, correlation_id, causation_id */
+#define KEY_MAX         128 /* record key; key_schema.h has room for it */
 
-/* --- names ------------------------------------------------------------------------------------------- */
+/* --- names
+ * ------------------------------------------------------------------------------------------- */
 
 struct reject_row {
     const char *name, *title;
@@ -21,7 +22,7 @@ struct reject_row {
     bool retryable;
 };
 static const struct reject_row rejects[TALLY_REJECTS] = {
-    [TALLY_REJECT_NONE] = {"NONE", "", 200, false},
+        [TALLY_REJECT_NONE] = {"NONE", "", 200, false},
 #define X(code, http, retryable, title) [TALLY_REJECT_##code] = {#code, title, http, retryable},
 #include "schemas/reject.def"
 #undef X
@@ -69,7 +70,8 @@ enum tally_reject tally_reject_find(struct tally_slice code)
     return TALLY_REJECT_NONE;
 }
 
-/* --- members of the envelope ------------------------------------------------------------------------- */
+/* --- members of the envelope
+ * ------------------------------------------------------------------------- */
 
 enum member {
     MEMBER_ID,
@@ -85,10 +87,11 @@ enum member {
     MEMBER_PAYLOAD,
     MEMBERS
 };
-static const char *const member_names[MEMBERS] = {"id", "command_id", "type", "version", "source", "actor",
-    "correlation_id", "causation_id", "time", "headers", "payload"};
+static const char *const member_names[MEMBERS] = {"id", "command_id", "type", "version", "source",
+        "actor", "correlation_id", "causation_id", "time", "headers", "payload"};
 
-static enum member either(struct tally_slice name, enum member first, enum member second, enum member third)
+static enum member either(struct tally_slice name, enum member first, enum member second,
+        enum member third)
 {
     if (serde_name_is(name, member_names[first])) {
         return first;
@@ -139,11 +142,13 @@ struct decoder {
 
 static enum tally_code missing(struct decoder *decoder, const char *name, const char *what)
 {
-    return serde_refuse(decoder->refusal, TALLY_REFUSAL_MISSING_FIELD, decoder->err, "member \"%s\" %s", name, what);
+    return serde_refuse(decoder->refusal, TALLY_REFUSAL_MISSING_FIELD, decoder->err,
+            "member \"%s\" %s", name, what);
 }
 
 /* An optional text of the envelope. Over its limit it is a violation, and not carried on. */
-static enum tally_code take_origin(struct decoder *decoder, enum member member, struct tally_slice *to)
+static enum tally_code take_origin(struct decoder *decoder, enum member member,
+        struct tally_slice *to)
 {
     const struct tally_token *value = decoder->members[member];
     char pointer[32] = "";
@@ -156,8 +161,8 @@ static enum tally_code take_origin(struct decoder *decoder, enum member member, 
     }
     if (value->string.len > ORIGIN_MAX) {
         serde_pointer_append(pointer, sizeof pointer, tally_slice_string(member_names[member]));
-        tally_violate(&decoder->violations, pointer, "BAD_LENGTH", "expected at most %d bytes, got %zu", ORIGIN_MAX,
-                value->string.len);
+        tally_violate(&decoder->violations, pointer, "BAD_LENGTH",
+                "expected at most %d bytes, got %zu", ORIGIN_MAX, value->string.len);
         return TALLY_OK;
     }
     *to = value->string;
@@ -174,9 +179,11 @@ static enum tally_code check_version(struct decoder *decoder)
     if (value->type != TALLY_STRING) {
         return missing(decoder, "version", "is no text");
     }
-    if (!tally_slice_equal(value->string, TALLY_SLICE("1")) && !tally_slice_starts(value->string, TALLY_SLICE("1."))) {
+    if (!tally_slice_equal(value->string, TALLY_SLICE("1")) &&
+            !tally_slice_starts(value->string, TALLY_SLICE("1."))) {
         return serde_refuse(decoder->refusal, TALLY_REFUSAL_UNSUPPORTED_VERSION, decoder->err,
-                "version \"%.*s\" is not supported, only 1.x is", value->string.len < 32 ? (int)value->string.len : 32,
+                "version \"%.*s\" is not supported, only 1.x is",
+                value->string.len < 32 ? (int)value->string.len : 32,
                 (const char *)value->string.data);
     }
     return TALLY_OK;
@@ -186,7 +193,7 @@ static bool id_usable(struct tally_slice id)
 {
     if (id.len > 0 && id.data[0] == '~') {
         return id.len <= INTERNAL_ID_MAX &&
-                !serde_text_check(tally_slice_of(id.data + 1, id.len - 1), TALLY_TEXT_COMMAND_ID);
+               !serde_text_check(tally_slice_of(id.data + 1, id.len - 1), TALLY_TEXT_COMMAND_ID);
     }
     return id.len <= ID_MAX && !serde_text_check(id, TALLY_TEXT_COMMAND_ID);
 }
@@ -194,11 +201,13 @@ static bool id_usable(struct tally_slice id)
 static enum tally_code take_id(struct decoder *decoder)
 {
     const struct tally_token *id = decoder->members[MEMBER_ID];
-    const struct tally_token *flat_id = decoder->command->flat ? decoder->members[MEMBER_COMMAND_ID] : NULL;
+    const struct tally_token *flat_id =
+            decoder->command->flat ? decoder->members[MEMBER_COMMAND_ID] : NULL;
     const char *name = id ? "id" : decoder->command->flat ? "command_id" : "id";
 
-    if (id && flat_id && (id->type != flat_id->type || id->type != TALLY_STRING ||
-                                 !tally_slice_equal(id->string, flat_id->string))) {
+    if (id && flat_id &&
+            (id->type != flat_id->type || id->type != TALLY_STRING ||
+                    !tally_slice_equal(id->string, flat_id->string))) {
         return missing(decoder, "command_id", "differs from id");
     }
     id = id ? id : flat_id;
@@ -206,7 +215,8 @@ static enum tally_code take_id(struct decoder *decoder)
         return missing(decoder, name, "is missing");
     }
     if (id->type != TALLY_STRING || !id_usable(id->string)) {
-        return missing(decoder, name, "is no command id: 1 to 64 letters, digits, '.', '_', ':', '-'");
+        return missing(decoder, name,
+                "is no command id: 1 to 64 letters, digits, '.', '_', ':', '-'");
     }
     decoder->command->id = id->string;
     return TALLY_OK;
@@ -254,7 +264,8 @@ static enum tally_code find_members(struct decoder *decoder, const struct tally_
         if (!is_member(name->string) || member_of(name->string) == MEMBER_COMMAND_ID) {
             pointer[0] = 0;
             serde_pointer_append(pointer, sizeof pointer, name->string);
-            tally_violate(&decoder->violations, pointer, "UNKNOWN_FIELD", "not a member of the envelope");
+            tally_violate(&decoder->violations, pointer, "UNKNOWN_FIELD",
+                    "not a member of the envelope");
         }
         name = tally_token_next(name + 1);
     }
@@ -275,7 +286,8 @@ static enum tally_code take_envelope(struct decoder *decoder, const struct tally
     return code ? code : take_origin(decoder, MEMBER_CAUSATION_ID, &command->causation_id);
 }
 
-static const struct tally_schema *find_schema(const struct tally_schema *const *types, struct tally_slice type)
+static const struct tally_schema *find_schema(const struct tally_schema *const *types,
+        struct tally_slice type)
 {
     for (; *types; types++) {
         if (serde_name_is(type, (*types)->name)) {
@@ -293,21 +305,22 @@ static void bind_fields(struct decoder *decoder, struct tally_arena *arena)
     bool internal_id = command->id.data[0] == '~';
 
     command->fields = tally_arena_alloc(arena, command->schema->size);
-    tally_bind(command->payload, command->schema, true, command->flat ? is_member : NULL, arena, command->fields,
-            &of_fields);
+    tally_bind(command->payload, command->schema, true, command->flat ? is_member : NULL, arena,
+            command->fields, &of_fields);
     if (internal_id != command->schema->internal) {
-        tally_violate(&decoder->violations, "/command_id", "NOT_ALLOWED", internal_id
-                        ? "ids that start with '~' are tally's own"
-                        : "this command is sent by tally itself only");
+        tally_violate(&decoder->violations, "/command_id", "NOT_ALLOWED",
+                internal_id ? "ids that start with '~' are tally's own"
+                            : "this command is sent by tally itself only");
     }
     for (size_t i = 0; i < of_fields.count; i++) {
-        tally_violate(&decoder->violations, of_fields.items[i].pointer, of_fields.items[i].code, "%s",
-                of_fields.items[i].detail);
+        tally_violate(&decoder->violations, of_fields.items[i].pointer, of_fields.items[i].code,
+                "%s", of_fields.items[i].detail);
     }
 }
 
-enum tally_code tally_command_decode(struct tally_slice value, const struct tally_schema *const *types,
-        struct tally_arena *arena, struct tally_command *command, enum tally_refusal *refusal, struct tally_error *err)
+enum tally_code tally_command_decode(struct tally_slice value,
+        const struct tally_schema *const *types, struct tally_arena *arena,
+        struct tally_command *command, enum tally_refusal *refusal, struct tally_error *err)
 {
     struct decoder decoder;
     const struct tally_token *root;
@@ -328,7 +341,8 @@ enum tally_code tally_command_decode(struct tally_slice value, const struct tall
     if (code) {
         return code;
     }
-    command->fingerprint = tally_fingerprint(command->type, command->payload, command->flat ? is_member : NULL, arena);
+    command->fingerprint = tally_fingerprint(command->type, command->payload,
+            command->flat ? is_member : NULL, arena);
     command->schema = find_schema(types, command->type);
     if (command->schema) {
         bind_fields(&decoder, arena);
@@ -340,7 +354,8 @@ enum tally_code tally_command_decode(struct tally_slice value, const struct tall
     return TALLY_OK;
 }
 
-bool tally_command_key(const struct tally_command *command, struct tally_arena *arena, struct tally_slice *key)
+bool tally_command_key(const struct tally_command *command, struct tally_arena *arena,
+        struct tally_slice *key)
 {
     const struct tally_token *field;
     size_t prefix_len;
@@ -351,7 +366,8 @@ bool tally_command_key(const struct tally_command *command, struct tally_arena *
     }
     field = tally_token_member(command->payload, command->schema->key_field);
     prefix_len = strlen(command->schema->key_prefix);
-    if (!field || field->type != TALLY_STRING || field->string.len == 0 || prefix_len + field->string.len > KEY_MAX) {
+    if (!field || field->type != TALLY_STRING || field->string.len == 0 ||
+            prefix_len + field->string.len > KEY_MAX) {
         return false;
     }
     if (prefix_len == 0) {
@@ -365,7 +381,8 @@ bool tally_command_key(const struct tally_command *command, struct tally_arena *
     return true;
 }
 
-static void write_text_member(struct tally_writer *writer, enum member member, struct tally_slice text)
+static void write_text_member(struct tally_writer *writer, enum member member,
+        struct tally_slice text)
 {
     if (text.len) {
         tally_write_name(writer, member_names[member]);
@@ -373,12 +390,12 @@ static void write_text_member(struct tally_writer *writer, enum member member, s
     }
 }
 
-void tally_command_encode(const struct tally_command_head *head, const struct tally_schema *schema, const void *fields,
-        enum tally_format format, struct tally_buf *out)
+void tally_command_encode(const struct tally_command_head *head, const struct tally_schema *schema,
+        const void *fields, enum tally_format format, struct tally_buf *out)
 {
     struct tally_writer writer;
-    uint32_t members = 3u + (head->source.len > 0) + (head->actor.len > 0) + (head->correlation_id.len > 0) +
-            (head->causation_id.len > 0);
+    uint32_t members = 3u + (head->source.len > 0) + (head->actor.len > 0) +
+                       (head->correlation_id.len > 0) + (head->causation_id.len > 0);
 
     tally_write_begin(&writer, out, format);
     tally_write_map(&writer, members);

@@ -30,7 +30,13 @@ struct tally_command_fields {
     int64_t deadline; /* ms */
     struct tally_slice reference, note;
 };
-enum { TALLY_HAS_EXPECTED_VERSION, TALLY_HAS_DEADLINE, TALLY_HAS_REFERENCE, TALLY_HAS_NOTE, TALLY_HAS_FAMILY };
+enum {
+    TALLY_HAS_EXPECTED_VERSION,
+    TALLY_HAS_DEADLINE,
+    TALLY_HAS_REFERENCE,
+    TALLY_HAS_NOTE,
+    TALLY_HAS_FAMILY
+};
 
 struct tally_command {
     struct tally_slice id, type;
@@ -39,7 +45,7 @@ struct tally_command {
     bool flat;                         /* payload is the whole document */
     enum tally_format format;
     uint64_t fingerprint;
-    const struct tally_schema *schema; /* NULL: unknown type */
+    const struct tally_schema *schema;   /* NULL: unknown type */
     struct tally_command_fields *fields; /* the bound struct; NULL without schema */
     struct tally_violations *violations; /* NULL or count > 0: field rules broken */
     /* filled by the engine */
@@ -52,11 +58,12 @@ struct tally_command {
  * BAD_RECORD with the dead letter's reason; an unknown type or a broken field rule is TALLY_OK.
  * A null value is EMPTY_VALUE. */
 TALLY_MUST_CHECK enum tally_code tally_command_decode(struct tally_slice value,
-        const struct tally_schema *const *types, struct tally_arena *arena, struct tally_command *command,
-        enum tally_refusal *refusal, struct tally_error *err);
+        const struct tally_schema *const *types, struct tally_arena *arena,
+        struct tally_command *command, enum tally_refusal *refusal, struct tally_error *err);
 /* The record key that the command's fields ask for (prefix + key field), into *key (arena). false:
  * the schema is unknown, or the key field is absent or no string. */
-bool tally_command_key(const struct tally_command *command, struct tally_arena *arena, struct tally_slice *key);
+bool tally_command_key(const struct tally_command *command, struct tally_arena *arena,
+        struct tally_slice *key);
 /* Flat or long form of a command that tally sends itself (id starts with '~'). */
 struct tally_command_head {
     struct tally_slice id, type, source, actor, correlation_id, causation_id;
@@ -104,12 +111,14 @@ struct tally_event {
 
 /* Whole event, envelope included, as it goes to Kafka. Deterministic: the same struct gives the
  * same bytes. */
-void tally_event_encode(const struct tally_event *event, enum tally_format format, struct tally_buf *out);
+void tally_event_encode(const struct tally_event *event, enum tally_format format,
+        struct tally_buf *out);
 /* NOT_FOUND: no event id of `topology` and `partition` (a foreign record, to be ignored).
  * EVENT_UNKNOWN: ours, but of an unknown type or major version. BAD_RECORD: not decodable. */
-TALLY_MUST_CHECK enum tally_code tally_event_decode(struct tally_slice value, struct tally_slice key,
-        const char *topology, int32_t partition, const struct tally_schema *const *types,
-        struct tally_arena *arena, struct tally_event *event, struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code tally_event_decode(struct tally_slice value,
+        struct tally_slice key, const char *topology, int32_t partition,
+        const struct tally_schema *const *types, struct tally_arena *arena,
+        struct tally_event *event, struct tally_error *err);
 
 /* Builds the errors array of a rejection. */
 struct tally_meta {
@@ -118,11 +127,14 @@ struct tally_meta {
     int64_t integer;
     struct tally_slice text;
 };
-#define TALLY_META_I(n, v) ((struct tally_meta){.name = (n), .kind = TALLY_META_INT, .integer = (v)})
+#define TALLY_META_I(n, v) \
+    ((struct tally_meta){.name = (n), .kind = TALLY_META_INT, .integer = (v)})
 #define TALLY_META_S(n, v) ((struct tally_meta){.name = (n), .kind = TALLY_META_TEXT, .text = (v)})
-void tally_rejection_error(struct tally_buf *errors, const char *pointer /* NULL: none */, const char *code,
-        const struct tally_meta *meta, size_t meta_count); /* one error: an array of one */
-void tally_rejection_violations(struct tally_buf *errors, const struct tally_violations *violations);
+void tally_rejection_error(struct tally_buf *errors, const char *pointer /* NULL: none */,
+        const char *code, const struct tally_meta *meta,
+        size_t meta_count); /* one error: an array of one */
+void tally_rejection_violations(struct tally_buf *errors,
+        const struct tally_violations *violations);
 
 /* --- outcomes --------------------------------------------------------------------------------- */
 
@@ -136,10 +148,11 @@ struct tally_outcome {
     struct tally_slice memo; /* empty: CommandAccepted, rejected */
 };
 void tally_outcome_pack(const struct tally_outcome *outcome, struct tally_buf *row);
-TALLY_MUST_CHECK enum tally_code tally_outcome_unpack(struct tally_slice row, struct tally_outcome *outcome,
-        struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code tally_outcome_unpack(struct tally_slice row,
+        struct tally_outcome *outcome, struct tally_error *err);
 
-/* The outcome record of domain.md 5, for replies and HTTP. result: encoded in `format`, empty: null. */
+/* The outcome record of domain.md 5, for replies and HTTP. result: encoded in `format`, empty:
+ * null. */
 struct tally_outcome_record {
     struct tally_slice command_id, key, topic; /* topic with prefix */
     int32_t partition;
@@ -149,4 +162,5 @@ struct tally_outcome_record {
     struct tally_slice result;
     bool duplicate;
 };
-void tally_outcome_write(const struct tally_outcome_record *record, enum tally_format format, struct tally_buf *out);
+void tally_outcome_write(const struct tally_outcome_record *record, enum tally_format format,
+        struct tally_buf *out);

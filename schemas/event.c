@@ -12,7 +12,8 @@
 
 #define EVENT_ID_MAX 128
 
-/* --- writing --------------------------------------------------------------------------------------- */
+/* --- writing
+ * --------------------------------------------------------------------------------------- */
 
 static void write_text(struct tally_writer *writer, const char *name, struct tally_slice text)
 {
@@ -120,7 +121,8 @@ static void write_payload(struct tally_writer *writer, const struct tally_event 
     }
 }
 
-void tally_event_encode(const struct tally_event *event, enum tally_format format, struct tally_buf *out)
+void tally_event_encode(const struct tally_event *event, enum tally_format format,
+        struct tally_buf *out)
 {
     struct tally_writer writer;
     char id[EVENT_ID_MAX], source[EVENT_ID_MAX];
@@ -149,7 +151,8 @@ void tally_event_encode(const struct tally_event *event, enum tally_format forma
     write_payload(&writer, event);
 }
 
-/* --- reading --------------------------------------------------------------------------------------- */
+/* --- reading
+ * --------------------------------------------------------------------------------------- */
 
 struct event_decoder {
     struct tally_arena *arena;
@@ -161,8 +164,9 @@ struct event_decoder {
 
 static enum tally_code broken(struct event_decoder *decoder, const char *what)
 {
-    return tally_error_set(decoder->err, TALLY_BAD_RECORD, "event \"%.*s/%" PRId32 "@%" PRId64 "\": %s",
-            (int)decoder->event->topology.len, (const char *)decoder->event->topology.data, decoder->event->partition,
+    return tally_error_set(decoder->err, TALLY_BAD_RECORD,
+            "event \"%.*s/%" PRId32 "@%" PRId64 "\": %s", (int)decoder->event->topology.len,
+            (const char *)decoder->event->topology.data, decoder->event->partition,
             decoder->event->command_offset, what);
 }
 
@@ -178,10 +182,12 @@ static bool read_id(struct tally_slice id, const char *topology, int32_t partiti
     }
     id = tally_slice_of(id.data + len + 1, id.len - len - 1);
     at = memchr(id.data, '@', id.len);
-    if (!at || !tally_parse_int(tally_slice_of(id.data, (size_t)(at - id.data)), &number) || number != partition) {
+    if (!at || !tally_parse_int(tally_slice_of(id.data, (size_t)(at - id.data)), &number) ||
+            number != partition) {
         return false;
     }
-    return tally_parse_int(tally_slice_of(at + 1, id.len - (size_t)(at + 1 - id.data)), offset) && *offset >= 0;
+    return tally_parse_int(tally_slice_of(at + 1, id.len - (size_t)(at + 1 - id.data)), offset) &&
+           *offset >= 0;
 }
 
 static struct tally_slice text_of(const struct tally_token *value)
@@ -227,7 +233,8 @@ static bool read_stamp(const struct tally_token *map, struct tally_outcome_stamp
         return false;
     }
     stamp->command = command->string;
-    return read_fingerprint(text_of(fingerprint), &stamp->fingerprint) && read_status(text_of(status), &stamp->status);
+    return read_fingerprint(text_of(fingerprint), &stamp->fingerprint) &&
+           read_status(text_of(status), &stamp->status);
 }
 
 static struct tally_slice copy_encoded(const struct tally_token *token, struct tally_arena *arena)
@@ -237,7 +244,8 @@ static struct tally_slice copy_encoded(const struct tally_token *token, struct t
     return tally_slice_of(bytes, (size_t)(serde_msgpack_put(bytes, token) - bytes));
 }
 
-static enum tally_code read_completes(struct event_decoder *decoder, const struct tally_token *value)
+static enum tally_code read_completes(struct event_decoder *decoder,
+        const struct tally_token *value)
 {
     struct tally_completes *completes = &decoder->event->completes;
     const struct tally_token *command_id = tally_token_member(value, "command_id");
@@ -258,7 +266,8 @@ static enum tally_code read_common(struct event_decoder *decoder)
     enum tally_code code = TALLY_OK;
     bool outcome = false;
 
-    for (uint32_t i = 0; i < decoder->payload->count && !code; i++, name = tally_token_next(name + 1)) {
+    for (uint32_t i = 0; i < decoder->payload->count && !code;
+            i++, name = tally_token_next(name + 1)) {
         const struct tally_token *value = name + 1;
 
         if (serde_name_is(name->string, "outcome")) {
@@ -269,34 +278,40 @@ static enum tally_code read_common(struct event_decoder *decoder)
             rejection->code = tally_reject_find(text_of(value));
             if (rejection->code == TALLY_REJECT_NONE) {
                 return tally_error_set(decoder->err, TALLY_EVENT_UNKNOWN,
-                        "rejection code of the event at offset %" PRId64 " is unknown to this release",
+                        "rejection code of the event at offset %" PRId64
+                        " is unknown to this release",
                         decoder->event->command_offset);
             }
         } else if (serde_name_is(name->string, "detail") && text_of(value).len) {
             rejection->detail = value->string;
-        } else if (serde_name_is(name->string, "errors") && value->type == TALLY_ARRAY && value->count) {
+        } else if (serde_name_is(name->string, "errors") && value->type == TALLY_ARRAY &&
+                   value->count) {
             rejection->errors = copy_encoded(value, decoder->arena);
         }
     }
     return code || outcome ? code : broken(decoder, "outcome is missing or damaged");
 }
 
-static enum tally_code read_body(struct event_decoder *decoder, const struct tally_schema *const *types)
+static enum tally_code read_body(struct event_decoder *decoder,
+        const struct tally_schema *const *types)
 {
     struct tally_event *event = decoder->event;
     struct tally_violations violations;
 
-    if (serde_name_is(event->type, TALLY_EVENT_ACCEPTED) || serde_name_is(event->type, TALLY_EVENT_REJECTED)) {
+    if (serde_name_is(event->type, TALLY_EVENT_ACCEPTED) ||
+            serde_name_is(event->type, TALLY_EVENT_REJECTED)) {
         return TALLY_OK;
     }
     for (; *types; types++) {
         if (serde_name_is(event->type, (*types)->name)) {
             event->schema = *types;
             event->body = tally_arena_alloc(decoder->arena, event->schema->size);
-            tally_bind(decoder->payload, event->schema, false, NULL, decoder->arena, event->body, &violations);
+            tally_bind(decoder->payload, event->schema, false, NULL, decoder->arena, event->body,
+                    &violations);
             if (violations.count) {
-                return tally_error_set(decoder->err, TALLY_BAD_RECORD, "event at command offset %" PRId64 ": %s %s: %s",
-                        event->command_offset, violations.items[0].pointer, violations.items[0].code,
+                return tally_error_set(decoder->err, TALLY_BAD_RECORD,
+                        "event at command offset %" PRId64 ": %s %s: %s", event->command_offset,
+                        violations.items[0].pointer, violations.items[0].code,
                         violations.items[0].detail);
             }
             return TALLY_OK;
@@ -304,7 +319,8 @@ static enum tally_code read_body(struct event_decoder *decoder, const struct tal
     }
     return tally_error_set(decoder->err, TALLY_EVENT_UNKNOWN,
             "event type \"%.*s\" at command offset %" PRId64 " is unknown to this release",
-            event->type.len < 64 ? (int)event->type.len : 64, (const char *)event->type.data, event->command_offset);
+            event->type.len < 64 ? (int)event->type.len : 64, (const char *)event->type.data,
+            event->command_offset);
 }
 
 static bool read_envelope(struct event_decoder *decoder, const struct tally_token *root)
@@ -332,12 +348,13 @@ static bool read_envelope(struct event_decoder *decoder, const struct tally_toke
             decoder->payload = value;
         }
     }
-    return time && event->type.len && event->command_id.len && decoder->payload && decoder->payload->type == TALLY_MAP;
+    return time && event->type.len && event->command_id.len && decoder->payload &&
+           decoder->payload->type == TALLY_MAP;
 }
 
-enum tally_code tally_event_decode(struct tally_slice value, struct tally_slice key, const char *topology,
-        int32_t partition, const struct tally_schema *const *types, struct tally_arena *arena,
-        struct tally_event *event, struct tally_error *err)
+enum tally_code tally_event_decode(struct tally_slice value, struct tally_slice key,
+        const char *topology, int32_t partition, const struct tally_schema *const *types,
+        struct tally_arena *arena, struct tally_event *event, struct tally_error *err)
 {
     struct event_decoder decoder = {.arena = arena, .event = event, .err = err};
     const struct tally_token *root, *id;
@@ -345,20 +362,23 @@ enum tally_code tally_event_decode(struct tally_slice value, struct tally_slice 
     enum tally_code code;
     bool whole;
 
-    *event = (struct tally_event){.topology = tally_slice_string(topology), .partition = partition, .key = key};
+    *event = (struct tally_event){
+            .topology = tally_slice_string(topology), .partition = partition, .key = key};
     code = tally_document_parse(value, arena, &root, &refusal, err);
     if (code) {
         return code;
     }
     id = tally_token_member(root, "id");
-    if (!id || id->type != TALLY_STRING || !read_id(id->string, topology, partition, &event->command_offset)) {
+    if (!id || id->type != TALLY_STRING ||
+            !read_id(id->string, topology, partition, &event->command_offset)) {
         return TALLY_NOT_FOUND;
     }
     whole = read_envelope(&decoder, root);
     if (!tally_slice_equal(decoder.version, TALLY_SLICE("1")) &&
             !tally_slice_starts(decoder.version, TALLY_SLICE("1."))) {
-        return tally_error_set(err, TALLY_EVENT_UNKNOWN, "version of the event at command offset %" PRId64
-                " is not 1.x", event->command_offset);
+        return tally_error_set(err, TALLY_EVENT_UNKNOWN,
+                "version of the event at command offset %" PRId64 " is not 1.x",
+                event->command_offset);
     }
     if (!whole) {
         return broken(&decoder, "time, type, causation_id or payload is missing or damaged");

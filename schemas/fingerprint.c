@@ -13,8 +13,9 @@
 static uint8_t *put_value(uint8_t *to, const struct tally_token *value, struct tally_arena *arena);
 
 /* `extra` is a name token with its value behind it, or NULL. */
-static uint8_t *put_members(uint8_t *to, const struct tally_token *map, const struct tally_token *extra,
-        bool (*skip)(struct tally_slice name), struct tally_arena *arena)
+static uint8_t *put_members(uint8_t *to, const struct tally_token *map,
+        const struct tally_token *extra, bool (*skip)(struct tally_slice name),
+        struct tally_arena *arena)
 {
     struct serde_member local[SERDE_MEMBERS_INLINE];
     struct serde_member *members = local, *spare = NULL;
@@ -65,9 +66,11 @@ static uint8_t *put_value(uint8_t *to, const struct tally_token *value, struct t
 uint64_t tally_fingerprint(struct tally_slice type, const struct tally_token *payload,
         bool (*skip)(struct tally_slice name), struct tally_arena *arena)
 {
-    const struct tally_token pair[2] = {{.type = TALLY_STRING, .skip = 1, .string = TALLY_SLICE("type")},
-        {.type = TALLY_STRING, .skip = 1, .string = type}};
-    size_t bound = serde_msgpack_bound(payload) + 2 * SERDE_HEAD_MAX + pair[0].string.len + type.len;
+    const struct tally_token pair[2] = {
+            {.type = TALLY_STRING, .skip = 1, .string = TALLY_SLICE("type")},
+            {.type = TALLY_STRING, .skip = 1, .string = type}};
+    size_t bound =
+            serde_msgpack_bound(payload) + 2 * SERDE_HEAD_MAX + pair[0].string.len + type.len;
     uint8_t local[CANONICAL_INLINE];
     uint8_t *canonical = bound <= sizeof local ? local : tally_arena_alloc(arena, bound);
     uint8_t *end = put_members(canonical, payload, pair, skip, arena);

@@ -9,10 +9,11 @@
 #include "schemas/envelope_internal.h"
 #include "schemas/row_internal.h"
 
-#define ROW_VERSION 1
+#define ROW_VERSION  1
 #define POSITION_MAX 300 /* a topic has at most 249 bytes */
 
-/* --- errors of a rejection --------------------------------------------------------------------------- */
+/* --- errors of a rejection
+ * --------------------------------------------------------------------------- */
 
 void tally_rejection_error(struct tally_buf *errors, const char *pointer, const char *code,
         const struct tally_meta *meta, size_t meta_count)
@@ -64,17 +65,19 @@ void tally_rejection_violations(struct tally_buf *errors, const struct tally_vio
     }
 }
 
-/* --- rows ------------------------------------------------------------------------------------------- */
+/* --- rows
+ * ------------------------------------------------------------------------------------------- */
 
 void tally_outcome_pack(const struct tally_outcome *outcome, struct tally_buf *row)
 {
     const struct tally_rejection *rejection = &outcome->rejection;
-    struct tally_slice code = rejection->code ? tally_slice_string(tally_reject_name(rejection->code)) : TALLY_NONE;
+    struct tally_slice code =
+            rejection->code ? tally_slice_string(tally_reject_name(rejection->code)) : TALLY_NONE;
     struct row_writer writer;
 
     row_begin(&writer, row,
-            32 + 5 * ROW_VARINT_MAX + outcome->stamp.command.len + code.len + rejection->detail.len +
-                    rejection->errors.len + outcome->memo.len);
+            32 + 5 * ROW_VARINT_MAX + outcome->stamp.command.len + code.len +
+                    rejection->detail.len + rejection->errors.len + outcome->memo.len);
     row_put_u64(&writer, (uint64_t)outcome->time_ms);
     row_put_u8(&writer, ROW_VERSION);
     row_put_u8(&writer, (uint8_t)outcome->stamp.status);
@@ -88,7 +91,8 @@ void tally_outcome_pack(const struct tally_outcome *outcome, struct tally_buf *r
     row_end(&writer);
 }
 
-enum tally_code tally_outcome_unpack(struct tally_slice row, struct tally_outcome *outcome, struct tally_error *err)
+enum tally_code tally_outcome_unpack(struct tally_slice row, struct tally_outcome *outcome,
+        struct tally_error *err)
 {
     struct row_reader reader = {.left = row, .fine = true};
     struct tally_slice code;
@@ -98,8 +102,8 @@ enum tally_code tally_outcome_unpack(struct tally_slice row, struct tally_outcom
     outcome->time_ms = (int64_t)row_u64(&reader);
     version = row_u8(&reader);
     if (reader.fine && version != ROW_VERSION) {
-        return tally_error_set(err, TALLY_STORE_OUTDATED, "outcome row has version %u, expected %d", version,
-                ROW_VERSION);
+        return tally_error_set(err, TALLY_STORE_OUTDATED, "outcome row has version %u, expected %d",
+                version, ROW_VERSION);
     }
     status = row_u8(&reader);
     outcome->stamp.fingerprint = row_u64(&reader);
@@ -110,14 +114,17 @@ enum tally_code tally_outcome_unpack(struct tally_slice row, struct tally_outcom
     outcome->rejection.errors = row_text(&reader);
     outcome->memo = row_text(&reader);
     outcome->rejection.code = code.len ? tally_reject_find(code) : TALLY_REJECT_NONE;
-    if (!row_done(&reader) || status > TALLY_PENDING || (code.len && outcome->rejection.code == TALLY_REJECT_NONE)) {
-        return tally_error_set(err, TALLY_STORE_CORRUPT, "outcome row of %zu bytes is damaged", row.len);
+    if (!row_done(&reader) || status > TALLY_PENDING ||
+            (code.len && outcome->rejection.code == TALLY_REJECT_NONE)) {
+        return tally_error_set(err, TALLY_STORE_CORRUPT, "outcome row of %zu bytes is damaged",
+                row.len);
     }
     outcome->stamp.status = (enum tally_status)status;
     return TALLY_OK;
 }
 
-/* --- the outcome record ------------------------------------------------------------------------------ */
+/* --- the outcome record
+ * ------------------------------------------------------------------------------ */
 
 static void write_text(struct tally_writer *writer, const char *name, struct tally_slice text)
 {
@@ -145,13 +152,15 @@ static void write_rejection(struct tally_writer *writer, const struct tally_reje
     envelope_write_errors(writer, rejection->errors);
 }
 
-void tally_outcome_write(const struct tally_outcome_record *record, enum tally_format format, struct tally_buf *out)
+void tally_outcome_write(const struct tally_outcome_record *record, enum tally_format format,
+        struct tally_buf *out)
 {
     const struct tally_outcome *outcome = record->outcome;
     struct tally_writer writer;
     char position[POSITION_MAX];
-    int len = snprintf(position, sizeof position, "%.*s/%" PRId32 "@%" PRId64, (int)record->topic.len,
-            (const char *)record->topic.data, record->partition, outcome->offset);
+    int len =
+            snprintf(position, sizeof position, "%.*s/%" PRId32 "@%" PRId64, (int)record->topic.len,
+                    (const char *)record->topic.data, record->partition, outcome->offset);
 
     tally_assert(len < (int)sizeof position);
     tally_write_begin(&writer, out, format);

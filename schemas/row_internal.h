@@ -1,5 +1,6 @@
-/* schemas/row_internal.h - compact rows: bytes, varints and counted text, written into room that was
- * reserved once, read with a latch that answers zeros after the first thing that does not fit. */
+/* schemas/row_internal.h - compact rows: bytes, varints and counted text, written into room that
+ * was reserved once, read with a latch that answers zeros after the first thing that does not fit.
+ */
 #pragma once
 #include "schemas/serde_internal.h"
 

@@ -27,8 +27,8 @@ const char *tally_refusal_name(enum tally_refusal refusal)
     return names[refusal];
 }
 
-enum tally_code serde_refuse(enum tally_refusal *refusal, enum tally_refusal reason, struct tally_error *err,
-        const char *format, ...)
+enum tally_code serde_refuse(enum tally_refusal *refusal, enum tally_refusal reason,
+        struct tally_error *err, const char *format, ...)
 {
     char message[sizeof err->message];
     va_list arguments;
@@ -49,8 +49,8 @@ enum tally_code tally_document_parse(struct tally_slice bytes, struct tally_aren
         return serde_refuse(refusal, TALLY_REFUSAL_EMPTY_VALUE, err, "record has no value");
     }
     if (bytes.len > TALLY_DOCUMENT_BYTES_MAX) {
-        return serde_refuse(refusal, TALLY_REFUSAL_OVER_LIMIT, err, "record has %zu bytes, limit %d", bytes.len,
-                TALLY_DOCUMENT_BYTES_MAX);
+        return serde_refuse(refusal, TALLY_REFUSAL_OVER_LIMIT, err,
+                "record has %zu bytes, limit %d", bytes.len, TALLY_DOCUMENT_BYTES_MAX);
     }
     if (bytes.data[0] == '{') {
         return serde_json_parse(bytes, arena, root, refusal, err);
@@ -59,7 +59,8 @@ enum tally_code tally_document_parse(struct tally_slice bytes, struct tally_aren
         return serde_msgpack_parse(bytes, arena, root, refusal, err);
     }
     return serde_refuse(refusal, TALLY_REFUSAL_UNSUPPORTED_FORMAT, err,
-            "record begins with 0x%02x at byte 0, neither a JSON object nor a MessagePack map", bytes.data[0]);
+            "record begins with 0x%02x at byte 0, neither a JSON object nor a MessagePack map",
+            bytes.data[0]);
 }
 
 const struct tally_token *tally_token_member(const struct tally_token *map, const char *name)
@@ -78,7 +79,8 @@ const struct tally_token *tally_token_member(const struct tally_token *map, cons
     return NULL;
 }
 
-/* --- builder --------------------------------------------------------------------------------------- */
+/* --- builder
+ * --------------------------------------------------------------------------------------- */
 
 void serde_builder_init(struct serde_builder *builder, struct tally_arena *arena)
 {
@@ -112,7 +114,8 @@ static const struct tally_token *double_pairwise(const struct tally_token *map)
         uint32_t hash = (uint32_t)name.len;
 
         if (name.len) {
-            hash += 7u * name.data[0] + 31u * name.data[name.len - 1] + 3u * name.data[name.len / 2];
+            hash += 7u * name.data[0] + 31u * name.data[name.len - 1] +
+                    3u * name.data[name.len / 2];
         }
         if (seen & TALLY_BIT(hash & 63)) {
             const struct tally_token *earlier = map + 1;
@@ -129,7 +132,8 @@ static const struct tally_token *double_pairwise(const struct tally_token *map)
     return NULL;
 }
 
-static const struct tally_token *double_sorted(const struct tally_token *map, struct tally_arena *arena)
+static const struct tally_token *double_sorted(const struct tally_token *map,
+        struct tally_arena *arena)
 {
     struct serde_member *members = tally_arena_alloc(arena, 2 * map->count * sizeof *members);
     const struct tally_token *name = map + 1;
@@ -174,7 +178,8 @@ const struct tally_token *serde_builder_finish(struct serde_builder *builder)
     return tokens;
 }
 
-/* --- members in order ------------------------------------------------------------------------------ */
+/* --- members in order
+ * ------------------------------------------------------------------------------ */
 
 struct serde_member serde_member_of(const struct tally_token *name)
 {
@@ -213,7 +218,8 @@ static void insertion_sort(struct serde_member *members, size_t count)
     }
 }
 
-static void merge(const struct serde_member *from, struct serde_member *to, size_t begin, size_t middle, size_t end)
+static void merge(const struct serde_member *from, struct serde_member *to, size_t begin,
+        size_t middle, size_t end)
 {
     size_t left = begin, right = middle;
 

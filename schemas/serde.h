@@ -9,18 +9,18 @@
 #include "engine/base/bytes.h"
 #include "engine/base/mem.h"
 
-#define TALLY_DOCUMENT_BYTES_MAX (1024 * 1024)
-#define TALLY_DOCUMENT_DEPTH_MAX 16
+#define TALLY_DOCUMENT_BYTES_MAX    (1024 * 1024)
+#define TALLY_DOCUMENT_DEPTH_MAX    16
 #define TALLY_DOCUMENT_ELEMENTS_MAX 65536
-#define TALLY_VIOLATIONS_MAX 20
+#define TALLY_VIOLATIONS_MAX        20
 
 enum tally_token_type { TALLY_NULL, TALLY_BOOL, TALLY_INT, TALLY_STRING, TALLY_ARRAY, TALLY_MAP };
 
 /* A tree in preorder. A map's members are pairs: a STRING token, then the value's subtree. */
 struct tally_token {
-    uint8_t type;  /* enum tally_token_type */
+    uint8_t type;   /* enum tally_token_type */
     uint32_t count; /* members of a map (pairs), items of an array */
-    uint32_t skip; /* tokens of this subtree, itself included */
+    uint32_t skip;  /* tokens of this subtree, itself included */
     union {
         int64_t integer; /* BOOL: 0, 1 */
         struct tally_slice string;
@@ -42,8 +42,9 @@ enum tally_format { TALLY_FORMAT_JSON, TALLY_FORMAT_MSGPACK };
 /* Parses one document that fills `bytes`. Tokens live in the arena, strings borrow from bytes or
  * the arena. Nothing is allocated before counts are checked against the bytes that are left.
  * BAD_RECORD with *refusal and a message that names the byte offset. @thread any */
-TALLY_MUST_CHECK enum tally_code tally_document_parse(struct tally_slice bytes, struct tally_arena *arena,
-        const struct tally_token **root, enum tally_refusal *refusal, struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code tally_document_parse(struct tally_slice bytes,
+        struct tally_arena *arena, const struct tally_token **root, enum tally_refusal *refusal,
+        struct tally_error *err);
 /* A member of a map token by name; NULL: absent. */
 const struct tally_token *tally_token_member(const struct tally_token *map, const char *name);
 /* The token after this one's subtree. */
@@ -51,24 +52,31 @@ static inline const struct tally_token *tally_token_next(const struct tally_toke
 {
     return token + token->skip;
 }
-void tally_token_write(const struct tally_token *token, enum tally_format format, struct tally_buf *out);
+void tally_token_write(const struct tally_token *token, enum tally_format format,
+        struct tally_buf *out);
 
 enum tally_field_kind {
-    TALLY_KIND_STRING,    /* struct tally_slice; low..high: bytes; check: see enum tally_text */
-    TALLY_KIND_INT,       /* int64_t; low..high */
-    TALLY_KIND_BOOL,      /* bool */
-    TALLY_KIND_TIME,      /* int64_t ms; RFC 3339 text on the wire */
-    TALLY_KIND_ENUM,      /* uint8_t: index in names */
-    TALLY_KIND_OBJECT,    /* embedded struct with its own schema */
-    TALLY_KIND_ARRAY,     /* struct tally_array of structs of schema, or of strings (schema NULL) */
-    TALLY_KIND_ANY        /* const struct tally_token *: any value */
+    TALLY_KIND_STRING, /* struct tally_slice; low..high: bytes; check: see enum tally_text */
+    TALLY_KIND_INT,    /* int64_t; low..high */
+    TALLY_KIND_BOOL,   /* bool */
+    TALLY_KIND_TIME,   /* int64_t ms; RFC 3339 text on the wire */
+    TALLY_KIND_ENUM,   /* uint8_t: index in names */
+    TALLY_KIND_OBJECT, /* embedded struct with its own schema */
+    TALLY_KIND_ARRAY,  /* struct tally_array of structs of schema, or of strings (schema NULL) */
+    TALLY_KIND_ANY     /* const struct tally_token *: any value */
 };
-enum tally_text { TALLY_TEXT_ANY, TALLY_TEXT_ID, TALLY_TEXT_WAREHOUSE, TALLY_TEXT_SLUG, TALLY_TEXT_COMMAND_ID };
+enum tally_text {
+    TALLY_TEXT_ANY,
+    TALLY_TEXT_ID,
+    TALLY_TEXT_WAREHOUSE,
+    TALLY_TEXT_SLUG,
+    TALLY_TEXT_COMMAND_ID
+};
 enum tally_field_flag {
     TALLY_REQUIRED = 1,
     TALLY_NULLABLE = 2, /* null is a value: present, with `null` in the nulls mask */
     TALLY_DEFAULTED = 4,
-    TALLY_NONZERO = 8,  /* INT: 0 is refused */
+    TALLY_NONZERO = 8,   /* INT: 0 is refused */
     TALLY_OMIT_ZERO = 16 /* encoding: not written when 0 or empty */
 };
 
@@ -91,11 +99,11 @@ struct tally_field {
     uint8_t bit;      /* in struct tally_presence; one struct may serve several schemas */
     uint8_t kind;     /* enum tally_field_kind */
     uint8_t flags;
-    uint8_t text;     /* enum tally_text */
-    uint16_t offset;  /* in the struct */
+    uint8_t text;    /* enum tally_text */
+    uint16_t offset; /* in the struct */
     int64_t low, high;
-    int64_t default_value; /* INT, BOOL, ENUM */
-    const char *const *names; /* ENUM; ends with NULL */
+    int64_t default_value;             /* INT, BOOL, ENUM */
+    const char *const *names;          /* ENUM; ends with NULL */
     const struct tally_schema *schema; /* OBJECT, ARRAY */
     const char *help;
 };
@@ -103,21 +111,24 @@ struct tally_schema {
     const char *name; /* record type: "ReceiveStock" */
     uint32_t id;      /* enum of its family */
     const struct tally_field *fields;
-    size_t field_count; /* <= 64 */
-    size_t size;        /* of the struct, which begins with struct tally_presence */
+    size_t field_count;     /* <= 64 */
+    size_t size;            /* of the struct, which begins with struct tally_presence */
     const char *key_field;  /* commands: the member that the record key is made of */
     const char *key_prefix; /* commands: put before it, "" or "warehouse:" */
-    bool internal;      /* sent by tally itself only: ids start with '~' */
-    bool broadcast; /* commands: written to an explicit partition; the key's partition is not checked */
+    bool internal;          /* sent by tally itself only: ids start with '~' */
+    bool broadcast; /* commands: written to an explicit partition; the key's partition is not
+                       checked */
     const char *help;
-    /* Rules between fields; called once the fields are bound, adds with tally_violate. May be NULL. */
+    /* Rules between fields; called once the fields are bound, adds with tally_violate. May be NULL.
+     */
     void (*check)(const void *record, struct tally_violations *violations);
 };
 
 /* One field rule that a document breaks. pointer is a JSON pointer into the payload. */
 struct tally_violation {
     char pointer[96];
-    const char *code; /* REQUIRED, UNKNOWN_FIELD, WRONG_TYPE, OUT_OF_RANGE, BAD_LENGTH, BAD_FORMAT, NOT_ALLOWED, READ_ONLY */
+    const char *code; /* REQUIRED, UNKNOWN_FIELD, WRONG_TYPE, OUT_OF_RANGE, BAD_LENGTH, BAD_FORMAT,
+                         NOT_ALLOWED, READ_ONLY */
     char detail[96];
 };
 struct tally_violations {
@@ -150,11 +161,12 @@ struct tally_writer {
     enum tally_format format;
     uint32_t depth;
     struct {
-        uint32_t left;  /* members or items still to come */
+        uint32_t left; /* members or items still to come */
         bool map, first, value_next;
     } level[TALLY_DOCUMENT_DEPTH_MAX];
 };
-void tally_write_begin(struct tally_writer *writer, struct tally_buf *out, enum tally_format format);
+void tally_write_begin(struct tally_writer *writer, struct tally_buf *out,
+        enum tally_format format);
 void tally_write_map(struct tally_writer *writer, uint32_t members);
 void tally_write_array(struct tally_writer *writer, uint32_t items);
 void tally_write_name(struct tally_writer *writer, const char *name);

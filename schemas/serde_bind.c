@@ -24,8 +24,9 @@ struct binder {
     struct tally_violations *violations;
 };
 
-static bool bind_map(struct binder *binder, const struct place *parent, const struct tally_token *map,
-        const struct tally_schema *schema, bool (*skip)(struct tally_slice name), void *record);
+static bool bind_map(struct binder *binder, const struct place *parent,
+        const struct tally_token *map, const struct tally_schema *schema,
+        bool (*skip)(struct tally_slice name), void *record);
 
 void tally_violate(struct tally_violations *violations, const char *pointer, const char *code,
         const char *detail, ...)
@@ -91,8 +92,8 @@ static void place_print(const struct place *place, char *pointer, size_t size)
     }
 }
 
-static bool TALLY_PRINTF(4, 5) refuse(struct binder *binder, const struct place *place, const char *code,
-        const char *format, ...)
+static bool TALLY_PRINTF(4, 5) refuse(struct binder *binder, const struct place *place,
+        const char *code, const char *format, ...)
 {
     char pointer[sizeof binder->violations->items[0].pointer];
     char detail[sizeof binder->violations->items[0].detail];
@@ -113,25 +114,27 @@ static bool wrong_type(struct binder *binder, const struct place *place, const c
     return refuse(binder, place, "WRONG_TYPE", "expected %s", expected);
 }
 
-static bool check_string(struct binder *binder, const struct place *place, const struct tally_field *field,
-        struct tally_slice text)
+static bool check_string(struct binder *binder, const struct place *place,
+        const struct tally_field *field, struct tally_slice text)
 {
     const char *expected;
 
     if (text.len < (uint64_t)field->low || text.len > (uint64_t)field->high) {
-        return refuse(binder, place, "BAD_LENGTH", "expected %" PRId64 " to %" PRId64 " bytes, got %zu", field->low,
-                field->high, text.len);
+        return refuse(binder, place, "BAD_LENGTH",
+                "expected %" PRId64 " to %" PRId64 " bytes, got %zu", field->low, field->high,
+                text.len);
     }
     expected = serde_text_check(text, (enum tally_text)field->text);
     return expected ? refuse(binder, place, "BAD_FORMAT", "expected %s", expected) : true;
 }
 
-static bool bind_int(struct binder *binder, const struct place *place, const struct tally_field *field,
-        int64_t value, int64_t *to)
+static bool bind_int(struct binder *binder, const struct place *place,
+        const struct tally_field *field, int64_t value, int64_t *to)
 {
     if (value < field->low || value > field->high) {
-        return refuse(binder, place, "OUT_OF_RANGE", "expected %" PRId64 " to %" PRId64 ", got %" PRId64,
-                field->low, field->high, value);
+        return refuse(binder, place, "OUT_OF_RANGE",
+                "expected %" PRId64 " to %" PRId64 ", got %" PRId64, field->low, field->high,
+                value);
     }
     if (value == 0 && field->flags & TALLY_NONZERO) {
         return refuse(binder, place, "OUT_OF_RANGE", "expected a number other than 0");
@@ -140,7 +143,8 @@ static bool bind_int(struct binder *binder, const struct place *place, const str
     return true;
 }
 
-static bool bind_time(struct binder *binder, const struct place *place, const struct tally_token *value, int64_t *to)
+static bool bind_time(struct binder *binder, const struct place *place,
+        const struct tally_token *value, int64_t *to)
 {
     int64_t time_ms;
 
@@ -148,14 +152,15 @@ static bool bind_time(struct binder *binder, const struct place *place, const st
         return wrong_type(binder, place, "a time as text");
     }
     if (!tally_parse_time(value->string, &time_ms)) {
-        return refuse(binder, place, "BAD_FORMAT", "expected RFC 3339 in UTC, 2026-01-15T10:00:00.000Z");
+        return refuse(binder, place, "BAD_FORMAT",
+                "expected RFC 3339 in UTC, 2026-01-15T10:00:00.000Z");
     }
     *to = time_ms;
     return true;
 }
 
-static bool bind_enum(struct binder *binder, const struct place *place, const struct tally_field *field,
-        const struct tally_token *value, uint8_t *to)
+static bool bind_enum(struct binder *binder, const struct place *place,
+        const struct tally_field *field, const struct tally_token *value, uint8_t *to)
 {
     char allowed[80] = "";
     size_t len = 0;
@@ -170,15 +175,16 @@ static bool bind_enum(struct binder *binder, const struct place *place, const st
         }
     }
     for (size_t i = 0; field->names[i] && len < sizeof allowed; i++) {
-        int more = snprintf(allowed + len, sizeof allowed - len, "%s%s", i ? ", " : "", field->names[i]);
+        int more = snprintf(allowed + len, sizeof allowed - len, "%s%s", i ? ", " : "",
+                field->names[i]);
 
         len += (size_t)more;
     }
     return refuse(binder, place, "NOT_ALLOWED", "expected one of %s", allowed);
 }
 
-static bool bind_array(struct binder *binder, const struct place *place, const struct tally_field *field,
-        const struct tally_token *value, struct tally_array *to)
+static bool bind_array(struct binder *binder, const struct place *place,
+        const struct tally_field *field, const struct tally_token *value, struct tally_array *to)
 {
     size_t size = field->schema ? field->schema->size : sizeof(struct tally_slice);
     struct place item_place = {.parent = place, .name = TALLY_NONE};
@@ -191,21 +197,26 @@ static bool bind_array(struct binder *binder, const struct place *place, const s
         return wrong_type(binder, place, "an array");
     }
     if (value->count < (uint64_t)field->low || value->count > (uint64_t)field->high) {
-        return refuse(binder, place, "BAD_LENGTH", "expected %" PRId64 " to %" PRId64 " items, got %u", field->low,
-                field->high, value->count);
+        return refuse(binder, place, "BAD_LENGTH",
+                "expected %" PRId64 " to %" PRId64 " items, got %u", field->low, field->high,
+                value->count);
     }
     array.items = tally_arena_alloc(binder->arena, size * array.count + 1);
     for (; item_place.index < array.count; item_place.index++) {
         uint8_t *into = (uint8_t *)array.items + size * item_place.index;
 
         if (field->schema) {
-            fine = (item->type == TALLY_MAP ? bind_map(binder, &item_place, item, field->schema, NULL, into)
-                                            : wrong_type(binder, &item_place, "an object")) && fine;
+            fine = (item->type == TALLY_MAP
+                                   ? bind_map(binder, &item_place, item, field->schema, NULL, into)
+                                   : wrong_type(binder, &item_place, "an object")) &&
+                   fine;
         } else if (item->type != TALLY_STRING) {
             fine = wrong_type(binder, &item_place, "text");
         } else {
             expected = serde_text_check(item->string, (enum tally_text)field->text);
-            fine = (!expected || refuse(binder, &item_place, "BAD_FORMAT", "expected %s", expected)) && fine;
+            fine = (!expected ||
+                           refuse(binder, &item_place, "BAD_FORMAT", "expected %s", expected)) &&
+                   fine;
             memcpy(into, &item->string, size);
         }
         item = tally_token_next(item);
@@ -216,8 +227,8 @@ static bool bind_array(struct binder *binder, const struct place *place, const s
     return fine;
 }
 
-static bool bind_value(struct binder *binder, const struct place *place, const struct tally_field *field,
-        const struct tally_token *value, void *to)
+static bool bind_value(struct binder *binder, const struct place *place,
+        const struct tally_field *field, const struct tally_token *value, void *to)
 {
     switch ((enum tally_field_kind)field->kind) {
     case TALLY_KIND_STRING:
@@ -273,7 +284,8 @@ static void fill_default(const struct tally_field *field, void *to)
 }
 
 /* The field of a name, searched from *hint on, the field after the last one found. */
-static const struct tally_field *find_field(const struct tally_schema *schema, struct tally_slice name, size_t *hint)
+static const struct tally_field *find_field(const struct tally_schema *schema,
+        struct tally_slice name, size_t *hint)
 {
     size_t at = *hint;
 
@@ -289,8 +301,8 @@ static const struct tally_field *find_field(const struct tally_schema *schema, s
     return NULL;
 }
 
-static void bind_member(struct binder *binder, const struct place *place, const struct tally_field *field,
-        const struct tally_token *value, void *record)
+static void bind_member(struct binder *binder, const struct place *place,
+        const struct tally_field *field, const struct tally_token *value, void *record)
 {
     struct tally_presence *presence = record;
 
@@ -302,8 +314,9 @@ static void bind_member(struct binder *binder, const struct place *place, const 
     presence->present |= TALLY_BIT(field->bit);
 }
 
-static bool bind_map(struct binder *binder, const struct place *parent, const struct tally_token *map,
-        const struct tally_schema *schema, bool (*skip)(struct tally_slice name), void *record)
+static bool bind_map(struct binder *binder, const struct place *parent,
+        const struct tally_token *map, const struct tally_schema *schema,
+        bool (*skip)(struct tally_slice name), void *record)
 {
     struct place place = {.parent = parent};
     const struct tally_token *member = map + 1;

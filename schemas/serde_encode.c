@@ -34,7 +34,8 @@ static bool is_written(const struct tally_field *field, const void *record)
     if (!(presence->present & TALLY_BIT(field->bit))) {
         return false;
     }
-    return !(field->flags & TALLY_OMIT_ZERO) || !is_zero(field, (const uint8_t *)record + field->offset);
+    return !(field->flags & TALLY_OMIT_ZERO) ||
+           !is_zero(field, (const uint8_t *)record + field->offset);
 }
 
 uint32_t serde_encode_count(const struct tally_schema *schema, const void *record)
@@ -56,25 +57,29 @@ static const char *enum_name(const struct tally_field *field, uint8_t value)
     return field->names[value];
 }
 
-static void write_map(struct tally_writer *writer, const struct tally_schema *schema, const void *record)
+static void write_map(struct tally_writer *writer, const struct tally_schema *schema,
+        const void *record)
 {
     tally_write_map(writer, serde_encode_count(schema, record));
     serde_encode_members(writer, schema, record);
 }
 
-static void write_array(struct tally_writer *writer, const struct tally_field *field, const struct tally_array *array)
+static void write_array(struct tally_writer *writer, const struct tally_field *field,
+        const struct tally_array *array)
 {
     tally_write_array(writer, (uint32_t)array->count);
     for (size_t i = 0; i < array->count; i++) {
         if (field->schema) {
-            write_map(writer, field->schema, (const uint8_t *)array->items + i * field->schema->size);
+            write_map(writer, field->schema,
+                    (const uint8_t *)array->items + i * field->schema->size);
         } else {
             tally_write_string(writer, ((const struct tally_slice *)array->items)[i]);
         }
     }
 }
 
-static void write_value(struct tally_writer *writer, const struct tally_field *field, const void *value)
+static void write_value(struct tally_writer *writer, const struct tally_field *field,
+        const void *value)
 {
     switch ((enum tally_field_kind)field->kind) {
     case TALLY_KIND_STRING:
@@ -104,7 +109,8 @@ static void write_value(struct tally_writer *writer, const struct tally_field *f
     }
 }
 
-void serde_encode_members(struct tally_writer *writer, const struct tally_schema *schema, const void *record)
+void serde_encode_members(struct tally_writer *writer, const struct tally_schema *schema,
+        const void *record)
 {
     const struct tally_presence *presence = record;
 

@@ -19,10 +19,12 @@ struct serde_builder {
 void serde_builder_init(struct serde_builder *builder, struct tally_arena *arena);
 struct tally_token *serde_builder_grow(struct serde_builder *builder);
 /* The next token, with type and skip set; valid until the next call. */
-static inline struct tally_token *serde_builder_add(struct serde_builder *builder, enum tally_token_type type)
+static inline struct tally_token *serde_builder_add(struct serde_builder *builder,
+        enum tally_token_type type)
 {
-    struct tally_token *token = builder->count < builder->capacity ? &builder->tokens[builder->count++]
-                                                                  : serde_builder_grow(builder);
+    struct tally_token *token = builder->count < builder->capacity
+                                        ? &builder->tokens[builder->count++]
+                                        : serde_builder_grow(builder);
 
     token->type = (uint8_t)type;
     token->count = 0;
@@ -35,8 +37,8 @@ struct tally_slice serde_builder_close(struct serde_builder *builder);
 const struct tally_token *serde_builder_finish(struct serde_builder *builder);
 
 /* Fills *refusal and *err; returns TALLY_BAD_RECORD. */
-enum tally_code serde_refuse(enum tally_refusal *refusal, enum tally_refusal reason, struct tally_error *err,
-        const char *format, ...) TALLY_PRINTF(4, 5);
+enum tally_code serde_refuse(enum tally_refusal *refusal, enum tally_refusal reason,
+        struct tally_error *err, const char *format, ...) TALLY_PRINTF(4, 5);
 
 enum tally_code serde_json_parse(struct tally_slice bytes, struct tally_arena *arena,
         const struct tally_token **root, enum tally_refusal *refusal, struct tally_error *err);
@@ -46,9 +48,11 @@ enum tally_code serde_msgpack_parse(struct tally_slice bytes, struct tally_arena
 
 /* Members that tally_encode would write, and writing them into a map that is already open. */
 uint32_t serde_encode_count(const struct tally_schema *schema, const void *record);
-void serde_encode_members(struct tally_writer *writer, const struct tally_schema *schema, const void *record);
+void serde_encode_members(struct tally_writer *writer, const struct tally_schema *schema,
+        const void *record);
 
-/* --- members in order ---------------------------------------------------------------------------- */
+/* --- members in order ----------------------------------------------------------------------------
+ */
 
 #define SERDE_MEMBERS_INLINE 24
 
@@ -60,7 +64,8 @@ struct serde_member serde_member_of(const struct tally_token *name);
 /* Sorts by the names' bytes; `spare` has room for count as well. */
 void serde_members_sort(struct serde_member *members, struct serde_member *spare, size_t count);
 
-/* --- text ---------------------------------------------------------------------------------------- */
+/* --- text ----------------------------------------------------------------------------------------
+ */
 
 /* NULL: fine; otherwise what is expected, for a violation's detail. */
 const char *serde_text_check(struct tally_slice text, enum tally_text kind);
@@ -99,7 +104,8 @@ static inline bool serde_name_is(struct tally_slice text, const char *name)
 /* Adds "/" and the name, escaped, to a JSON pointer; what does not fit is left out. */
 void serde_pointer_append(char *pointer, size_t size, struct tally_slice name);
 
-/* --- MessagePack, shortest forms ----------------------------------------------------------------- */
+/* --- MessagePack, shortest forms -----------------------------------------------------------------
+ */
 
 #define SERDE_HEAD_MAX 9
 
@@ -112,7 +118,8 @@ static inline uint8_t *serde_room(struct tally_buf *buf, size_t size)
     return tally_buf_reserve(buf, size);
 }
 
-static inline size_t serde_put_head(uint8_t *to, uint8_t fix, uint32_t fix_max, uint8_t wide, uint32_t count)
+static inline size_t serde_put_head(uint8_t *to, uint8_t fix, uint32_t fix_max, uint8_t wide,
+        uint32_t count)
 {
     if (count <= fix_max) {
         to[0] = (uint8_t)(fix | count);

@@ -24,7 +24,8 @@ struct parser {
     _Alignas(16) uint8_t local[YAJL_LOCAL];
 };
 
-/* --- yajl's memory ----------------------------------------------------------------------------------- */
+/* --- yajl's memory
+ * ----------------------------------------------------------------------------------- */
 
 #define BLOCK_HEAD 16 /* holds the size, keeps the alignment */
 
@@ -68,7 +69,8 @@ static void *block_realloc(void *context, void *block, size_t size)
     return moved;
 }
 
-/* --- callbacks: 0 stops yajl -------------------------------------------------------------------------- */
+/* --- callbacks: 0 stops yajl
+ * -------------------------------------------------------------------------- */
 
 static size_t offset_of(const struct parser *parser)
 {
@@ -77,7 +79,8 @@ static size_t offset_of(const struct parser *parser)
 
 static int stop(struct parser *parser, enum tally_refusal reason, const char *what)
 {
-    (void)serde_refuse(parser->refusal, reason, parser->err, "%s before byte %zu", what, offset_of(parser));
+    (void)serde_refuse(parser->refusal, reason, parser->err, "%s before byte %zu", what,
+            offset_of(parser));
     return 0;
 }
 
@@ -143,7 +146,8 @@ static int hex_value(uint8_t digit)
     return digit <= '9' ? digit - '0' : (digit | 0x20) - 'a' + 10;
 }
 
-/* The code unit of the escape \uXXXX at `at`, whose digits the lexer has checked; -1: there is none. */
+/* The code unit of the escape \uXXXX at `at`, whose digits the lexer has checked; -1: there is
+ * none. */
 static int32_t unit_at(const uint8_t *at, const uint8_t *end)
 {
     int32_t unit = 0;
@@ -183,7 +187,8 @@ static bool surrogates_paired(const uint8_t *at, const uint8_t *end)
     return true;
 }
 
-/* The raw text of the string that ends before `consumed`: back to the quote that no backslash covers. */
+/* The raw text of the string that ends before `consumed`: back to the quote that no backslash
+ * covers. */
 static const uint8_t *raw_begin(const struct parser *parser, const uint8_t *close)
 {
     const uint8_t *at = close;
@@ -204,7 +209,8 @@ static const uint8_t *raw_begin(const struct parser *parser, const uint8_t *clos
     return close;
 }
 
-static bool take_text(struct parser *parser, const unsigned char *text, size_t len, struct tally_slice *slice)
+static bool take_text(struct parser *parser, const unsigned char *text, size_t len,
+        struct tally_slice *slice)
 {
     const uint8_t *close;
 
@@ -291,27 +297,36 @@ static int on_end(void *context)
     return 1;
 }
 
-/* --- the document -------------------------------------------------------------------------------------- */
+/* --- the document
+ * -------------------------------------------------------------------------------------- */
 
 /* yajl's words, without its line break. */
 static enum tally_code malformed(struct parser *parser)
 {
-    unsigned char *text = yajl_get_error(parser->handle, 0, parser->begin, (size_t)(parser->end - parser->begin));
+    unsigned char *text =
+            yajl_get_error(parser->handle, 0, parser->begin, (size_t)(parser->end - parser->begin));
     const char *words = text ? (const char *)text : "syntax error";
     int len = (int)strcspn(words, "\n");
 
-    return serde_refuse(parser->refusal, TALLY_REFUSAL_MALFORMED_JSON, parser->err, "malformed JSON at byte %zu: %.*s",
-            offset_of(parser), len, words);
+    return serde_refuse(parser->refusal, TALLY_REFUSAL_MALFORMED_JSON, parser->err,
+            "malformed JSON at byte %zu: %.*s", offset_of(parser), len, words);
 }
 
 enum tally_code serde_json_parse(struct tally_slice bytes, struct tally_arena *arena,
         const struct tally_token **root, enum tally_refusal *refusal, struct tally_error *err)
 {
-    static const yajl_callbacks callbacks = {.yajl_null = on_null, .yajl_boolean = on_boolean,
-        .yajl_number = on_number, .yajl_string = on_string, .yajl_start_map = on_map, .yajl_map_key = on_name,
-        .yajl_end_map = on_end, .yajl_start_array = on_array, .yajl_end_array = on_end};
+    static const yajl_callbacks callbacks = {.yajl_null = on_null,
+            .yajl_boolean = on_boolean,
+            .yajl_number = on_number,
+            .yajl_string = on_string,
+            .yajl_start_map = on_map,
+            .yajl_map_key = on_name,
+            .yajl_end_map = on_end,
+            .yajl_start_array = on_array,
+            .yajl_end_array = on_end};
     struct parser parser;
-    yajl_alloc_funcs memory = {.malloc = block_alloc, .realloc = block_realloc, .free = block_free, .ctx = &parser};
+    yajl_alloc_funcs memory = {
+            .malloc = block_alloc, .realloc = block_realloc, .free = block_free, .ctx = &parser};
     yajl_status status;
 
     serde_builder_init(&parser.builder, arena);
@@ -332,8 +347,8 @@ enum tally_code serde_json_parse(struct tally_slice bytes, struct tally_arena *a
         return malformed(&parser);
     }
     if (parser.builder.count == 0 || parser.builder.depth > 0) {
-        return serde_refuse(refusal, TALLY_REFUSAL_MALFORMED_JSON, err, "malformed JSON: ends early at byte %zu",
-                bytes.len);
+        return serde_refuse(refusal, TALLY_REFUSAL_MALFORMED_JSON, err,
+                "malformed JSON: ends early at byte %zu", bytes.len);
     }
     *root = serde_builder_finish(&parser.builder);
     return TALLY_OK;

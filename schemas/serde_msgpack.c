@@ -45,8 +45,8 @@ static enum tally_code add_string(struct scan *scan, uint64_t len)
 
     if (len > (uint64_t)(scan->end - scan->at)) {
         return serde_refuse(scan->refusal, TALLY_REFUSAL_MALFORMED_MSGPACK, scan->err,
-                "MessagePack string before byte %zu asks for %" PRIu64 " bytes, %zu are left", offset_of(scan), len,
-                (size_t)(scan->end - scan->at));
+                "MessagePack string before byte %zu asks for %" PRIu64 " bytes, %zu are left",
+                offset_of(scan), len, (size_t)(scan->end - scan->at));
     }
     text = tally_slice_of(scan->at, (size_t)len);
     if (!serde_text_plain(text) && !tally_utf8_valid(text)) {
@@ -88,16 +88,18 @@ static enum tally_code add_container(struct scan *scan, enum tally_token_type ty
 
     if (builder->depth == TALLY_DOCUMENT_DEPTH_MAX) {
         return serde_refuse(scan->refusal, TALLY_REFUSAL_OVER_LIMIT, scan->err,
-                "nesting before byte %zu is deeper than %d", offset_of(scan), TALLY_DOCUMENT_DEPTH_MAX);
+                "nesting before byte %zu is deeper than %d", offset_of(scan),
+                TALLY_DOCUMENT_DEPTH_MAX);
     }
     if (values > (uint64_t)(scan->end - scan->at)) {
         return serde_refuse(scan->refusal, TALLY_REFUSAL_MALFORMED_MSGPACK, scan->err,
-                "MessagePack asks for %" PRIu64 " values before byte %zu, %zu bytes are left", values,
-                offset_of(scan), (size_t)(scan->end - scan->at));
+                "MessagePack asks for %" PRIu64 " values before byte %zu, %zu bytes are left",
+                values, offset_of(scan), (size_t)(scan->end - scan->at));
     }
     if (builder->elements + count > TALLY_DOCUMENT_ELEMENTS_MAX) {
         return serde_refuse(scan->refusal, TALLY_REFUSAL_OVER_LIMIT, scan->err,
-                "more than %d elements before byte %zu", TALLY_DOCUMENT_ELEMENTS_MAX, offset_of(scan));
+                "more than %d elements before byte %zu", TALLY_DOCUMENT_ELEMENTS_MAX,
+                offset_of(scan));
     }
     builder->elements += (uint32_t)count;
     token = serde_builder_add(builder, type);
@@ -126,7 +128,8 @@ static enum tally_code read_typed(struct scan *scan, uint8_t type)
         return TALLY_OK;
     case 0xca:
     case 0xcb:
-        return serde_refuse(scan->refusal, TALLY_REFUSAL_BAD_NUMBER, scan->err, "float at byte %zu", offset);
+        return serde_refuse(scan->refusal, TALLY_REFUSAL_BAD_NUMBER, scan->err, "float at byte %zu",
+                offset);
     case 0xcc:
     case 0xcd:
     case 0xce:
@@ -189,7 +192,8 @@ static enum tally_code close_full(struct scan *scan)
         if (twice.data) {
             return serde_refuse(scan->refusal, TALLY_REFUSAL_DUPLICATE_FIELD, scan->err,
                     "member \"%.*s\" stands twice in the map that ends at byte %zu",
-                    twice.len < 64 ? (int)twice.len : 64, (const char *)twice.data, offset_of(scan));
+                    twice.len < 64 ? (int)twice.len : 64, (const char *)twice.data,
+                    offset_of(scan));
         }
     }
     return TALLY_OK;
@@ -243,14 +247,15 @@ enum tally_code serde_msgpack_parse(struct tally_slice bytes, struct tally_arena
     } while (scan.builder.depth > 0);
     if (scan.at != scan.end) {
         return serde_refuse(refusal, TALLY_REFUSAL_MALFORMED_MSGPACK, err,
-                "%zu bytes follow the MessagePack value that ends at byte %zu", (size_t)(scan.end - scan.at),
-                offset_of(&scan));
+                "%zu bytes follow the MessagePack value that ends at byte %zu",
+                (size_t)(scan.end - scan.at), offset_of(&scan));
     }
     *root = serde_builder_finish(&scan.builder);
     return TALLY_OK;
 }
 
-/* --- writing --------------------------------------------------------------------------------------- */
+/* --- writing
+ * --------------------------------------------------------------------------------------- */
 
 static size_t put_signed(uint8_t *to, int64_t value)
 {

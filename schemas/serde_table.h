@@ -1,58 +1,73 @@
-/* schemas/serde_table.h - how the rows of the .def files become tables of fields. A family's .c
- * file defines STRUCT (its struct) and BIT_OF(bit) (its enum of presence bits), then includes its
- * .def file twice: after serde_fields.h for the arrays of fields, after serde_schemas.h for the
- * schemas.
- *   RECORD(id, name, key field, key prefix, scope, check, help)   scope: PUBLIC INTERNAL BROADCAST EVENT
+/* schemas/serde_table.h - how the rows of the .def files become tables of fields.
+ *
+ * A family's .c file defines STRUCT (its struct) and BIT_OF(bit) (its enum of presence bits), then
+ * includes its .def file twice: after serde_fields.def for the arrays of fields, after
+ * serde_schemas.def for the schemas. The rows:
+ *
+ *   RECORD(id, name, key field, key prefix, scope, check, help)
+ *
  *   FIELD(bit, member, name, type, presence, help)
- *   COMMON()                                   the fields that every public command takes
+ *
+ *   COMMON() - the fields that every public command takes
+ *
  *   END(id)
- * type: ID SLUG WAREHOUSE_CODE TEXT(low, high) INT(low, high) ANY_INT BOOL TIME ENUM(names)
- *       OBJECT(schema) STRINGS(low, high)
- * presence: REQUIRED OPTIONAL NULLABLE DEFAULT(value) NONZERO (required, not 0) */
+ *
+ * scope: PUBLIC, INTERNAL, BROADCAST, EVENT
+ *
+ * type: ID, SLUG, WAREHOUSE_CODE, TEXT(low, high), INT(low, high), ANY_INT, BOOL, TIME,
+ * ENUM(names), OBJECT(schema), STRINGS(low, high)
+ *
+ * presence: REQUIRED, OPTIONAL, NULLABLE, DEFAULT(value), NONZERO (required, and not 0) */
 #pragma once
 #include <stddef.h>
 
 #include "schemas/envelope.h"
 
 #define QUANTITY_MAX INT64_C(1000000000000)
-#define TYPE_ID .kind = TALLY_KIND_STRING, .text = TALLY_TEXT_ID, .low = 1, .high = 64
-#define TYPE_SLUG .kind = TALLY_KIND_STRING, .text = TALLY_TEXT_SLUG, .low = 1, .high = 96
-#define TYPE_WAREHOUSE_CODE .kind = TALLY_KIND_STRING, .text = TALLY_TEXT_WAREHOUSE, .low = 1, .high = 32
-#define TYPE_TEXT(low_, high_) .kind = TALLY_KIND_STRING, .text = TALLY_TEXT_ANY, .low = (low_), .high = (high_)
-#define TYPE_INT(low_, high_) .kind = TALLY_KIND_INT, .low = (low_), .high = (high_)
-#define TYPE_ANY_INT .kind = TALLY_KIND_INT, .low = INT64_MIN, .high = INT64_MAX
-#define TYPE_BOOL .kind = TALLY_KIND_BOOL
-#define TYPE_TIME .kind = TALLY_KIND_TIME
-#define TYPE_ENUM(names_) .kind = TALLY_KIND_ENUM, .names = (names_)
-#define TYPE_OBJECT(schema_) .kind = TALLY_KIND_OBJECT, .schema = &(schema_)
+#define TYPE_ID      .kind = TALLY_KIND_STRING, .text = TALLY_TEXT_ID, .low = 1, .high = 64
+#define TYPE_SLUG    .kind = TALLY_KIND_STRING, .text = TALLY_TEXT_SLUG, .low = 1, .high = 96
+#define TYPE_WAREHOUSE_CODE \
+    .kind = TALLY_KIND_STRING, .text = TALLY_TEXT_WAREHOUSE, .low = 1, .high = 32
+#define TYPE_TEXT(low_, high_) \
+    .kind = TALLY_KIND_STRING, .text = TALLY_TEXT_ANY, .low = (low_), .high = (high_)
+#define TYPE_INT(low_, high_)     .kind = TALLY_KIND_INT, .low = (low_), .high = (high_)
+#define TYPE_ANY_INT              .kind = TALLY_KIND_INT, .low = INT64_MIN, .high = INT64_MAX
+#define TYPE_BOOL                 .kind = TALLY_KIND_BOOL
+#define TYPE_TIME                 .kind = TALLY_KIND_TIME
+#define TYPE_ENUM(names_)         .kind = TALLY_KIND_ENUM, .names = (names_)
+#define TYPE_OBJECT(schema_)      .kind = TALLY_KIND_OBJECT, .schema = &(schema_)
 #define TYPE_STRINGS(low_, high_) .kind = TALLY_KIND_ARRAY, .low = (low_), .high = (high_)
 
 /* What the struct's member has to be for the type: a row that disagrees does not compile. */
-#define MEMBER_ID struct tally_slice
-#define MEMBER_SLUG struct tally_slice
-#define MEMBER_WAREHOUSE_CODE struct tally_slice
-#define MEMBER_TEXT(low_, high_) struct tally_slice
-#define MEMBER_INT(low_, high_) int64_t
-#define MEMBER_ANY_INT int64_t
-#define MEMBER_BOOL bool
-#define MEMBER_TIME int64_t
-#define MEMBER_ENUM(names_) uint8_t
-#define MEMBER_OBJECT(schema_) default
+#define MEMBER_ID                   struct tally_slice
+#define MEMBER_SLUG                 struct tally_slice
+#define MEMBER_WAREHOUSE_CODE       struct tally_slice
+#define MEMBER_TEXT(low_, high_)    struct tally_slice
+#define MEMBER_INT(low_, high_)     int64_t
+#define MEMBER_ANY_INT              int64_t
+#define MEMBER_BOOL                 bool
+#define MEMBER_TIME                 int64_t
+#define MEMBER_ENUM(names_)         uint8_t
+#define MEMBER_OBJECT(schema_)      default
 #define MEMBER_STRINGS(low_, high_) struct tally_array
 #define OFFSET_OF(struct_, member_, member_type_) \
     (uint16_t)(offsetof(struct_, member_) + _Generic(((struct_ *)0)->member_, member_type_ : 0))
 
-#define PRESENCE_REQUIRED .flags = TALLY_REQUIRED
-#define PRESENCE_OPTIONAL .flags = 0
-#define PRESENCE_NULLABLE .flags = TALLY_NULLABLE
+#define PRESENCE_REQUIRED        .flags = TALLY_REQUIRED
+#define PRESENCE_OPTIONAL        .flags = 0
+#define PRESENCE_NULLABLE        .flags = TALLY_NULLABLE
 #define PRESENCE_DEFAULT(value_) .flags = TALLY_DEFAULTED, .default_value = (value_)
-#define PRESENCE_NONZERO .flags = TALLY_REQUIRED | TALLY_NONZERO
+#define PRESENCE_NONZERO         .flags = TALLY_REQUIRED | TALLY_NONZERO
 
 #define FIELD_ROW(struct_, bit_, member_, name_, type_, presence_, help_) \
-    {.name = (name_), .bit = (bit_), .offset = OFFSET_OF(struct_, member_, MEMBER_##type_), TYPE_##type_, \
-            PRESENCE_##presence_, .help = (help_)},
+    {.name = (name_),                                                     \
+            .bit = (bit_),                                                \
+            .offset = OFFSET_OF(struct_, member_, MEMBER_##type_),        \
+            TYPE_##type_,                                                 \
+            PRESENCE_##presence_,                                         \
+            .help = (help_)},
 
-#define SCOPE_PUBLIC .internal = false
-#define SCOPE_INTERNAL .internal = true
+#define SCOPE_PUBLIC    .internal = false
+#define SCOPE_INTERNAL  .internal = true
 #define SCOPE_BROADCAST .internal = true, .broadcast = true
-#define SCOPE_EVENT .internal = false
+#define SCOPE_EVENT     .internal = false

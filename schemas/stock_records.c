@@ -5,78 +5,78 @@
 
 const char *const stock_bucket_names[] = {"SELLABLE", "DAMAGED", "QUALITY_CONTROL", NULL};
 const char *const stock_policy_names[] = {"DENY", "BACKORDER", NULL};
-const char *const stock_reason_names[] = {"CORRECTION", "CYCLE_COUNT", "DAMAGED", "SHRINKAGE", "LOST", "FOUND",
-    "PROMO", "OTHER", NULL};
+const char *const stock_reason_names[] = {"CORRECTION", "CYCLE_COUNT", "DAMAGED", "SHRINKAGE",
+        "LOST", "FOUND", "PROMO", "OTHER", NULL};
 const char *const stock_set_names[] = {"ON_HAND", "AVAILABLE", NULL};
-const char *const stock_kind_names[] = {"RECEIVE", "RETURN", "ADJUST", "SET", "CONFIGURE", "SHIP", NULL};
+const char *const stock_kind_names[] = {
+        "RECEIVE", "RETURN", "ADJUST", "SET", "CONFIGURE", "SHIP", NULL};
 const char *const stock_sku_states[] = {"ACTIVE", "ARCHIVED", NULL};
 const char *const stock_warehouse_states[] = {"OPEN", "CLOSED", NULL};
-const char *const stock_signal_names[] = {"OUT_OF_STOCK", "BACK_IN_STOCK", "OVERSOLD", "LOW_STOCK_REACHED",
-    "LOW_STOCK_CLEARED", NULL};
+const char *const stock_signal_names[] = {"OUT_OF_STOCK", "BACK_IN_STOCK", "OVERSOLD",
+        "LOW_STOCK_REACHED", "LOW_STOCK_CLEARED", NULL};
 const char *const stock_number_names[STOCK_NUMBERS] = {
-    [STOCK_ON_HAND] = "on_hand",
-    [STOCK_DAMAGED_BUCKET] = "damaged",
-    [STOCK_QUALITY_CONTROL_BUCKET] = "quality_control",
-    [STOCK_HELD] = "held",
-    [STOCK_RESERVED] = "reserved",
-    [STOCK_COMMITTED] = "committed",
-    [STOCK_SAFETY_STOCK] = "safety_stock",
-    [STOCK_INCOMING] = "incoming",
-    [STOCK_AVAILABLE] = "available",
-    [STOCK_BACKORDERED] = "backordered",
+        [STOCK_ON_HAND] = "on_hand",
+        [STOCK_DAMAGED_BUCKET] = "damaged",
+        [STOCK_QUALITY_CONTROL_BUCKET] = "quality_control",
+        [STOCK_HELD] = "held",
+        [STOCK_RESERVED] = "reserved",
+        [STOCK_COMMITTED] = "committed",
+        [STOCK_SAFETY_STOCK] = "safety_stock",
+        [STOCK_INCOMING] = "incoming",
+        [STOCK_AVAILABLE] = "available",
+        [STOCK_BACKORDERED] = "backordered",
 };
 
-/* --- parts of events ------------------------------------------------------------------------------- */
+/* --- parts of events
+ * ------------------------------------------------------------------------------- */
 
-#define PART(name_, struct_, fields_, help_) \
-    {.name = (name_), .fields = (fields_), .field_count = sizeof(fields_) / sizeof (fields_)[0], \
-            .size = sizeof(struct_), .help = (help_)}
+#define PART(name_, struct_, fields_, help_)                                                       \
+    {                                                                                              \
+        .name = (name_), .fields = (fields_), .field_count = sizeof(fields_) / sizeof(fields_)[0], \
+        .size = sizeof(struct_), .help = (help_)                                                   \
+    }
 
 #define NUMBER(index, name, help) \
     FIELD_ROW(struct stock_numbers, index, n[index], name, ANY_INT, OPTIONAL, help)
-static const struct tally_field number_fields[] = {
-    NUMBER(STOCK_ON_HAND, "on_hand", "all units in the warehouse")
-    NUMBER(STOCK_DAMAGED_BUCKET, "damaged", "of them damaged")
-    NUMBER(STOCK_QUALITY_CONTROL_BUCKET, "quality_control", "of them waiting for inspection")
-    NUMBER(STOCK_HELD, "held", "promised to a reservation that is being made")
-    NUMBER(STOCK_RESERVED, "reserved", "promised for a limited time")
-    NUMBER(STOCK_COMMITTED, "committed", "promised to an order")
-    NUMBER(STOCK_SAFETY_STOCK, "safety_stock", "kept back")
-    NUMBER(STOCK_INCOMING, "incoming", "on the way from another warehouse")
-    NUMBER(STOCK_AVAILABLE, "available", "what may still be promised; negative: oversold")
-    NUMBER(STOCK_BACKORDERED, "backordered", "promised without being there")
-};
+static const struct tally_field number_fields[] = {NUMBER(STOCK_ON_HAND, "on_hand",
+        "all units in the warehouse") NUMBER(STOCK_DAMAGED_BUCKET, "damaged",
+        "of them damaged") NUMBER(STOCK_QUALITY_CONTROL_BUCKET, "quality_control",
+        "of them waiting for inspection") NUMBER(STOCK_HELD, "held",
+        "promised to a reservation that is being made") NUMBER(STOCK_RESERVED, "reserved",
+        "promised for a limited time") NUMBER(STOCK_COMMITTED, "committed", "promised to an order")
+                NUMBER(STOCK_SAFETY_STOCK, "safety_stock", "kept back") NUMBER(STOCK_INCOMING,
+                        "incoming", "on the way from another warehouse") NUMBER(STOCK_AVAILABLE,
+                        "available", "what may still be promised; negative: oversold")
+                        NUMBER(STOCK_BACKORDERED, "backordered", "promised without being there")};
 static const struct tally_schema numbers_schema =
         PART("Numbers", struct stock_numbers, number_fields, "quantities of a level");
 
-static const struct tally_field setting_fields[] = {
-    FIELD_ROW(struct stock_setting, STOCK_SETTING_POLICY, policy, "policy", ENUM(stock_policy_names), REQUIRED,
-            "what happens when nothing is available")
-    FIELD_ROW(struct stock_setting, STOCK_SETTING_BACKORDER_LIMIT, backorder_limit, "backorder_limit", ANY_INT,
-            NULLABLE, "most that may be backordered; null: no limit")
-    FIELD_ROW(struct stock_setting, STOCK_SETTING_SAFETY_STOCK, safety_stock, "safety_stock", ANY_INT, OPTIONAL,
-            "kept back from what is available")
-    FIELD_ROW(struct stock_setting, STOCK_SETTING_LOW_STOCK_THRESHOLD, low_stock_threshold, "low_stock_threshold",
-            ANY_INT, NULLABLE, "bound of the low stock signals; null: none")
-};
+static const struct tally_field setting_fields[] = {FIELD_ROW(struct stock_setting,
+        STOCK_SETTING_POLICY, policy, "policy", ENUM(stock_policy_names), REQUIRED,
+        "what happens when nothing is available") FIELD_ROW(struct stock_setting,
+        STOCK_SETTING_BACKORDER_LIMIT, backorder_limit, "backorder_limit", ANY_INT, NULLABLE,
+        "most that may be backordered; null: no limit") FIELD_ROW(struct stock_setting,
+        STOCK_SETTING_SAFETY_STOCK, safety_stock, "safety_stock", ANY_INT, OPTIONAL,
+        "kept back from what is available") FIELD_ROW(struct stock_setting,
+        STOCK_SETTING_LOW_STOCK_THRESHOLD, low_stock_threshold, "low_stock_threshold", ANY_INT,
+        NULLABLE, "bound of the low stock signals; null: none")};
 static const struct tally_schema setting_schema =
         PART("Setting", struct stock_setting, setting_fields, "settings of a level");
 
-static const struct tally_field cause_fields[] = {
-    FIELD_ROW(struct stock_cause, STOCK_CAUSE_RESERVATION_ID, reservation_id, "reservation_id", TEXT(1, 128), OPTIONAL,
-            "reservation")
-    FIELD_ROW(struct stock_cause, STOCK_CAUSE_LINE, line, "line", ANY_INT, OPTIONAL, "line of the reservation")
-    FIELD_ROW(struct stock_cause, STOCK_CAUSE_ORDER_ID, order_id, "order_id", TEXT(1, 128), OPTIONAL, "order")
-    FIELD_ROW(struct stock_cause, STOCK_CAUSE_SHIPMENT_ID, shipment_id, "shipment_id", TEXT(1, 128), OPTIONAL,
-            "shipment")
-    FIELD_ROW(struct stock_cause, STOCK_CAUSE_RETURN_ID, return_id, "return_id", TEXT(1, 128), OPTIONAL, "return")
-    FIELD_ROW(struct stock_cause, STOCK_CAUSE_TRANSFER_ID, transfer_id, "transfer_id", TEXT(1, 128), OPTIONAL,
-            "transfer")
-};
+static const struct tally_field cause_fields[] = {FIELD_ROW(struct stock_cause,
+        STOCK_CAUSE_RESERVATION_ID, reservation_id, "reservation_id", TEXT(1, 128), OPTIONAL,
+        "reservation") FIELD_ROW(struct stock_cause, STOCK_CAUSE_LINE, line, "line", ANY_INT,
+        OPTIONAL, "line of the reservation") FIELD_ROW(struct stock_cause, STOCK_CAUSE_ORDER_ID,
+        order_id, "order_id", TEXT(1, 128), OPTIONAL, "order") FIELD_ROW(struct stock_cause,
+        STOCK_CAUSE_SHIPMENT_ID, shipment_id, "shipment_id", TEXT(1, 128), OPTIONAL,
+        "shipment") FIELD_ROW(struct stock_cause, STOCK_CAUSE_RETURN_ID, return_id, "return_id",
+        TEXT(1, 128), OPTIONAL, "return") FIELD_ROW(struct stock_cause, STOCK_CAUSE_TRANSFER_ID,
+        transfer_id, "transfer_id", TEXT(1, 128), OPTIONAL, "transfer")};
 static const struct tally_schema cause_schema =
         PART("Cause", struct stock_cause, cause_fields, "what an entry was made for");
 
-/* --- rules between fields ---------------------------------------------------------------------------- */
+/* --- rules between fields
+ * ---------------------------------------------------------------------------- */
 
 /* Exactly one of change_from and as_of_version says what the value is compared with. */
 static void check_set(const void *record, struct tally_violations *violations)
@@ -86,9 +86,11 @@ static void check_set(const void *record, struct tally_violations *violations)
     bool as_of = command->head.presence.present & TALLY_BIT(STOCK_HAS_AS_OF_VERSION);
 
     if (!change_from && !as_of) {
-        tally_violate(violations, "/change_from", "REQUIRED", "SetStock needs change_from or as_of_version");
+        tally_violate(violations, "/change_from", "REQUIRED",
+                "SetStock needs change_from or as_of_version");
     } else if (change_from && as_of) {
-        tally_violate(violations, "/change_from", "NOT_ALLOWED", "change_from and as_of_version exclude each other");
+        tally_violate(violations, "/change_from", "NOT_ALLOWED",
+                "change_from and as_of_version exclude each other");
     }
 }
 
@@ -105,43 +107,44 @@ static void check_ship(const void *record, struct tally_violations *violations)
     }
 }
 
-/* --- records --------------------------------------------------------------------------------------- */
+/* --- records
+ * --------------------------------------------------------------------------------------- */
 
-#define STRUCT struct stock_command
+#define STRUCT      struct stock_command
 #define BIT_OF(bit) STOCK_HAS_##bit
-#include "schemas/serde_fields.h"
+#include "schemas/serde_fields.def"
 #include "schemas/stock_command.def"
-#include "schemas/serde_schemas.h"
+#include "schemas/serde_schemas.def"
 #include "schemas/stock_command.def"
 #undef STRUCT
 #undef BIT_OF
 
-#define STRUCT struct stock_event
+#define STRUCT      struct stock_event
 #define BIT_OF(bit) STOCK_EVENT_##bit
-#include "schemas/serde_fields.h"
+#include "schemas/serde_fields.def"
 #include "schemas/stock_event.def"
-#include "schemas/serde_schemas.h"
+#include "schemas/serde_schemas.def"
 #include "schemas/stock_event.def"
 #undef STRUCT
 #undef BIT_OF
 
 const struct tally_schema *const stock_command_schemas[] = {
-    [STOCK_REGISTER_SKU] = &schema_STOCK_REGISTER_SKU,
-    [STOCK_CONFIGURE] = &schema_STOCK_CONFIGURE,
-    [STOCK_RECEIVE] = &schema_STOCK_RECEIVE,
-    [STOCK_ADJUST] = &schema_STOCK_ADJUST,
-    [STOCK_SET] = &schema_STOCK_SET,
-    [STOCK_SHIP] = &schema_STOCK_SHIP,
-    [STOCK_APPLY_WAREHOUSE] = &schema_STOCK_APPLY_WAREHOUSE,
-    [STOCK_COMMAND_TYPES] = NULL,
+        [STOCK_REGISTER_SKU] = &schema_STOCK_REGISTER_SKU,
+        [STOCK_CONFIGURE] = &schema_STOCK_CONFIGURE,
+        [STOCK_RECEIVE] = &schema_STOCK_RECEIVE,
+        [STOCK_ADJUST] = &schema_STOCK_ADJUST,
+        [STOCK_SET] = &schema_STOCK_SET,
+        [STOCK_SHIP] = &schema_STOCK_SHIP,
+        [STOCK_APPLY_WAREHOUSE] = &schema_STOCK_APPLY_WAREHOUSE,
+        [STOCK_COMMAND_TYPES] = NULL,
 };
 
 const struct tally_schema *const stock_event_schemas[] = {
-    [STOCK_SKU_REGISTERED] = &schema_STOCK_SKU_REGISTERED,
-    [STOCK_CONFIGURED] = &schema_STOCK_CONFIGURED,
-    [STOCK_RECEIVED] = &schema_STOCK_RECEIVED,
-    [STOCK_ADJUSTED] = &schema_STOCK_ADJUSTED,
-    [STOCK_SHIPPED] = &schema_STOCK_SHIPPED,
-    [STOCK_WAREHOUSE_APPLIED] = &schema_STOCK_WAREHOUSE_APPLIED,
-    [STOCK_EVENT_TYPES] = NULL,
+        [STOCK_SKU_REGISTERED] = &schema_STOCK_SKU_REGISTERED,
+        [STOCK_CONFIGURED] = &schema_STOCK_CONFIGURED,
+        [STOCK_RECEIVED] = &schema_STOCK_RECEIVED,
+        [STOCK_ADJUSTED] = &schema_STOCK_ADJUSTED,
+        [STOCK_SHIPPED] = &schema_STOCK_SHIPPED,
+        [STOCK_WAREHOUSE_APPLIED] = &schema_STOCK_WAREHOUSE_APPLIED,
+        [STOCK_EVENT_TYPES] = NULL,
 };

@@ -7,46 +7,116 @@
 
 enum stock_bucket { STOCK_SELLABLE, STOCK_DAMAGED, STOCK_QUALITY_CONTROL };
 enum stock_policy { STOCK_DENY, STOCK_BACKORDER };
-enum stock_reason { STOCK_REASON_CORRECTION, STOCK_REASON_CYCLE_COUNT, STOCK_REASON_DAMAGED, STOCK_REASON_SHRINKAGE,
-    STOCK_REASON_LOST, STOCK_REASON_FOUND, STOCK_REASON_PROMO, STOCK_REASON_OTHER };
+enum stock_reason {
+    STOCK_REASON_CORRECTION,
+    STOCK_REASON_CYCLE_COUNT,
+    STOCK_REASON_DAMAGED,
+    STOCK_REASON_SHRINKAGE,
+    STOCK_REASON_LOST,
+    STOCK_REASON_FOUND,
+    STOCK_REASON_PROMO,
+    STOCK_REASON_OTHER
+};
 enum stock_set_name { STOCK_SET_ON_HAND, STOCK_SET_AVAILABLE };
-enum stock_kind { STOCK_KIND_RECEIVE, STOCK_KIND_RETURN, STOCK_KIND_ADJUST, STOCK_KIND_SET, STOCK_KIND_CONFIGURE, STOCK_KIND_SHIP };
+enum stock_kind {
+    STOCK_KIND_RECEIVE,
+    STOCK_KIND_RETURN,
+    STOCK_KIND_ADJUST,
+    STOCK_KIND_SET,
+    STOCK_KIND_CONFIGURE,
+    STOCK_KIND_SHIP
+};
 enum stock_sku_state { STOCK_SKU_ACTIVE, STOCK_SKU_ARCHIVED };
 enum stock_warehouse_state { STOCK_WAREHOUSE_OPEN, STOCK_WAREHOUSE_CLOSED };
-enum stock_signal { STOCK_OUT_OF_STOCK, STOCK_BACK_IN_STOCK, STOCK_OVERSOLD, STOCK_LOW_STOCK_REACHED, STOCK_LOW_STOCK_CLEARED };
+enum stock_signal {
+    STOCK_OUT_OF_STOCK,
+    STOCK_BACK_IN_STOCK,
+    STOCK_OVERSOLD,
+    STOCK_LOW_STOCK_REACHED,
+    STOCK_LOW_STOCK_CLEARED
+};
 
 /* Names of the enums above, by value, ending with NULL. */
-extern const char *const stock_bucket_names[], *const stock_policy_names[], *const stock_reason_names[],
-        *const stock_set_names[], *const stock_kind_names[], *const stock_sku_states[],
-        *const stock_warehouse_states[], *const stock_signal_names[];
+extern const char *const stock_bucket_names[],
+        *const stock_policy_names[],
+                *const stock_reason_names[],
+                        *const stock_set_names[],
+                                *const stock_kind_names[],
+                                        *const stock_sku_states[],
+                                                *const stock_warehouse_states[],
+                                                        *const stock_signal_names[];
 
-enum stock_command_type { STOCK_REGISTER_SKU, STOCK_CONFIGURE, STOCK_RECEIVE, STOCK_ADJUST, STOCK_SET, STOCK_SHIP,
-    STOCK_APPLY_WAREHOUSE, STOCK_COMMAND_TYPES };
-enum stock_event_type { STOCK_SKU_REGISTERED, STOCK_CONFIGURED, STOCK_RECEIVED, STOCK_ADJUSTED, STOCK_SHIPPED,
-    STOCK_WAREHOUSE_APPLIED, STOCK_EVENT_TYPES };
+enum stock_command_type {
+    STOCK_REGISTER_SKU,
+    STOCK_CONFIGURE,
+    STOCK_RECEIVE,
+    STOCK_ADJUST,
+    STOCK_SET,
+    STOCK_SHIP,
+    STOCK_APPLY_WAREHOUSE,
+    STOCK_COMMAND_TYPES
+};
+enum stock_event_type {
+    STOCK_SKU_REGISTERED,
+    STOCK_CONFIGURED,
+    STOCK_RECEIVED,
+    STOCK_ADJUSTED,
+    STOCK_SHIPPED,
+    STOCK_WAREHOUSE_APPLIED,
+    STOCK_EVENT_TYPES
+};
 
 /* One struct for every command of the family; presence says which fields came. */
-enum { STOCK_HAS_SKU = TALLY_HAS_FAMILY, STOCK_HAS_WAREHOUSE, STOCK_HAS_PRODUCT_ID, STOCK_HAS_POLICY,
-    STOCK_HAS_BACKORDER_LIMIT, STOCK_HAS_SAFETY_STOCK, STOCK_HAS_LOW_STOCK_THRESHOLD, STOCK_HAS_QUANTITY,
-    STOCK_HAS_BUCKET, STOCK_HAS_DELTA, STOCK_HAS_REASON, STOCK_HAS_CHANGE_FROM, STOCK_HAS_SET_NAME,
-    STOCK_HAS_AS_OF_VERSION, STOCK_HAS_SHIPMENT_ID, STOCK_HAS_FORCE, STOCK_HAS_NAME, STOCK_HAS_STATE,
-    STOCK_HAS_RESERVATION_ID, STOCK_HAS_LINE };
+enum {
+    STOCK_HAS_SKU = TALLY_HAS_FAMILY,
+    STOCK_HAS_WAREHOUSE,
+    STOCK_HAS_PRODUCT_ID,
+    STOCK_HAS_POLICY,
+    STOCK_HAS_BACKORDER_LIMIT,
+    STOCK_HAS_SAFETY_STOCK,
+    STOCK_HAS_LOW_STOCK_THRESHOLD,
+    STOCK_HAS_QUANTITY,
+    STOCK_HAS_BUCKET,
+    STOCK_HAS_DELTA,
+    STOCK_HAS_REASON,
+    STOCK_HAS_CHANGE_FROM,
+    STOCK_HAS_SET_NAME,
+    STOCK_HAS_AS_OF_VERSION,
+    STOCK_HAS_SHIPMENT_ID,
+    STOCK_HAS_FORCE,
+    STOCK_HAS_NAME,
+    STOCK_HAS_STATE,
+    STOCK_HAS_RESERVATION_ID,
+    STOCK_HAS_LINE
+};
 struct stock_command {
     struct tally_command_fields head;
     struct tally_slice sku, warehouse, product_id, shipment_id, reservation_id;
-    struct tally_slice name; /* of a warehouse */
+    struct tally_slice name;                                    /* of a warehouse */
     int64_t backorder_limit, safety_stock, low_stock_threshold; /* ConfigureStock; nullable */
     int64_t quantity, delta, change_from, as_of_version;
-    int64_t line; /* of reservation_id */
+    int64_t line;                                    /* of reservation_id */
     uint8_t policy, bucket, reason, set_name, state; /* the enums above */
     bool force;
 };
-extern const struct tally_schema *const stock_command_schemas[]; /* by enum stock_command_type, then NULL */
+extern const struct tally_schema
+        *const stock_command_schemas[]; /* by enum stock_command_type, then NULL */
 
 /* Ten numbers in this order everywhere; available and backordered are derived. */
-enum { STOCK_ON_HAND, STOCK_DAMAGED_BUCKET, STOCK_QUALITY_CONTROL_BUCKET, STOCK_HELD, STOCK_RESERVED, STOCK_COMMITTED,
-    STOCK_SAFETY_STOCK, STOCK_INCOMING, STOCK_BUCKETS, STOCK_AVAILABLE = STOCK_BUCKETS, STOCK_BACKORDERED,
-    STOCK_NUMBERS };
+enum {
+    STOCK_ON_HAND,
+    STOCK_DAMAGED_BUCKET,
+    STOCK_QUALITY_CONTROL_BUCKET,
+    STOCK_HELD,
+    STOCK_RESERVED,
+    STOCK_COMMITTED,
+    STOCK_SAFETY_STOCK,
+    STOCK_INCOMING,
+    STOCK_BUCKETS,
+    STOCK_AVAILABLE = STOCK_BUCKETS,
+    STOCK_BACKORDERED,
+    STOCK_NUMBERS
+};
 extern const char *const stock_number_names[STOCK_NUMBERS]; /* "on_hand" ... "backordered" */
 struct stock_numbers {
     struct tally_presence presence; /* bit i: number i */
@@ -58,19 +128,45 @@ struct stock_setting {
     int64_t backorder_limit, low_stock_threshold; /* nullable: nulls bit */
     int64_t safety_stock;
 };
-enum { STOCK_SETTING_POLICY, STOCK_SETTING_BACKORDER_LIMIT, STOCK_SETTING_SAFETY_STOCK, STOCK_SETTING_LOW_STOCK_THRESHOLD };
+enum {
+    STOCK_SETTING_POLICY,
+    STOCK_SETTING_BACKORDER_LIMIT,
+    STOCK_SETTING_SAFETY_STOCK,
+    STOCK_SETTING_LOW_STOCK_THRESHOLD
+};
 struct stock_cause {
     struct tally_presence presence;
     struct tally_slice reservation_id, order_id, shipment_id, return_id, transfer_id;
     int64_t line;
 };
-enum { STOCK_CAUSE_RESERVATION_ID, STOCK_CAUSE_LINE, STOCK_CAUSE_ORDER_ID, STOCK_CAUSE_SHIPMENT_ID, STOCK_CAUSE_RETURN_ID,
-    STOCK_CAUSE_TRANSFER_ID };
+enum {
+    STOCK_CAUSE_RESERVATION_ID,
+    STOCK_CAUSE_LINE,
+    STOCK_CAUSE_ORDER_ID,
+    STOCK_CAUSE_SHIPMENT_ID,
+    STOCK_CAUSE_RETURN_ID,
+    STOCK_CAUSE_TRANSFER_ID
+};
 
-enum { STOCK_EVENT_SKU, STOCK_EVENT_WAREHOUSE, STOCK_EVENT_SEQ, STOCK_EVENT_VERSION, STOCK_EVENT_KIND, STOCK_EVENT_DELTAS,
-    STOCK_EVENT_AFTER, STOCK_EVENT_REASON, STOCK_EVENT_NOTE, STOCK_EVENT_REFERENCE, STOCK_EVENT_CAUSE,
-    STOCK_EVENT_SETTING, STOCK_EVENT_SIGNALS, STOCK_EVENT_PRODUCT_ID, STOCK_EVENT_STATE, STOCK_EVENT_OP_ID,
-    STOCK_EVENT_NAME };
+enum {
+    STOCK_EVENT_SKU,
+    STOCK_EVENT_WAREHOUSE,
+    STOCK_EVENT_SEQ,
+    STOCK_EVENT_VERSION,
+    STOCK_EVENT_KIND,
+    STOCK_EVENT_DELTAS,
+    STOCK_EVENT_AFTER,
+    STOCK_EVENT_REASON,
+    STOCK_EVENT_NOTE,
+    STOCK_EVENT_REFERENCE,
+    STOCK_EVENT_CAUSE,
+    STOCK_EVENT_SETTING,
+    STOCK_EVENT_SIGNALS,
+    STOCK_EVENT_PRODUCT_ID,
+    STOCK_EVENT_STATE,
+    STOCK_EVENT_OP_ID,
+    STOCK_EVENT_NAME
+};
 struct stock_event {
     struct tally_presence presence;
     struct tally_slice sku, warehouse;
@@ -84,7 +180,8 @@ struct stock_event {
     struct tally_array signals; /* of struct tally_slice, names of enum stock_signal */
     struct tally_slice product_id, op_id, name;
 };
-extern const struct tally_schema *const stock_event_schemas[]; /* by enum stock_event_type, then NULL */
+extern const struct tally_schema
+        *const stock_event_schemas[]; /* by enum stock_event_type, then NULL */
 
 /* --- store rows ------------------------------------------------------------------------------- */
 
@@ -99,7 +196,7 @@ void stock_level_pack(const struct stock_level_row *level, struct tally_buf *row
 bool stock_level_unpack(struct tally_slice row, struct stock_level_row *level); /* false: damaged */
 
 struct stock_ledger_row { /* LEDGER: sku . warehouse . seq */
-    uint8_t type; /* enum stock_event_type */
+    uint8_t type;         /* enum stock_event_type */
     uint8_t kind;
     int64_t deltas[STOCK_BUCKETS], after[STOCK_BUCKETS];
     bool has_reason;
@@ -107,14 +204,15 @@ struct stock_ledger_row { /* LEDGER: sku . warehouse . seq */
     uint32_t signals; /* bit: enum stock_signal */
     struct tally_slice note, reference, actor, command_id;
     struct tally_slice reservation_id, order_id, shipment_id, return_id, transfer_id;
-    int64_t line; /* 0: none */
+    int64_t line;        /* 0: none */
     int64_t recorded_at; /* ms */
     int64_t offset;      /* of the command */
 };
 void stock_ledger_pack(const struct stock_ledger_row *entry, struct tally_buf *row);
 bool stock_ledger_unpack(struct tally_slice row, struct stock_ledger_row *entry);
 
-struct stock_setting_row { /* SETTING: sku . warehouse; also what an absent row means when zeroed with nulls */
+struct stock_setting_row { /* SETTING: sku . warehouse; also what an absent row means when zeroed
+                              with nulls */
     uint8_t policy;
     bool has_backorder_limit, has_low_stock_threshold;
     int64_t backorder_limit, safety_stock, low_stock_threshold;

@@ -1,5 +1,5 @@
-/* schemas/stock_row_json.c - rows of the stock stores as JSON, for dumps and operators. Members come in a
- * fixed order, so that two dumps of the same state are the same bytes. */
+/* schemas/stock_row_json.c - rows of the stock stores as JSON, for dumps and operators. Members
+ * come in a fixed order, so that two dumps of the same state are the same bytes. */
 #include <stdio.h>
 
 #include "schemas/row_internal.h"
@@ -17,7 +17,8 @@ static void write_int(struct tally_writer *writer, const char *name, int64_t val
     tally_write_int(writer, value);
 }
 
-static void write_int_or_null(struct tally_writer *writer, const char *name, bool present, int64_t value)
+static void write_int_or_null(struct tally_writer *writer, const char *name, bool present,
+        int64_t value)
 {
     tally_write_name(writer, name);
     if (present) {
@@ -27,7 +28,8 @@ static void write_int_or_null(struct tally_writer *writer, const char *name, boo
     }
 }
 
-static void write_text_or_null(struct tally_writer *writer, const char *name, struct tally_slice text)
+static void write_text_or_null(struct tally_writer *writer, const char *name,
+        struct tally_slice text)
 {
     tally_write_name(writer, name);
     if (text.len) {
@@ -61,8 +63,8 @@ static bool level_json(struct tally_slice row, struct tally_writer *writer)
     return true;
 }
 
-static void write_numbers(struct tally_writer *writer, const char *name, const int64_t numbers[static STOCK_BUCKETS],
-        bool all)
+static void write_numbers(struct tally_writer *writer, const char *name,
+        const int64_t numbers[static STOCK_BUCKETS], bool all)
 {
     uint32_t count = 0;
 
@@ -128,9 +130,11 @@ static bool setting_json(struct tally_slice row, struct tally_writer *writer)
     }
     tally_write_map(writer, 4);
     write_text(writer, "policy", tally_slice_string(stock_policy_names[setting.policy]));
-    write_int_or_null(writer, "backorder_limit", setting.has_backorder_limit, setting.backorder_limit);
+    write_int_or_null(writer, "backorder_limit", setting.has_backorder_limit,
+            setting.backorder_limit);
     write_int(writer, "safety_stock", setting.safety_stock);
-    write_int_or_null(writer, "low_stock_threshold", setting.has_low_stock_threshold, setting.low_stock_threshold);
+    write_int_or_null(writer, "low_stock_threshold", setting.has_low_stock_threshold,
+            setting.low_stock_threshold);
     return true;
 }
 
@@ -167,8 +171,8 @@ bool stock_row_json(const char *store, struct tally_slice row, struct tally_buf 
     static const struct {
         const char *store;
         bool (*write)(struct tally_slice row, struct tally_writer *writer);
-    } stores[] = {{"level", level_json}, {"ledger", ledger_json}, {"setting", setting_json}, {"sku", sku_json},
-        {"warehouse", warehouse_json}};
+    } stores[] = {{"level", level_json}, {"ledger", ledger_json}, {"setting", setting_json},
+            {"sku", sku_json}, {"warehouse", warehouse_json}};
     struct tally_writer writer;
 
     tally_write_begin(&writer, out, TALLY_FORMAT_JSON);

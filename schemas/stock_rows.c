@@ -1,9 +1,8 @@
 /* schemas/stock_rows.c - store rows of the stock topology, packed and unpacked.
- * Form: a version byte, then bytes, zigzag varints and counted text in the order of the struct. A set of
- * numbers is one byte of bits, then the numbers that are not 0.
- * Invariants
- *  (1) A row is a function of its struct; unpack(pack(x)) = x.
- *  (2) Unpacking a damaged row gives false; it never reads beyond the row. */
+ * Form: a version byte, then bytes, zigzag varints and counted text in the order of the struct. A
+ * set of numbers is one byte of bits, then the numbers that are not 0. Invariants (1) A row is a
+ * function of its struct; unpack(pack(x)) = x. (2) Unpacking a damaged row gives false; it never
+ * reads beyond the row. */
 #include "schemas/stock_records.h"
 
 #include "schemas/row_internal.h"
@@ -13,15 +12,15 @@
 
 int64_t stock_level_available(const struct stock_level_row *level)
 {
-    return level->n[STOCK_ON_HAND] - level->n[STOCK_DAMAGED_BUCKET] - level->n[STOCK_QUALITY_CONTROL_BUCKET] -
-            level->n[STOCK_HELD] - level->n[STOCK_RESERVED] - level->n[STOCK_COMMITTED] -
-            level->n[STOCK_SAFETY_STOCK];
+    return level->n[STOCK_ON_HAND] - level->n[STOCK_DAMAGED_BUCKET] -
+           level->n[STOCK_QUALITY_CONTROL_BUCKET] - level->n[STOCK_HELD] -
+           level->n[STOCK_RESERVED] - level->n[STOCK_COMMITTED] - level->n[STOCK_SAFETY_STOCK];
 }
 
 int64_t stock_level_backordered(const struct stock_level_row *level)
 {
     int64_t sellable = level->n[STOCK_ON_HAND] - level->n[STOCK_DAMAGED_BUCKET] -
-            level->n[STOCK_QUALITY_CONTROL_BUCKET];
+                       level->n[STOCK_QUALITY_CONTROL_BUCKET];
     int64_t promised = level->n[STOCK_HELD] + level->n[STOCK_RESERVED] + level->n[STOCK_COMMITTED];
 
     return promised > sellable ? promised - sellable : 0;
@@ -84,11 +83,13 @@ bool stock_level_unpack(struct tally_slice row, struct stock_level_row *level)
     return row_done(&reader);
 }
 
-/* --- ledger ------------------------------------------------------------------------------------------ */
+/* --- ledger
+ * ------------------------------------------------------------------------------------------ */
 
 /* The texts of an entry, most of which are absent: one varint of bits says which are there. */
 enum { LEDGER_TEXTS = 9 };
-static void list_texts(struct stock_ledger_row *entry, struct tally_slice *texts[static LEDGER_TEXTS])
+static void list_texts(struct stock_ledger_row *entry,
+        struct tally_slice *texts[static LEDGER_TEXTS])
 {
     texts[0] = &entry->command_id;
     texts[1] = &entry->note;
@@ -162,11 +163,12 @@ bool stock_ledger_unpack(struct tally_slice row, struct stock_ledger_row *entry)
         }
     }
     return row_done(&reader) && entry->type < STOCK_EVENT_TYPES && entry->kind <= STOCK_KIND_SHIP &&
-            entry->reason <= STOCK_REASON_OTHER && signals >> (STOCK_LOW_STOCK_CLEARED + 1) == 0 &&
-            set >> LEDGER_TEXTS == 0;
+           entry->reason <= STOCK_REASON_OTHER && signals >> (STOCK_LOW_STOCK_CLEARED + 1) == 0 &&
+           set >> LEDGER_TEXTS == 0;
 }
 
-/* --- the others ---------------------------------------------------------------------------------------- */
+/* --- the others
+ * ---------------------------------------------------------------------------------------- */
 
 void stock_setting_pack(const struct stock_setting_row *setting, struct tally_buf *row)
 {
@@ -175,7 +177,8 @@ void stock_setting_pack(const struct stock_setting_row *setting, struct tally_bu
     row_begin(&writer, row, 3 + 3 * ROW_VARINT_MAX);
     row_put_u8(&writer, ROW_VERSION);
     row_put_u8(&writer, setting->policy);
-    row_put_u8(&writer, (uint8_t)(setting->has_backorder_limit | setting->has_low_stock_threshold << 1));
+    row_put_u8(&writer,
+            (uint8_t)(setting->has_backorder_limit | setting->has_low_stock_threshold << 1));
     row_put_int(&writer, setting->has_backorder_limit ? setting->backorder_limit : 0);
     row_put_int(&writer, setting->safety_stock);
     row_put_int(&writer, setting->has_low_stock_threshold ? setting->low_stock_threshold : 0);

@@ -1,15 +1,8 @@
-/* schemas/text.c - the forms that identifiers may have (domain: id, warehouse, slug, command id). */
+/* schemas/text.c - the forms that identifiers may have (domain: id, warehouse, slug, command id).
+ */
 #include "schemas/serde_internal.h"
 
-enum {
-    UPPER = 1,
-    LOWER = 2,
-    DIGIT = 4,
-    DOT = 8,
-    UNDERSCORE = 16,
-    HYPHEN = 32,
-    COLON = 64
-};
+enum { UPPER = 1, LOWER = 2, DIGIT = 4, DOT = 8, UNDERSCORE = 16, HYPHEN = 32, COLON = 64 };
 
 static unsigned class_of(uint8_t byte)
 {
@@ -69,20 +62,21 @@ const char *serde_text_check(struct tally_slice text, enum tally_text kind)
     case TALLY_TEXT_ANY:
         return NULL;
     case TALLY_TEXT_ID:
-        return all_of(text, UPPER | LOWER | DIGIT, UPPER | LOWER | DIGIT | DOT | UNDERSCORE | HYPHEN)
-                ? NULL
-                : "letters, digits, '.', '_', '-', a letter or digit first";
+        return all_of(text, UPPER | LOWER | DIGIT,
+                       UPPER | LOWER | DIGIT | DOT | UNDERSCORE | HYPHEN)
+                       ? NULL
+                       : "letters, digits, '.', '_', '-', a letter or digit first";
     case TALLY_TEXT_WAREHOUSE:
         return all_of(text, UPPER | DIGIT, UPPER | DIGIT | UNDERSCORE | HYPHEN)
-                ? NULL
-                : "capital letters, digits, '_', '-', a letter or digit first";
+                       ? NULL
+                       : "capital letters, digits, '_', '-', a letter or digit first";
     case TALLY_TEXT_SLUG:
         return is_slug(text) ? NULL : "words of lower-case letters and digits joined by '-'";
     case TALLY_TEXT_COMMAND_ID:
         return all_of(text, UPPER | LOWER | DIGIT | DOT | UNDERSCORE | HYPHEN | COLON,
                        UPPER | LOWER | DIGIT | DOT | UNDERSCORE | HYPHEN | COLON)
-                ? NULL
-                : "letters, digits, '.', '_', ':', '-'";
+                       ? NULL
+                       : "letters, digits, '.', '_', ':', '-'";
     }
     return NULL;
 }

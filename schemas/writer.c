@@ -1,10 +1,8 @@
-/* schemas/writer.c - documents out: JSON and MessagePack behind one interface, by hand or by schema.
- * Invariants
- *  (1) The same calls give the same bytes; nothing depends on addresses or on earlier documents.
- *  (2) A container ends by itself when its announced members are written; announcing wrongly is a
- *      bug and asserts in JSON.
- *  (3) After the buffer's maximum is passed, writing goes on without effect; the caller checks
- *      `failed` once. */
+/* schemas/writer.c - documents out: JSON and MessagePack behind one interface, by hand or by
+ * schema. Invariants (1) The same calls give the same bytes; nothing depends on addresses or on
+ * earlier documents. (2) A container ends by itself when its announced members are written;
+ * announcing wrongly is a bug and asserts in JSON. (3) After the buffer's maximum is passed,
+ * writing goes on without effect; the caller checks `failed` once. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -122,7 +120,8 @@ static void json_int(struct tally_buf *out, int64_t value)
     tally_buf_append(out, text, (size_t)len);
 }
 
-/* --- values ---------------------------------------------------------------------------------------- */
+/* --- values
+ * ---------------------------------------------------------------------------------------- */
 
 void tally_write_map(struct tally_writer *writer, uint32_t members)
 {
@@ -168,7 +167,7 @@ static void write_member_name(struct tally_writer *writer, struct tally_slice na
         return;
     }
     tally_assert(writer->depth > 0 && writer->level[writer->depth - 1].map &&
-            !writer->level[writer->depth - 1].value_next);
+                 !writer->level[writer->depth - 1].value_next);
     if (!writer->level[writer->depth - 1].first) {
         tally_buf_byte(writer->out, ',');
     }
@@ -288,7 +287,8 @@ static void json_tokens(struct tally_buf *out, const struct tally_token *root)
     }
 }
 
-void tally_token_write(const struct tally_token *token, enum tally_format format, struct tally_buf *out)
+void tally_token_write(const struct tally_token *token, enum tally_format format,
+        struct tally_buf *out)
 {
     uint8_t *to;
 
