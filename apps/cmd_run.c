@@ -1,0 +1,279 @@
+/* apps/cmd_run.c - one running instance: builds the parts in their order, watches them, ends them.
+ *
+ *   STARTING --[ready]--> RUNNING --[SIGTERM, SIGINT]--> DRAINING --[drained]--> exit 0
+ *   STARTING, RUNNING --[failure]--> exit 1       DRAINING --[second signal]--> exit 130
+ *
+ *  (1) Signals are blocked before the first thread starts, so only this thread ever sees one.
+ *  (2) Parts end in the opposite order: HTTP before the runtime that it reads, the runtime before
+ *      the client that it uses.
+ *  (3) A part that cannot start, or a stream thread that gave up, ends the process with a named
+ *      error: restart and restore is the tested way back. */
+#include "apps/cmd.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "apps/instance.h"
+#include "connectors/kafka_admin.h"
+#include "connectors/kafka_client.h"
+#include "engine/base/log.h"
+#include "engine/base/mem.h"
+#include "engine/base/metrics.h"
+#include "engine/base/version.h"
+#include "engine/runtime.h"
+#include "http/server.h"
+
+#define WATCH_MS 200
+#define TOPICS_TIMEOUT_MS 5000
+#define TOPICS_ATTEMPTS 12 /* a broker may start after us; then the supervisor decides */
+#define MISTAKES_MAX (64 * 1024)
+#define EVERYTHING_MAX (1024 * 1024)
+
+struct run {
+    struct cli *cli;
+    const struct tally_config *config;
+    struct instance instance;
+    struct tally_client *client;
+    struct tally_runtime *runtime;
+    struct tally_http *http;
+    int32_t partitions;
+};
+
+static void block_signals(sigset_t *signals)
+{
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void on_second_signal(int signal_number)
+{
+    (void)signal_number;
+    _exit(CLI_INTERRUPTED);
+}
+
+/* From here on a signal ends the process at once. */
+static void arm_second_signal(const sigset_t *signals)
+{
+    struct sigaction action = {.sa_handler = on_second_signal};
+
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+}
+
+/* Waits for a signal; 0: none within wait_ms. */
+static int next_signal(const sigset_t *signals, int64_t wait_ms)
+{
+    struct timespec limit = {.tv_sec = wait_ms / 1000, .tv_nsec = (wait_ms % 1000) * 1000000};
+    int number = sigtimedwait(signals, NULL, &limit);
+
+    return number > 0 ? number : 0;
+}
+
+/* RocksDB and sockets need more files than the usual soft limit. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static void start_log(const struct tally_config *config)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
+    enum tally_log_level lowest = TALLY_LOG_INFO;
+
+    for (int i = 0; i < 4; i++) {
+        if (strcmp(config->log_level, levels[i]) == 0) {
+            lowest = (enum tally_log_level)i;
+        }
+    }
+    tally_log_init(lowest, strcmp(config->log_format, "json") == 0 ? TALLY_LOG_JSON : TALLY_LOG_LOGFMT);
+    tally_log_thread("main");
+}
+
+/* Every mismatch on a line of its own; the caller ends the process. */
+static void log_mistakes(const struct tally_buf *mistakes)
+{
+    struct tally_slice left = tally_buf_bytes(mistakes);
+
+    while (left.len > 0) {
+        const uint8_t *end = memchr(left.data, '\n', left.len);
+        size_t len = end ? (size_t)(end - left.data) : left.len;
+
+        tally_log(TALLY_LOG_ERROR, "topic does not fit", TALLY_LOG_BYTES("reason", tally_slice_of(left.data, len)));
+        left = end ? tally_slice_of(end + 1, left.len - len - 1) : TALLY_NONE;
+    }
+}
+
+static enum tally_code check_topics(struct run *run, const sigset_t *signals, struct tally_error *err)
+{
+    struct tally_topic_spec *specs = NULL;
+    struct tally_buf mistakes;
+    size_t count;
+    enum tally_code code = tally_topics_of(run->config, run->instance.names, run->instance.topology_count,
+            &specs, &count, err);
+
+    tally_buf_init(&mistakes, MISTAKES_MAX);
+    for (int attempt = 1; code == TALLY_OK; attempt++) {
+        code = tally_topics_check(run->config, specs, count, TOPICS_TIMEOUT_MS, &run->partitions, &mistakes, err);
+        if (code == TALLY_OK || tally_code_reaction(code) != TALLY_REACT_RETRY || attempt == TOPICS_ATTEMPTS) {
+            break;
+        }
+        tally_log_error(TALLY_LOG_WARN, "waiting for kafka", err);
+        if (next_signal(signals, 1000)) {
+            break;
+        }
+        code = TALLY_OK;
+    }
+    log_mistakes(&mistakes);
+    tally_buf_deinit(&mistakes);
+    tally_free(specs);
+    return code;
+}
+
+/* What other instances and the ready line say; empty without HTTP. */
+static const char *http_address(const struct run *run)
+{
+    return run->http ? tally_http_address(run->http) : run->config->http_listen;
+}
+
+static enum tally_code start(struct run *run, const sigset_t *signals, struct tally_error *err)
+{
+    enum tally_code code = instance_build(&run->instance, run->config, err);
+
+    if (code) goto out;
+    code = tally_kafka_client_create(run->config, run->config->http_listen, &run->client, err);
+    if (code) goto out;
+    code = check_topics(run, signals, err);
+    if (code) goto out;
+    code = tally_runtime_create(&(struct tally_runtime_options){.config = run->config, .client = run->client,
+                                        .clock = tally_clock_real(), .topologies = run->instance.topologies,
+                                        .topology_count = run->instance.topology_count,
+                                        .partitions = run->partitions},
+            &run->runtime, err);
+    if (code) goto out;
+    code = tally_runtime_start(run->runtime, err);
+    if (code) goto out;
+    if (run->config->http_listen[0]) {
+        code = tally_http_start(run->runtime, &run->http, err);
+    }
+out:
+    return code;
+}
+
+static void log_ready(const struct run *run)
+{
+    struct tally_buf names;
+
+    tally_buf_init(&names, EVERYTHING_MAX);
+    for (size_t i = 0; i < run->instance.topology_count; i++) {
+        tally_buf_format(&names, "%s%s", i ? "," : "", run->instance.names[i]);
+    }
+    tally_log(TALLY_LOG_INFO, "tally ready", TALLY_LOG_STR("version", tally_version()),
+            TALLY_LOG_STR("http", http_address(run)), TALLY_LOG_BYTES("topologies", tally_buf_bytes(&names)),
+            TALLY_LOG_INT("partitions", run->partitions));
+    tally_buf_deinit(&names);
+}
+
+/* Until a signal (TALLY_OK) or a failure of the runtime. */
+static enum tally_code watch(struct run *run, const sigset_t *signals, struct tally_error *err)
+{
+    for (;;) {
+        enum tally_code code = tally_runtime_failure(run->runtime, err);
+        int number;
+
+        if (code) {
+            return code;
+        }
+        number = next_signal(signals, WATCH_MS);
+        if (number) {
+            tally_log(TALLY_LOG_INFO, "stopping", TALLY_LOG_STR("signal", number == SIGINT ? "SIGINT" : "SIGTERM"));
+            return TALLY_OK;
+        }
+    }
+}
+
+static enum tally_code finish(struct run *run, enum tally_code code, struct tally_error *err)
+{
+    struct tally_error late;
+    enum tally_code drained = TALLY_OK;
+
+    if (run->runtime) {
+        tally_runtime_shutting_down(run->runtime);
+        drained = tally_runtime_drain(run->runtime, &late);
+    }
+    if (drained == TALLY_TIMEOUT) {
+        /* Threads still run: nothing may be freed under them. What is committed is safe. */
+        tally_log_error(TALLY_LOG_ERROR, "did not stop in time", &late);
+        _exit(CLI_FAILED);
+    }
+    if (run->http) {
+        tally_http_stop(run->http);
+    }
+    if (run->runtime) {
+        tally_runtime_destroy(run->runtime);
+    }
+    if (run->client) {
+        run->client->ops->destroy(run->client);
+    }
+    instance_deinit(&run->instance);
+    if (code == TALLY_OK && drained) {
+        *err = late;
+        code = drained;
+    }
+    return code;
+}
+
+static int run_instance(struct run *run)
+{
+    struct tally_error err;
+    sigset_t signals;
+    enum tally_code code;
+
+    block_signals(&signals);
+    raise_file_limit();
+    start_log(run->config);
+    tally_series_set(tally_series_of(TALLY_METRIC_BUILD_INFO, tally_version(), tally_commit()), 1);
+    code = start(run, &signals, &err);
+    if (code == TALLY_OK) {
+        log_ready(run);
+        code = watch(run, &signals, &err);
+    }
+    if (code) {
+        tally_log_error(TALLY_LOG_ERROR, run->runtime ? "tally failed" : "tally could not start", &err);
+    }
+    arm_second_signal(&signals);
+    code = finish(run, code, &err);
+    tally_log(TALLY_LOG_INFO, "tally stopped", TALLY_LOG_STR("code", code ? tally_code_name(code) : "OK"));
+    return code ? CLI_FAILED : CLI_OK;
+}
+
+int cmd_run(int argc, char **argv)
+{
+    const struct cli_option options[] = {CLI_OPT_BROKERS, CLI_OPT_END};
+    struct cli cli = {.verb = "run", .usage = "run [options]", .options = options,
+        .about = "Processes the commands of the configured topologies, exactly once, and answers HTTP.\n"
+                "SIGTERM or SIGINT commits, closes the state and ends with 0; a second one ends at once.",
+        .examples = "  tally run\n"
+                    "  tally run --config tally.yaml --state.dir /var/lib/tally --engine.threads 2\n"};
+    struct run run = {.cli = &cli};
+    int status = cli_begin(&cli, argc, argv);
+
+    if (status == CLI_CONTINUE) {
+        run.config = &cli.config;
+        status = run_instance(&run);
+    }
+    cli_end(&cli);
+    return status;
+}
