@@ -1,0 +1,179 @@
+"""The oracle: what every record of the commands topic must lead to, decided independently.
+
+`Partition.take` is called with the committed records of one partition of the commands topic in offset
+order. It knows the state of that partition and answers with what must be on the events topic.
+"""
+import json
+
+from wire import msgpack_decode, partition_of
+
+EVENT, REPEAT, FORWARDED, DEAD = "event", "repeat", "forwarded", "dead letter"
+FORWARD_HEADER = "tally-forwarded"
+ENVELOPE = {"type", "command_id", "version", "source", "actor", "correlation_id"}
+COMMON = {"sku", "warehouse", "expected_version", "deadline", "reference", "note"}
+FIELDS = {
+    "ReceiveStock": {"quantity", "bucket"},
+    "AdjustStock": {"delta", "bucket", "reason", "change_from"},
+    "SetStock": {"quantity", "name", "change_from", "as_of_version"},
+    "ShipStock": {"quantity", "shipment_id", "force"},
+}
+INT64 = range(-2 ** 63, 2 ** 63)
+
+
+class Poison(Exception):
+    pass
+
+
+class Level:
+    __slots__ = ("on_hand", "damaged", "quality_control", "version")
+
+    def __init__(self):
+        self.on_hand = self.damaged = self.quality_control = self.version = 0
+
+    def sellable(self):
+        return self.on_hand - self.damaged - self.quality_control
+
+    def bucket(self, name):
+        return self.sellable() if name == "SELLABLE" else getattr(self, name.lower())
+
+    def add(self, name, quantity):
+        self.on_hand += quantity
+        if name != "SELLABLE":
+            setattr(self, name.lower(), self.bucket(name) + quantity)
+
+    def after(self):
+        """As events show it: on_hand and available always, the others when they are not zero."""
+        numbers = {"on_hand": self.on_hand, "available": self.sellable()}
+        numbers.update({n: getattr(self, n) for n in ("damaged", "quality_control") if getattr(self, n)})
+        if self.sellable() < 0:
+            numbers["backordered"] = -self.sellable()
+        return numbers
+
+
+class Partition:
+    def __init__(self, number, partitions):
+        self.number = number
+        self.partitions = partitions
+        self.levels = {}
+        self.known = set()  # (key, command id)
+        self.counts = dict.fromkeys((EVENT, REPEAT, FORWARDED, DEAD), 0)
+
+    def take(self, offset, key, value):
+        """(EVENT, expected event) or one of the other words with None."""
+        try:
+            command = decode(key, value)
+        except Poison:
+            return self.count(DEAD), None
+        if partition_of(key, self.partitions) != self.number:
+            return self.count(FORWARDED), None
+        identity = (key, command["command_id"])
+        if identity in self.known:
+            return self.count(REPEAT), None
+        self.known.add(identity)
+        expected = {"id": f"stock/{self.number}@{offset}", "causation_id": command["command_id"], "key": key}
+        expected.update(self.decide(command))
+        return self.count(EVENT), expected
+
+    def count(self, what):
+        self.counts[what] += 1
+        return what
+
+    def decide(self, command):
+        kind = command["type"]
+        if kind not in FIELDS:
+            return refused("UNKNOWN_COMMAND")
+        if not valid(command):
+            return refused("VALIDATION_FAILED")
+        place = (command["sku"], command["warehouse"])
+        level = self.levels.get(place) or Level()
+        expected = command.get("expected_version")
+        if expected is not None and expected != level.version:
+            return refused("VERSION_CONFLICT")
+        outcome = DECIDE[kind](level, command)
+        if "fact" in outcome:
+            level.version += 1
+            self.levels[place] = level
+            outcome.update(sku=place[0], warehouse=place[1], seq=level.version, after=level.after())
+        return outcome
+
+
+def refused(code):
+    return {"type": "CommandRejected", "status": "REJECTED", "code": code}
+
+
+def fact(kind):
+    return {"type": kind, "status": "ACCEPTED", "fact": True}
+
+
+def receive(level, command):
+    level.add(command.get("bucket", "SELLABLE"), command["quantity"])
+    return fact("StockReceived")
+
+
+def adjust(level, command):
+    bucket = command.get("bucket", "SELLABLE")
+    if "reason" not in command:
+        return refused("REASON_REQUIRED")
+    if "change_from" in command and command["change_from"] != level.bucket(bucket):
+        return refused("CHANGE_FROM_STALE")
+    if level.bucket(bucket) + command["delta"] < 0:
+        return refused("NEGATIVE_ON_HAND")
+    level.add(bucket, command["delta"])
+    return fact("StockAdjusted")
+
+
+def set_stock(level, command):
+    now = level.on_hand if command.get("name", "ON_HAND") == "ON_HAND" else level.sellable()
+    if command["change_from"] is not None and command["change_from"] != now:
+        return refused("CHANGE_FROM_STALE")
+    delta = command["quantity"] - now
+    if delta == 0:
+        return {"type": "CommandAccepted", "status": "ACCEPTED"}
+    if level.sellable() + delta < 0:
+        return refused("NEGATIVE_ON_HAND")
+    level.add("SELLABLE", delta)
+    return fact("StockAdjusted")
+
+
+def ship(level, command):
+    if not command.get("force") and command["quantity"] > level.sellable():
+        return refused("INSUFFICIENT_STOCK")
+    level.add("SELLABLE", -command["quantity"])
+    return fact("StockShipped")
+
+
+DECIDE = {"ReceiveStock": receive, "AdjustStock": adjust, "SetStock": set_stock, "ShipStock": ship}
+
+
+def valid(command):
+    """The field rules that the generator breaks."""
+    allowed = ENVELOPE | COMMON | FIELDS[command["type"]]
+    return allowed.issuperset(command) and command.get("quantity", 1) >= (command["type"] != "SetStock")
+
+
+def decode(key, value):
+    if not value or key is None:
+        raise Poison
+    try:
+        command = json_decode(value) if value[:1] == b"{" else msgpack_decode(value)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise Poison from error
+    if not isinstance(command, dict) or not {"type", "command_id"} <= command.keys():
+        raise Poison
+    if command["type"] in FIELDS and command.get("sku", "").encode() != key:
+        raise Poison
+    return command
+
+
+def json_decode(value):
+    def members(pairs):
+        if len({name for name, _ in pairs}) != len(pairs):
+            raise ValueError("a member twice")
+        return dict(pairs)
+
+    def integer(text):
+        if int(text) not in INT64:
+            raise ValueError("no int64")
+        return int(text)
+
+    return json.loads(value.decode("utf-8"), object_pairs_hook=members, parse_int=integer)
