@@ -13,7 +13,7 @@
 
 #include "engine/base/mem.h"
 
-#define OPTION_MAX 128
+#define OPTION_MAX   128
 #define MISTAKES_MAX (64 * 1024)
 enum { CODE_HELP = 1000, CODE_CONFIG, CODE_PROPERTY, CODE_SETTING, CODE_OWN = 2000 };
 
@@ -136,8 +136,10 @@ static void print_help(const struct cli *cli)
         printf("  %s%c %-24s %s\n", letter, option->letter ? ',' : ' ', name, option->help);
     }
     if (!cli->no_settings) {
-        printf("\nEvery setting is an option too, as in --%s VALUE; \"tally config docs\" lists them.\n"
-               "Settings are also read from --config FILE (default: ./tally.yaml, if it exists) and from\n"
+        printf("\nEvery setting is an option too, as in --%s VALUE; \"tally config docs\" lists "
+               "them.\n"
+               "Settings are also read from --config FILE (default: ./tally.yaml, if it exists) "
+               "and from\n"
                "TALLY_... in the environment. -X NAME=VALUE passes a property to librdkafka.\n",
                 setting_names[0]);
     }
@@ -153,7 +155,7 @@ static void add_long(struct parse *parse, const char *name, bool has_value, int 
     }
     tally_assert(parse->count < OPTION_MAX);
     parse->longs[parse->count++] = (struct option){
-        .name = name, .has_arg = has_value ? required_argument : no_argument, .val = code};
+            .name = name, .has_arg = has_value ? required_argument : no_argument, .val = code};
 }
 
 static void add_letter(struct parse *parse, char letter, bool has_value)
@@ -193,13 +195,15 @@ static void build_tables(struct parse *parse)
 }
 
 /* Keeps name and value as one argument, or name alone when there is no value. */
-static void keep_setting(struct parse *parse, const char *dashes, const char *name, const char *value)
+static void keep_setting(struct parse *parse, const char *dashes, const char *name,
+        const char *value)
 {
     size_t size = strlen(dashes) + strlen(name) + (value ? strlen(value) + 1 : 0) + 1;
     char *argument = tally_arena_alloc(&parse->arena, size);
 
     snprintf(argument, size, "%s%s%s%s", dashes, name, value ? "=" : "", value ? value : "");
-    parse->settings = tally_realloc(parse->settings, sizeof(char *) * ((size_t)parse->setting_count + 2));
+    parse->settings =
+            tally_realloc(parse->settings, sizeof(char *) * ((size_t)parse->setting_count + 2));
     parse->settings[parse->setting_count++] = argument;
     parse->settings[parse->setting_count] = NULL;
 }
@@ -208,7 +212,8 @@ static int store_int(const struct cli *cli, const struct cli_option *option, con
 {
     int64_t value;
 
-    if (!tally_parse_int(tally_slice_string(text), &value) || value < option->low || value > option->high) {
+    if (!tally_parse_int(tally_slice_string(text), &value) || value < option->low ||
+            value > option->high) {
         return cli_usage(cli, "--%s: expected a number from %lld to %lld, got \"%s\"", option->name,
                 (long long)option->low, (long long)option->high, text);
     }
@@ -227,7 +232,8 @@ static int store_choice(const struct cli *cli, const struct cli_option *option, 
             return CLI_CONTINUE;
         }
         if (len < sizeof names) {
-            len += (size_t)snprintf(names + len, sizeof names - len, "%s%s", i ? ", " : "", option->choices[i]);
+            len += (size_t)snprintf(names + len, sizeof names - len, "%s%s", i ? ", " : "",
+                    option->choices[i]);
         }
     }
     return cli_usage(cli, "--%s: expected one of %s, got \"%s\"", option->name, names, text);
@@ -296,7 +302,8 @@ static int unknown_option(const struct parse *parse, const char *argument, char 
     }
     nearest = tally_config_nearest(name, names, parse->count);
     if (nearest) {
-        return cli_usage(parse->cli, "unknown option \"--%s\", did you mean \"--%s\"?", name, nearest);
+        return cli_usage(parse->cli, "unknown option \"--%s\", did you mean \"--%s\"?", name,
+                nearest);
     }
     return cli_usage(parse->cli, "unknown option \"--%s\"", name);
 }

@@ -40,20 +40,38 @@ struct cli_option {
 };
 
 /* Rows of an option table. */
-#define CLI_OPT_FLAG(l, n, t, h) {.letter = (l), .name = (n), .kind = CLI_FLAG, .target = (t), .help = (h)}
-#define CLI_OPT_TEXT(l, n, t, v, h) \
-    {.letter = (l), .name = (n), .kind = CLI_TEXT, .target = (t), .value = (v), .help = (h)}
-#define CLI_OPT_LIST(l, n, t, v, h) \
-    {.letter = (l), .name = (n), .kind = CLI_LIST, .target = (t), .value = (v), .help = (h)}
-#define CLI_OPT_INT(l, n, t, lo, hi, v, h) \
-    {.letter = (l), .name = (n), .kind = CLI_INT, .target = (t), .value = (v), .help = (h), \
-        .low = (lo), .high = (hi)}
-#define CLI_OPT_CHOICE(l, n, t, c, v, h) \
-    {.letter = (l), .name = (n), .kind = CLI_CHOICE, .target = (t), .value = (v), .help = (h), .choices = (c)}
-#define CLI_OPT_SETTING(l, n, s, v, h) \
-    {.letter = (l), .name = (n), .kind = CLI_SETTING, .value = (v), .help = (h), .setting = (s)}
-#define CLI_OPT_BROKERS CLI_OPT_SETTING('b', "brokers", "kafka.bootstrap.servers", "LIST", "brokers to start from")
-#define CLI_OPT_END {.kind = CLI_END}
+#define CLI_OPT_FLAG(l, n, t, h)                                                 \
+    {                                                                            \
+        .letter = (l), .name = (n), .kind = CLI_FLAG, .target = (t), .help = (h) \
+    }
+#define CLI_OPT_TEXT(l, n, t, v, h)                                                            \
+    {                                                                                          \
+        .letter = (l), .name = (n), .kind = CLI_TEXT, .target = (t), .value = (v), .help = (h) \
+    }
+#define CLI_OPT_LIST(l, n, t, v, h)                                                            \
+    {                                                                                          \
+        .letter = (l), .name = (n), .kind = CLI_LIST, .target = (t), .value = (v), .help = (h) \
+    }
+#define CLI_OPT_INT(l, n, t, lo, hi, v, h)                                                     \
+    {                                                                                          \
+        .letter = (l), .name = (n), .kind = CLI_INT, .target = (t), .value = (v), .help = (h), \
+        .low = (lo), .high = (hi)                                                              \
+    }
+#define CLI_OPT_CHOICE(l, n, t, c, v, h)                                                          \
+    {                                                                                             \
+        .letter = (l), .name = (n), .kind = CLI_CHOICE, .target = (t), .value = (v), .help = (h), \
+        .choices = (c)                                                                            \
+    }
+#define CLI_OPT_SETTING(l, n, s, v, h)                                                             \
+    {                                                                                              \
+        .letter = (l), .name = (n), .kind = CLI_SETTING, .value = (v), .help = (h), .setting = (s) \
+    }
+#define CLI_OPT_BROKERS \
+    CLI_OPT_SETTING('b', "brokers", "kafka.bootstrap.servers", "LIST", "brokers to start from")
+#define CLI_OPT_END     \
+    {                   \
+        .kind = CLI_END \
+    }
 
 struct cli {
     const char *verb;
@@ -62,7 +80,7 @@ struct cli {
     const char *examples;
     const struct cli_option *options; /* ends with CLI_END; NULL: none */
     int args_min, args_max;
-    bool no_settings; /* do not load settings */
+    bool no_settings;   /* do not load settings */
     bool keep_mistakes; /* `config check` wants to report them itself */
     /* filled by cli_begin */
     struct tally_config config;

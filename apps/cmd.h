@@ -3,19 +3,19 @@
 #pragma once
 #include "apps/cli.h"
 
-#define CMD_VERBS(X) \
-    X(run,      "process commands and answer HTTP, until SIGTERM") \
-    X(topics,   "create or check the Kafka topics") \
-    X(send,     "publish commands from a file or standard input") \
-    X(tail,     "print the records of a topic, as kcat does") \
-    X(get,      "print one row of a store") \
-    X(fsck,     "dump the state of all stores in a canonical form") \
+#define CMD_VERBS(X)                                                 \
+    X(run, "process commands and answer HTTP, until SIGTERM")        \
+    X(topics, "create or check the Kafka topics")                    \
+    X(send, "publish commands from a file or standard input")        \
+    X(tail, "print the records of a topic, as kcat does")            \
+    X(get, "print one row of a store")                               \
+    X(fsck, "dump the state of all stores in a canonical form")      \
     X(describe, "show the topologies as text, dot, mermaid or JSON") \
-    X(config,   "show, check or document the settings") \
-    X(docs,     "print generated references: records, metrics, errors") \
-    X(health,   "ask a running instance whether it is ready") \
-    X(version,  "print the version") \
-    X(help,     "list the verbs, or explain one")
+    X(config, "show, check or document the settings")                \
+    X(docs, "print generated references: records, metrics, errors")  \
+    X(health, "ask a running instance whether it is ready")          \
+    X(version, "print the version")                                  \
+    X(help, "list the verbs, or explain one")
 
 #define X(verb, about) int cmd_##verb(int argc, char **argv);
 CMD_VERBS(X)

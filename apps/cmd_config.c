@@ -48,12 +48,18 @@ static int print(struct cli *cli, bool docs)
 
 int cmd_config(int argc, char **argv)
 {
-    struct cli cli = {.verb = "config", .usage = "config show|check|docs [options]", .args_min = 1,
-        .args_max = 1, .keep_mistakes = true,
-        .about = "show   the settings in force, each with where it came from; secrets are hidden\n"
-                "check  reports every mistake of the file, the environment and the options at once\n"
-                "docs   the reference of all settings, as Markdown",
-        .examples = "  tally config show\n"
+    struct cli cli = {.verb = "config",
+            .usage = "config show|check|docs [options]",
+            .args_min = 1,
+            .args_max = 1,
+            .keep_mistakes = true,
+            .about = "show   the settings in force, each with where it came from; secrets are "
+                     "hidden\n"
+                     "check  reports every mistake of the file, the environment and the options at "
+                     "once\n"
+                     "docs   the reference of all settings, as Markdown",
+            .examples =
+                    "  tally config show\n"
                     "  tally config check --config tally.yaml && tally run --config tally.yaml\n"};
     int status = cli_begin(&cli, argc, argv);
 

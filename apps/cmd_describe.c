@@ -26,17 +26,23 @@ static int describe(struct cli *cli, enum tally_describe form)
 
 int cmd_describe(int argc, char **argv)
 {
-    static const char *const forms[] = {[TALLY_DESCRIBE_TEXT] = "text", [TALLY_DESCRIBE_DOT] = "dot",
-            [TALLY_DESCRIBE_MERMAID] = "mermaid", [TALLY_DESCRIBE_JSON] = "json", NULL};
+    static const char *const forms[] = {[TALLY_DESCRIBE_TEXT] = "text",
+            [TALLY_DESCRIBE_DOT] = "dot",
+            [TALLY_DESCRIBE_MERMAID] = "mermaid",
+            [TALLY_DESCRIBE_JSON] = "json",
+            NULL};
     int form = TALLY_DESCRIBE_TEXT;
     const struct cli_option options[] = {
-        CLI_OPT_CHOICE(0, "format", &form, forms, "FORM", "text, dot, mermaid or json"), CLI_OPT_END};
-    struct cli cli = {.verb = "describe", .usage = "describe [--format text|dot|mermaid|json]",
-        .options = options,
-        .about = "Shows topics, aggregates and stores of the topologies. The text form is that of Kafka\n"
-                "Streams' Topology#describe, which existing viewers read.",
-        .examples = "  tally describe\n"
-                    "  tally describe --format dot | dot -Tsvg > topology.svg\n"};
+            CLI_OPT_CHOICE(0, "format", &form, forms, "FORM", "text, dot, mermaid or json"),
+            CLI_OPT_END};
+    struct cli cli = {.verb = "describe",
+            .usage = "describe [--format text|dot|mermaid|json]",
+            .options = options,
+            .about = "Shows topics, aggregates and stores of the topologies. The text form is that "
+                     "of Kafka\n"
+                     "Streams' Topology#describe, which existing viewers read.",
+            .examples = "  tally describe\n"
+                        "  tally describe --format dot | dot -Tsvg > topology.svg\n"};
     int status = cli_begin(&cli, argc, argv);
 
     if (status == CLI_CONTINUE) {

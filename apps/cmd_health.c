@@ -33,15 +33,19 @@ int cmd_health(int argc, char **argv)
     int64_t timeout_ms = 3000;
     bool verbose = false;
     const struct cli_option options[] = {
-        CLI_OPT_CHOICE(0, "check", &check, checks, "CHECK", "ready (default), live or startup"),
-        CLI_OPT_FLAG('v', "verbose", &verbose, "print every part of the check"),
-        CLI_OPT_INT(0, "timeout", &timeout_ms, 1, 600000, "MS", "give up after MS milliseconds (3000)"),
-        CLI_OPT_END};
-    struct cli cli = {.verb = "health", .usage = "health [options]", .options = options,
-        .about = "Asks the instance that listens on http.listen. Exit status 0: the check passes; 1: it\n"
-                "does not, or nobody answers.",
-        .examples = "  tally health -v\n"
-                    "  HEALTHCHECK CMD [\"tally\", \"health\"]\n"};
+            CLI_OPT_CHOICE(0, "check", &check, checks, "CHECK", "ready (default), live or startup"),
+            CLI_OPT_FLAG('v', "verbose", &verbose, "print every part of the check"),
+            CLI_OPT_INT(0, "timeout", &timeout_ms, 1, 600000, "MS",
+                    "give up after MS milliseconds (3000)"),
+            CLI_OPT_END};
+    struct cli cli = {.verb = "health",
+            .usage = "health [options]",
+            .options = options,
+            .about = "Asks the instance that listens on http.listen. Exit status 0: the check "
+                     "passes; 1: it\n"
+                     "does not, or nobody answers.",
+            .examples = "  tally health -v\n"
+                        "  HEALTHCHECK CMD [\"tally\", \"health\"]\n"};
     int status = cli_begin(&cli, argc, argv);
     char path[64];
 

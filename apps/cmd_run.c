@@ -27,11 +27,11 @@
 #include "engine/runtime.h"
 #include "http/server.h"
 
-#define WATCH_MS 200
+#define WATCH_MS          200
 #define TOPICS_TIMEOUT_MS 5000
-#define TOPICS_ATTEMPTS 12 /* a broker may start after us; then the supervisor decides */
-#define MISTAKES_MAX (64 * 1024)
-#define EVERYTHING_MAX (1024 * 1024)
+#define TOPICS_ATTEMPTS   12 /* a broker may start after us; then the supervisor decides */
+#define MISTAKES_MAX      (64 * 1024)
+#define EVERYTHING_MAX    (1024 * 1024)
 
 struct run {
     struct cli *cli;
@@ -98,7 +98,8 @@ static void start_log(const struct tally_config *config)
             lowest = (enum tally_log_level)i;
         }
     }
-    tally_log_init(lowest, strcmp(config->log_format, "json") == 0 ? TALLY_LOG_JSON : TALLY_LOG_LOGFMT);
+    tally_log_init(lowest,
+            strcmp(config->log_format, "json") == 0 ? TALLY_LOG_JSON : TALLY_LOG_LOGFMT);
     tally_log_thread("main");
 }
 
@@ -111,23 +112,27 @@ static void log_mistakes(const struct tally_buf *mistakes)
         const uint8_t *end = memchr(left.data, '\n', left.len);
         size_t len = end ? (size_t)(end - left.data) : left.len;
 
-        tally_log(TALLY_LOG_ERROR, "topic does not fit", TALLY_LOG_BYTES("reason", tally_slice_of(left.data, len)));
+        tally_log(TALLY_LOG_ERROR, "topic does not fit",
+                TALLY_LOG_BYTES("reason", tally_slice_of(left.data, len)));
         left = end ? tally_slice_of(end + 1, left.len - len - 1) : TALLY_NONE;
     }
 }
 
-static enum tally_code check_topics(struct run *run, const sigset_t *signals, struct tally_error *err)
+static enum tally_code check_topics(struct run *run, const sigset_t *signals,
+        struct tally_error *err)
 {
     struct tally_topic_spec *specs = NULL;
     struct tally_buf mistakes;
     size_t count;
-    enum tally_code code = tally_topics_of(run->config, run->instance.names, run->instance.topology_count,
-            &specs, &count, err);
+    enum tally_code code = tally_topics_of(run->config, run->instance.names,
+            run->instance.topology_count, &specs, &count, err);
 
     tally_buf_init(&mistakes, MISTAKES_MAX);
     for (int attempt = 1; code == TALLY_OK; attempt++) {
-        code = tally_topics_check(run->config, specs, count, TOPICS_TIMEOUT_MS, &run->partitions, &mistakes, err);
-        if (code == TALLY_OK || tally_code_reaction(code) != TALLY_REACT_RETRY || attempt == TOPICS_ATTEMPTS) {
+        code = tally_topics_check(run->config, specs, count, TOPICS_TIMEOUT_MS, &run->partitions,
+                &mistakes, err);
+        if (code == TALLY_OK || tally_code_reaction(code) != TALLY_REACT_RETRY ||
+                attempt == TOPICS_ATTEMPTS) {
             break;
         }
         tally_log_error(TALLY_LOG_WARN, "waiting for kafka", err);
@@ -152,19 +157,26 @@ static enum tally_code start(struct run *run, const sigset_t *signals, struct ta
 {
     enum tally_code code = instance_build(&run->instance, run->config, err);
 
-    if (code) goto out;
+    if (code)
+        goto out;
     code = tally_kafka_client_create(run->config, run->config->http_listen, &run->client, err);
-    if (code) goto out;
+    if (code)
+        goto out;
     code = check_topics(run, signals, err);
-    if (code) goto out;
-    code = tally_runtime_create(&(struct tally_runtime_options){.config = run->config, .client = run->client,
-                                        .clock = tally_clock_real(), .topologies = run->instance.topologies,
+    if (code)
+        goto out;
+    code = tally_runtime_create(&(struct tally_runtime_options){.config = run->config,
+                                        .client = run->client,
+                                        .clock = tally_clock_real(),
+                                        .topologies = run->instance.topologies,
                                         .topology_count = run->instance.topology_count,
                                         .partitions = run->partitions},
             &run->runtime, err);
-    if (code) goto out;
+    if (code)
+        goto out;
     code = tally_runtime_start(run->runtime, err);
-    if (code) goto out;
+    if (code)
+        goto out;
     if (run->config->http_listen[0]) {
         code = tally_http_start(run->runtime, &run->http, err);
     }
@@ -181,7 +193,8 @@ static void log_ready(const struct run *run)
         tally_buf_format(&names, "%s%s", i ? "," : "", run->instance.names[i]);
     }
     tally_log(TALLY_LOG_INFO, "tally ready", TALLY_LOG_STR("version", tally_version()),
-            TALLY_LOG_STR("http", http_address(run)), TALLY_LOG_BYTES("topologies", tally_buf_bytes(&names)),
+            TALLY_LOG_STR("http", http_address(run)),
+            TALLY_LOG_BYTES("topologies", tally_buf_bytes(&names)),
             TALLY_LOG_INT("partitions", run->partitions));
     tally_buf_deinit(&names);
 }
@@ -198,7 +211,8 @@ static enum tally_code watch(struct run *run, const sigset_t *signals, struct ta
         }
         number = next_signal(signals, WATCH_MS);
         if (number) {
-            tally_log(TALLY_LOG_INFO, "stopping", TALLY_LOG_STR("signal", number == SIGINT ? "SIGINT" : "SIGTERM"));
+            tally_log(TALLY_LOG_INFO, "stopping",
+                    TALLY_LOG_STR("signal", number == SIGINT ? "SIGINT" : "SIGTERM"));
             return TALLY_OK;
         }
     }
@@ -251,22 +265,29 @@ static int run_instance(struct run *run)
         code = watch(run, &signals, &err);
     }
     if (code) {
-        tally_log_error(TALLY_LOG_ERROR, run->runtime ? "tally failed" : "tally could not start", &err);
+        tally_log_error(TALLY_LOG_ERROR, run->runtime ? "tally failed" : "tally could not start",
+                &err);
     }
     arm_second_signal(&signals);
     code = finish(run, code, &err);
-    tally_log(TALLY_LOG_INFO, "tally stopped", TALLY_LOG_STR("code", code ? tally_code_name(code) : "OK"));
+    tally_log(TALLY_LOG_INFO, "tally stopped",
+            TALLY_LOG_STR("code", code ? tally_code_name(code) : "OK"));
     return code ? CLI_FAILED : CLI_OK;
 }
 
 int cmd_run(int argc, char **argv)
 {
     const struct cli_option options[] = {CLI_OPT_BROKERS, CLI_OPT_END};
-    struct cli cli = {.verb = "run", .usage = "run [options]", .options = options,
-        .about = "Processes the commands of the configured topologies, exactly once, and answers HTTP.\n"
-                "SIGTERM or SIGINT commits, closes the state and ends with 0; a second one ends at once.",
-        .examples = "  tally run\n"
-                    "  tally run --config tally.yaml --state.dir /var/lib/tally --engine.threads 2\n"};
+    struct cli cli = {.verb = "run",
+            .usage = "run [options]",
+            .options = options,
+            .about = "Processes the commands of the configured topologies, exactly once, and "
+                     "answers HTTP.\n"
+                     "SIGTERM or SIGINT commits, closes the state and ends with 0; a second one "
+                     "ends at once.",
+            .examples = "  tally run\n"
+                        "  tally run --config tally.yaml --state.dir /var/lib/tally "
+                        "--engine.threads 2\n"};
     struct run run = {.cli = &cli};
     int status = cli_begin(&cli, argc, argv);
 

@@ -14,10 +14,10 @@
 #include "apps/send_command.h"
 #include "connectors/kafka_writer.h"
 
-#define ARENA_KEEP (1024 * 1024)
+#define ARENA_KEEP     (1024 * 1024)
 #define FLUSH_SLICE_MS 200
 #define FLUSH_LIMIT_MS (2 * 60 * 1000)
-#define REPORTED_MAX 100 /* bad lines that are shown one by one */
+#define REPORTED_MAX   100 /* bad lines that are shown one by one */
 
 struct send {
     struct cli *cli;
@@ -42,7 +42,8 @@ static void report_line(struct send *send, uint64_t number, const char *reason)
 }
 
 /* tag: the line's number. */
-static void on_delivered(void *context, void *tag, enum tally_code code, int32_t partition, int64_t offset)
+static void on_delivered(void *context, void *tag, enum tally_code code, int32_t partition,
+        int64_t offset)
 {
     struct send *send = context;
 
@@ -53,8 +54,8 @@ static void on_delivered(void *context, void *tag, enum tally_code code, int32_t
         return;
     }
     if (++send->failed <= REPORTED_MAX) {
-        fprintf(stderr, "%s:%llu: not acknowledged: %s\n", send->name, (unsigned long long)(uintptr_t)tag,
-                tally_code_text(code));
+        fprintf(stderr, "%s:%llu: not acknowledged: %s\n", send->name,
+                (unsigned long long)(uintptr_t)tag, tally_code_text(code));
     }
 }
 
@@ -67,23 +68,28 @@ static void show(struct send *send)
             (unsigned long long)send->bad, (double)send->acknowledged / seconds);
 }
 
-static enum tally_code publish(struct send *send, const struct send_command *command, struct tally_error *err)
+static enum tally_code publish(struct send *send, const struct send_command *command,
+        struct tally_error *err)
 {
     if (send->dry_run) {
-        printf("%s\t%.*s\t%.*s\n", command->topic, (int)command->key.len, (const char *)command->key.data,
-                (int)command->value.len, (const char *)command->value.data);
+        printf("%s\t%.*s\t%.*s\n", command->topic, (int)command->key.len,
+                (const char *)command->key.data, (int)command->value.len,
+                (const char *)command->value.data);
         return TALLY_OK;
     }
-    return tally_writer_produce(send->writer, command->topic, -1, command->key, command->value, NULL, 0,
-            (void *)(uintptr_t)send->lines, err);
+    return tally_writer_produce(send->writer, command->topic, -1, command->key, command->value,
+            NULL, 0, (void *)(uintptr_t)send->lines, err);
 }
 
 /* TALLY_OK also for a bad line; another code ends the work. */
-static enum tally_code send_line(struct send *send, struct tally_slice line, struct tally_error *err)
+static enum tally_code send_line(struct send *send, struct tally_slice line,
+        struct tally_error *err)
 {
     struct send_rules rules = {.topologies = send->instance.topologies,
-            .topology_count = send->instance.topology_count, .require_id = send->require_id,
-            .ids = &send->ids, .now_ms = tally_wall_ms(send->progress.clock)};
+            .topology_count = send->instance.topology_count,
+            .require_id = send->require_id,
+            .ids = &send->ids,
+            .now_ms = tally_wall_ms(send->progress.clock)};
     struct send_command command;
     enum tally_code code;
 
@@ -108,7 +114,8 @@ static enum tally_code send_lines(struct send *send, struct tally_error *err)
     ssize_t len;
     enum tally_code code = TALLY_OK;
 
-    while (code == TALLY_OK && !cli_interrupted() && (len = getline(&line, &capacity, send->input)) > 0) {
+    while (code == TALLY_OK && !cli_interrupted() &&
+            (len = getline(&line, &capacity, send->input)) > 0) {
         len -= line[len - 1] == '\n';
         len -= len > 0 && line[len - 1] == '\r';
         send->lines++;
@@ -158,11 +165,14 @@ static int summary(struct send *send, enum tally_code code, const struct tally_e
         cli_error(send->cli, err);
     }
     if (send->sent > done && !send->dry_run) {
-        fprintf(stderr, "%llu commands were not acknowledged: send their lines again, the ids make it safe\n",
+        fprintf(stderr,
+                "%llu commands were not acknowledged: send their lines again, the ids make it "
+                "safe\n",
                 (unsigned long long)(send->sent - done));
     }
     fprintf(stderr, "%llu commands %s, %llu bad lines, %.1f s, %.0f/s\n", (unsigned long long)done,
-            send->dry_run ? "checked" : "sent", (unsigned long long)send->bad, seconds, (double)done / seconds);
+            send->dry_run ? "checked" : "sent", (unsigned long long)send->bad, seconds,
+            (double)done / seconds);
     if (cli_interrupted()) {
         return CLI_INTERRUPTED;
     }
@@ -212,26 +222,35 @@ static int open_input(struct send *send)
     }
     send->name = name;
     send->input = fopen(name, "re");
-    return send->input ? CLI_CONTINUE : cli_failed(send->cli, "could not open \"%s\": %s", name, strerror(errno));
+    return send->input ? CLI_CONTINUE
+                       : cli_failed(send->cli, "could not open \"%s\": %s", name, strerror(errno));
 }
 
 int cmd_send(int argc, char **argv)
 {
     struct send send = {.input = NULL};
-    const struct cli_option options[] = {
-        CLI_OPT_BROKERS,
-        CLI_OPT_FLAG('n', "dry-run", &send.dry_run, "check only; print topic, key and record of each line"),
-        CLI_OPT_FLAG(0, "require-id", &send.require_id, "refuse lines without a command id"),
-        CLI_OPT_FLAG(0, "progress", &send.show_progress, "report once a second, also when stderr is no terminal"),
-        CLI_OPT_END};
-    struct cli cli = {.verb = "send", .usage = "send [FILE|-] [options]", .options = options, .args_max = 1,
-        .about = "Publishes commands, one JSON object a line. The type decides the topic, the fields the\n"
-                "key. A line without a command id gets a new one; with one, sending it again is safe.\n"
-                "Exit status 3: some lines were not sent; each is reported with its number.",
-        .examples = "  tally send commands.ndjson\n"
-                    "  echo '{\"type\":\"ReceiveStock\",\"sku\":\"TS-RED-M\",\"warehouse\":\"AMS1\",\"quantity\":5}' |"
-                    " tally send\n"
-                    "  tally send --dry-run --require-id commands.ndjson >/dev/null\n"};
+    const struct cli_option options[] = {CLI_OPT_BROKERS,
+            CLI_OPT_FLAG('n', "dry-run", &send.dry_run,
+                    "check only; print topic, key and record of each line"),
+            CLI_OPT_FLAG(0, "require-id", &send.require_id, "refuse lines without a command id"),
+            CLI_OPT_FLAG(0, "progress", &send.show_progress,
+                    "report once a second, also when stderr is no terminal"),
+            CLI_OPT_END};
+    struct cli cli = {.verb = "send",
+            .usage = "send [FILE|-] [options]",
+            .options = options,
+            .args_max = 1,
+            .about = "Publishes commands, one JSON object a line. The type decides the topic, the "
+                     "fields the\n"
+                     "key. A line without a command id gets a new one; with one, sending it again "
+                     "is safe.\n"
+                     "Exit status 3: some lines were not sent; each is reported with its number.",
+            .examples = "  tally send commands.ndjson\n"
+                        "  echo "
+                        "'{\"type\":\"ReceiveStock\",\"sku\":\"TS-RED-M\",\"warehouse\":\"AMS1\","
+                        "\"quantity\":5}' |"
+                        " tally send\n"
+                        "  tally send --dry-run --require-id commands.ndjson >/dev/null\n"};
     struct tally_error err;
     int status = cli_begin(&cli, argc, argv);
 

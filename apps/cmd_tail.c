@@ -8,9 +8,9 @@
 #include "engine/base/mem.h"
 
 #define PARTITIONS_MAX 1024
-#define HEADERS_MAX 64
-#define RECORD_MAX (64 * 1024 * 1024)
-#define WAIT_MS 100
+#define HEADERS_MAX    64
+#define RECORD_MAX     (64 * 1024 * 1024)
+#define WAIT_MS        100
 
 struct tail {
     struct cli *cli;
@@ -31,9 +31,10 @@ static int parse_partitions(struct tail *tail, const char *text)
         size_t len = strcspn(text, ",");
         int64_t value;
 
-        if (!tally_parse_int(tally_slice_of(text, len), &value) || value < -1 || value > INT32_MAX ||
-                tail->options.partition_count == PARTITIONS_MAX) {
-            return cli_usage(tail->cli, "-p: expected partition numbers joined by commas, got \"%s\"", text);
+        if (!tally_parse_int(tally_slice_of(text, len), &value) || value < -1 ||
+                value > INT32_MAX || tail->options.partition_count == PARTITIONS_MAX) {
+            return cli_usage(tail->cli,
+                    "-p: expected partition numbers joined by commas, got \"%s\"", text);
         }
         if (value < 0) {
             tail->options.partition_count = 0;
@@ -63,8 +64,8 @@ static void on_ended(void *context, int32_t partition, int64_t offset)
 
     if (!tail->quiet) {
         fflush(stdout);
-        fprintf(stderr, "%% reached end of topic %s [%d] at offset %lld\n", tail->topic, (int)partition,
-                (long long)offset);
+        fprintf(stderr, "%% reached end of topic %s [%d] at offset %lld\n", tail->topic,
+                (int)partition, (long long)offset);
     }
 }
 
@@ -72,8 +73,10 @@ static void on_ended(void *context, int32_t partition, int64_t offset)
 static bool print_record(struct tail *tail, const struct tally_record *record)
 {
     struct tally_header headers[HEADERS_MAX];
-    struct tail_record shown = {.record = record, .headers = headers,
-            .timestamp_type = tally_reader_timestamp_type(record), .broker = tally_reader_broker(record)};
+    struct tail_record shown = {.record = record,
+            .headers = headers,
+            .timestamp_type = tally_reader_timestamp_type(record),
+            .broker = tally_reader_broker(record)};
     size_t count = tally_reader_headers(tail->reader, record, headers, HEADERS_MAX);
 
     shown.header_count = count < HEADERS_MAX ? count : HEADERS_MAX;
@@ -139,33 +142,40 @@ int cmd_tail(int argc, char **argv)
     struct cli_list offsets = {.count = 0};
     const char *partitions = "";
     bool unbuffered = false;
-    const struct cli_option options[] = {
-        CLI_OPT_BROKERS,
-        CLI_OPT_TEXT('t', "topic", &tail.topic, "TOPIC", "topic to read, with its prefix"),
-        CLI_OPT_TEXT('p', "partition", &partitions, "N,...", "only these partitions"),
-        CLI_OPT_LIST('o', "offset", &offsets, "OFFSET",
-                "beginning, end, stored, N, -N (from the end), s@MS (since), e@MS (until)"),
-        CLI_OPT_INT('c', "count", &tail.options.count, 1, INT64_MAX, "N", "stop after N records"),
-        CLI_OPT_FLAG('e', "exit", &tail.options.stop_at_end, "stop at the end of the partitions"),
-        CLI_OPT_TEXT('f', "format", &tail.format.format, "FORMAT",
-                "tokens %t %p %o %k %K %s %S %T %h, escapes \\n \\t \\xNN"),
-        CLI_OPT_FLAG('J', "json", &tail.format.json, "one JSON envelope a line"),
-        CLI_OPT_TEXT('K', "key-delimiter", &tail.format.key_delimiter, "TEXT", "print keys, then TEXT"),
-        CLI_OPT_TEXT('D', "delimiter", &tail.format.record_delimiter, "TEXT", "after each record (\\n)"),
-        CLI_OPT_FLAG('Z', "null", &tail.format.nulls, "show null keys and values as NULL"),
-        CLI_OPT_FLAG('q', "quiet", &tail.quiet, "no notice at the end of a partition"),
-        CLI_OPT_FLAG('u', "unbuffered", &unbuffered, "write every record at once"),
-        CLI_OPT_FLAG(0, "raw", &tail.format.raw, "leave MessagePack values as they are"),
-        CLI_OPT_FLAG(0, "uncommitted", &tail.options.read_uncommitted,
-                "also records of open and aborted transactions"),
-        CLI_OPT_TEXT(0, "group", &tail.options.group, "GROUP", "whose offsets \"stored\" means (app.id)"),
-        CLI_OPT_END};
-    struct cli cli = {.verb = "tail", .usage = "tail -t TOPIC [options]", .options = options,
-        .about = "Prints the records of a topic with kcat's letters, offsets and tokens.\n"
-                "MessagePack records are shown as JSON. Joins no group and commits nothing.",
-        .examples = "  tally tail -t stock.events -o end\n"
-                    "  tally tail -t stock.commands -p 2 -o -5 -c 5 -f '%o %k %s\\n'\n"
-                    "  tally tail -t stock.events -o beginning -e -J | jq -r '.payload | fromjson | .type'\n"};
+    const struct cli_option options[] = {CLI_OPT_BROKERS,
+            CLI_OPT_TEXT('t', "topic", &tail.topic, "TOPIC", "topic to read, with its prefix"),
+            CLI_OPT_TEXT('p', "partition", &partitions, "N,...", "only these partitions"),
+            CLI_OPT_LIST('o', "offset", &offsets, "OFFSET",
+                    "beginning, end, stored, N, -N (from the end), s@MS (since), e@MS (until)"),
+            CLI_OPT_INT('c', "count", &tail.options.count, 1, INT64_MAX, "N",
+                    "stop after N records"),
+            CLI_OPT_FLAG('e', "exit", &tail.options.stop_at_end,
+                    "stop at the end of the partitions"),
+            CLI_OPT_TEXT('f', "format", &tail.format.format, "FORMAT",
+                    "tokens %t %p %o %k %K %s %S %T %h, escapes \\n \\t \\xNN"),
+            CLI_OPT_FLAG('J', "json", &tail.format.json, "one JSON envelope a line"),
+            CLI_OPT_TEXT('K', "key-delimiter", &tail.format.key_delimiter, "TEXT",
+                    "print keys, then TEXT"),
+            CLI_OPT_TEXT('D', "delimiter", &tail.format.record_delimiter, "TEXT",
+                    "after each record (\\n)"),
+            CLI_OPT_FLAG('Z', "null", &tail.format.nulls, "show null keys and values as NULL"),
+            CLI_OPT_FLAG('q', "quiet", &tail.quiet, "no notice at the end of a partition"),
+            CLI_OPT_FLAG('u', "unbuffered", &unbuffered, "write every record at once"),
+            CLI_OPT_FLAG(0, "raw", &tail.format.raw, "leave MessagePack values as they are"),
+            CLI_OPT_FLAG(0, "uncommitted", &tail.options.read_uncommitted,
+                    "also records of open and aborted transactions"),
+            CLI_OPT_TEXT(0, "group", &tail.options.group, "GROUP",
+                    "whose offsets \"stored\" means (app.id)"),
+            CLI_OPT_END};
+    struct cli cli = {.verb = "tail",
+            .usage = "tail -t TOPIC [options]",
+            .options = options,
+            .about = "Prints the records of a topic with kcat's letters, offsets and tokens.\n"
+                     "MessagePack records are shown as JSON. Joins no group and commits nothing.",
+            .examples = "  tally tail -t stock.events -o end\n"
+                        "  tally tail -t stock.commands -p 2 -o -5 -c 5 -f '%o %k %s\\n'\n"
+                        "  tally tail -t stock.events -o beginning -e -J | jq -r '.payload | "
+                        "fromjson | .type'\n"};
     int status = CLI_CONTINUE;
 
     tail.cli = &cli;

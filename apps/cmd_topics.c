@@ -43,7 +43,8 @@ static int check(struct topics *topics)
 
 static int create(struct topics *topics)
 {
-    static const char *const words[] = {[TALLY_TOPIC_FAILED] = "failed", [TALLY_TOPIC_EXISTS] = "exists",
+    static const char *const words[] = {[TALLY_TOPIC_FAILED] = "failed",
+            [TALLY_TOPIC_EXISTS] = "exists",
             [TALLY_TOPIC_CREATED] = "created"};
     enum tally_topic_state *states = tally_alloc_zero(topics->count, sizeof *states);
     struct tally_error err;
@@ -67,8 +68,8 @@ static int act(struct topics *topics, bool creating)
 
     tally_buf_init(&topics->mistakes, MISTAKES_MAX);
     if (instance_build(&instance, &topics->cli->config, &err) ||
-            tally_topics_of(&topics->cli->config, instance.names, instance.topology_count, &topics->specs,
-                    &topics->count, &err)) {
+            tally_topics_of(&topics->cli->config, instance.names, instance.topology_count,
+                    &topics->specs, &topics->count, &err)) {
         status = cli_error(topics->cli, &err);
     } else {
         status = creating ? create(topics) : check(topics);
@@ -83,14 +84,18 @@ int cmd_topics(int argc, char **argv)
 {
     int64_t timeout_ms = 15000;
     const struct cli_option options[] = {CLI_OPT_BROKERS,
-        CLI_OPT_INT(0, "timeout", &timeout_ms, 100, 600000, "MS", "give up after MS milliseconds (15000)"),
-        CLI_OPT_END};
-    struct cli cli = {.verb = "topics", .usage = "topics create|check [options]", .options = options,
-        .args_min = 1, .args_max = 1,
-        .about = "create  makes the topics that are missing; one that exists is never changed\n"
-                "check   reports every topic whose settings are not those that tally needs",
-        .examples = "  tally topics create --topics.partitions 12 --topics.replication 3\n"
-                    "  tally topics check -b broker:9092\n"};
+            CLI_OPT_INT(0, "timeout", &timeout_ms, 100, 600000, "MS",
+                    "give up after MS milliseconds (15000)"),
+            CLI_OPT_END};
+    struct cli cli = {.verb = "topics",
+            .usage = "topics create|check [options]",
+            .options = options,
+            .args_min = 1,
+            .args_max = 1,
+            .about = "create  makes the topics that are missing; one that exists is never changed\n"
+                     "check   reports every topic whose settings are not those that tally needs",
+            .examples = "  tally topics create --topics.partitions 12 --topics.replication 3\n"
+                        "  tally topics check -b broker:9092\n"};
     struct topics topics = {.cli = &cli};
     int status = cli_begin(&cli, argc, argv);
 
@@ -98,8 +103,9 @@ int cmd_topics(int argc, char **argv)
     if (status == CLI_CONTINUE) {
         bool creating = strcmp(cli.args[0], "create") == 0;
 
-        status = creating || strcmp(cli.args[0], "check") == 0 ?
-                act(&topics, creating) : cli_usage(&cli, "unknown action \"%s\"", cli.args[0]);
+        status = creating || strcmp(cli.args[0], "check") == 0
+                         ? act(&topics, creating)
+                         : cli_usage(&cli, "unknown action \"%s\"", cli.args[0]);
     }
     cli_end(&cli);
     return status;

@@ -29,11 +29,15 @@ int cmd_version(int argc, char **argv)
 {
     bool verbose = false;
     const struct cli_option options[] = {
-        CLI_OPT_FLAG('v', "verbose", &verbose, "also librdkafka's version and all loaded libraries"),
-        CLI_OPT_END};
-    struct cli cli = {.verb = "version", .usage = "version [-v]", .options = options, .no_settings = true,
-        .about = "Prints the version and the commit it was built from.",
-        .examples = "  tally version -v\n"};
+            CLI_OPT_FLAG('v', "verbose", &verbose,
+                    "also librdkafka's version and all loaded libraries"),
+            CLI_OPT_END};
+    struct cli cli = {.verb = "version",
+            .usage = "version [-v]",
+            .options = options,
+            .no_settings = true,
+            .about = "Prints the version and the commit it was built from.",
+            .examples = "  tally version -v\n"};
     int status = cli_begin(&cli, argc, argv);
 
     if (status == CLI_CONTINUE) {

@@ -4,8 +4,8 @@
 #include "engine/base/mem.h"
 #include "topologies/registry.h"
 
-static enum tally_code add(struct instance *instance, const char *name, const struct tally_config *config,
-        struct tally_error *err)
+static enum tally_code add(struct instance *instance, const char *name,
+        const struct tally_config *config, struct tally_error *err)
 {
     enum tally_code code;
 
@@ -14,7 +14,8 @@ static enum tally_code add(struct instance *instance, const char *name, const st
             return tally_error_set(err, TALLY_CONFIG, "topologies: \"%s\" is named twice", name);
         }
     }
-    code = tally_registry_create(name, config, &instance->topologies[instance->topology_count], err);
+    code = tally_registry_create(name, config, &instance->topologies[instance->topology_count],
+            err);
     if (code == TALLY_OK) {
         instance->names[instance->topology_count++] = name;
     }
@@ -27,8 +28,9 @@ enum tally_code instance_build(struct instance *instance, const struct tally_con
     size_t count = config->topologies.count;
     enum tally_code code = TALLY_OK;
 
-    *instance = (struct instance){.topologies = tally_alloc_zero(count, sizeof *instance->topologies),
-            .names = tally_alloc_zero(count, sizeof *instance->names)};
+    *instance =
+            (struct instance){.topologies = tally_alloc_zero(count, sizeof *instance->topologies),
+                    .names = tally_alloc_zero(count, sizeof *instance->names)};
     for (size_t i = 0; i < count && code == TALLY_OK; i++) {
         code = add(instance, config->topologies.items[i], config, err);
     }

@@ -10,8 +10,8 @@ struct instance {
 };
 
 /* Builds config->topologies in their order. CONFIG: a name is unknown (with the nearest one that is
- * known), given twice, or its topology is wrong. instance_deinit in every case; a zeroed instance is
- * fine for it. config: borrowed until deinit. */
-TALLY_MUST_CHECK enum tally_code instance_build(struct instance *instance, const struct tally_config *config,
-        struct tally_error *err);
+ * known), given twice, or its topology is wrong. instance_deinit in every case; a zeroed instance
+ * is fine for it. config: borrowed until deinit. */
+TALLY_MUST_CHECK enum tally_code instance_build(struct instance *instance,
+        const struct tally_config *config, struct tally_error *err);
 void instance_deinit(struct instance *instance);

@@ -1,5 +1,5 @@
-/* apps/ops_client.c - a GET and its answer, by Content-Length, chunks, or the end of the connection.
- * Left out: redirects, keep-alive, TLS. */
+/* apps/ops_client.c - a GET and its answer, by Content-Length, chunks, or the end of the
+ * connection. Left out: redirects, keep-alive, TLS. */
 #include "apps/ops_client.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@
 
 #define BODY_MAX (64 * 1024 * 1024)
 #define HEAD_MAX (64 * 1024)
-#define PIECE (64 * 1024)
+#define PIECE    (64 * 1024)
 
 struct answer_stream {
     int fd;
@@ -32,8 +32,8 @@ static enum tally_code system_error(struct tally_error *err, const char *address
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINPROGRESS) {
         return tally_error_set(err, TALLY_TIMEOUT, "%s gave no answer in time", address);
     }
-    return tally_error_set(err, TALLY_UNAVAILABLE, "could not %s %s: %m: is \"tally run\" running there?",
-            what, address);
+    return tally_error_set(err, TALLY_UNAVAILABLE,
+            "could not %s %s: %m: is \"tally run\" running there?", what, address);
 }
 
 /* Splits "host:port"; an address that means "all" becomes loopback. */
@@ -52,7 +52,8 @@ static bool split_address(const char *address, char *host, size_t size, const ch
     return true;
 }
 
-static enum tally_code connect_to(const char *address, int timeout_ms, int *fd, struct tally_error *err)
+static enum tally_code connect_to(const char *address, int timeout_ms, int *fd,
+        struct tally_error *err)
 {
     struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = (timeout_ms % 1000) * 1000};
     struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *found = NULL;
@@ -76,7 +77,8 @@ static enum tally_code connect_to(const char *address, int timeout_ms, int *fd, 
     return code;
 }
 
-static enum tally_code send_all(int fd, const char *address, struct tally_slice bytes, struct tally_error *err)
+static enum tally_code send_all(int fd, const char *address, struct tally_slice bytes,
+        struct tally_error *err)
 {
     while (bytes.len > 0) {
         ssize_t sent = send(fd, bytes.data, bytes.len, MSG_NOSIGNAL);
@@ -98,7 +100,8 @@ static struct tally_slice unread(const struct answer_stream *stream)
 }
 
 /* Reads some more; at the end of the connection only `ended` changes. */
-static enum tally_code read_more(struct answer_stream *stream, const char *address, struct tally_error *err)
+static enum tally_code read_more(struct answer_stream *stream, const char *address,
+        struct tally_error *err)
 {
     uint8_t *room;
     ssize_t got;
@@ -110,7 +113,8 @@ static enum tally_code read_more(struct answer_stream *stream, const char *addre
     }
     room = tally_buf_reserve(&stream->in, PIECE);
     if (!room) {
-        return tally_error_set(err, TALLY_TOO_LARGE, "the answer of %s has too long a head", address);
+        return tally_error_set(err, TALLY_TOO_LARGE, "the answer of %s has too long a head",
+                address);
     }
     do {
         got = recv(stream->fd, room, PIECE, 0);
@@ -124,8 +128,8 @@ static enum tally_code read_more(struct answer_stream *stream, const char *addre
 }
 
 /* The next line without its end; the slice lives until the next read. */
-static enum tally_code read_line(struct answer_stream *stream, const char *address, struct tally_slice *line,
-        struct tally_error *err)
+static enum tally_code read_line(struct answer_stream *stream, const char *address,
+        struct tally_slice *line, struct tally_error *err)
 {
     for (;;) {
         struct tally_slice rest = unread(stream);
@@ -136,7 +140,8 @@ static enum tally_code read_line(struct answer_stream *stream, const char *addre
             size_t len = (size_t)(end - rest.data);
 
             stream->used += len + 1;
-            *line = tally_slice_of(rest.data, len > 0 && rest.data[len - 1] == '\r' ? len - 1 : len);
+            *line = tally_slice_of(rest.data,
+                    len > 0 && rest.data[len - 1] == '\r' ? len - 1 : len);
             return TALLY_OK;
         }
         if (stream->ended) {
@@ -149,7 +154,8 @@ static enum tally_code read_line(struct answer_stream *stream, const char *addre
     }
 }
 
-/* Hands over up to `left` bytes of the body (SIZE_MAX: all until the end). AGAIN: take() said stop. */
+/* Hands over up to `left` bytes of the body (SIZE_MAX: all until the end). AGAIN: take() said stop.
+ */
 static enum tally_code read_body(struct answer_stream *stream, const char *address, size_t left,
         struct tally_error *err)
 {
@@ -171,8 +177,9 @@ static enum tally_code read_body(struct answer_stream *stream, const char *addre
             continue;
         }
         if (stream->ended) {
-            return left == SIZE_MAX ? TALLY_OK :
-                    tally_error_set(err, TALLY_UNAVAILABLE, "%s broke off its answer", address);
+            return left == SIZE_MAX ? TALLY_OK
+                                    : tally_error_set(err, TALLY_UNAVAILABLE,
+                                              "%s broke off its answer", address);
         }
         code = read_more(stream, address, err);
         if (code) {
@@ -182,7 +189,8 @@ static enum tally_code read_body(struct answer_stream *stream, const char *addre
     return TALLY_OK;
 }
 
-static enum tally_code read_chunks(struct answer_stream *stream, const char *address, struct tally_error *err)
+static enum tally_code read_chunks(struct answer_stream *stream, const char *address,
+        struct tally_error *err)
 {
     for (;;) {
         struct tally_slice line;
@@ -217,7 +225,8 @@ static bool header_is(struct tally_slice line, const char *name, struct tally_sl
 {
     size_t len = strlen(name);
 
-    if (line.len <= len || line.data[len] != ':' || strncasecmp((const char *)line.data, name, len) != 0) {
+    if (line.len <= len || line.data[len] != ':' ||
+            strncasecmp((const char *)line.data, name, len) != 0) {
         return false;
     }
     *value = tally_slice_of(line.data + len + 1, line.len - len - 1);
@@ -227,8 +236,8 @@ static bool header_is(struct tally_slice line, const char *name, struct tally_sl
     return true;
 }
 
-static enum tally_code read_head(struct answer_stream *stream, const char *address, struct answer_head *head,
-        struct tally_error *err)
+static enum tally_code read_head(struct answer_stream *stream, const char *address,
+        struct answer_head *head, struct tally_error *err)
 {
     struct tally_slice line, value;
     int64_t number;
@@ -247,7 +256,8 @@ static enum tally_code read_head(struct answer_stream *stream, const char *addre
         if (code || line.len == 0) {
             return code;
         }
-        if (header_is(line, "Content-Length", &value) && tally_parse_int(value, &number) && number >= 0) {
+        if (header_is(line, "Content-Length", &value) && tally_parse_int(value, &number) &&
+                number >= 0) {
             head->has_length = true;
             head->length = (size_t)number;
         } else if (header_is(line, "Transfer-Encoding", &value)) {
@@ -268,16 +278,21 @@ enum tally_code ops_stream(const char *address, const char *path, int timeout_ms
     tally_buf_init(&answer->body, BODY_MAX);
     tally_buf_init(&stream.in, HEAD_MAX + PIECE);
     tally_buf_init(&request, HEAD_MAX);
-    tally_buf_format(&request, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nAccept: */*\r\n\r\n",
-            path, address);
+    tally_buf_format(&request,
+            "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nAccept: */*\r\n\r\n", path,
+            address);
     code = connect_to(address, timeout_ms, &stream.fd, err);
-    if (code) goto out;
+    if (code)
+        goto out;
     code = send_all(stream.fd, address, tally_buf_bytes(&request), err);
-    if (code) goto out;
+    if (code)
+        goto out;
     code = read_head(&stream, address, &head, err);
-    if (code) goto out;
-    code = head.chunked ? read_chunks(&stream, address, err) :
-            read_body(&stream, address, head.has_length ? head.length : SIZE_MAX, err);
+    if (code)
+        goto out;
+    code = head.chunked
+                   ? read_chunks(&stream, address, err)
+                   : read_body(&stream, address, head.has_length ? head.length : SIZE_MAX, err);
     if (code == TALLY_AGAIN) {
         code = TALLY_OK;
     }
@@ -293,8 +308,8 @@ out:
     return code;
 }
 
-enum tally_code ops_get(const char *address, const char *path, int timeout_ms, struct ops_answer *answer,
-        struct tally_error *err)
+enum tally_code ops_get(const char *address, const char *path, int timeout_ms,
+        struct ops_answer *answer, struct tally_error *err)
 {
     return ops_stream(address, path, timeout_ms, NULL, NULL, answer, err);
 }
@@ -306,7 +321,8 @@ void ops_answer_deinit(struct ops_answer *answer)
 
 void ops_encode(struct tally_buf *path, struct tally_slice text)
 {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~:-";
+    static const char plain[] =
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~:-";
 
     for (size_t i = 0; i < text.len; i++) {
         if (text.data[i] && strchr(plain, text.data[i])) {
@@ -323,7 +339,9 @@ struct tally_slice ops_problem(const struct ops_answer *answer)
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         size_t len = strlen(names[i]);
-        const uint8_t *at = answer->body.len ? memmem(answer->body.data, answer->body.len, names[i], len) : NULL;
+        const uint8_t *at = answer->body.len
+                                    ? memmem(answer->body.data, answer->body.len, names[i], len)
+                                    : NULL;
         const uint8_t *end;
 
         if (!at) {

@@ -8,7 +8,7 @@
 struct progress {
     struct tally_clock *clock;
     int64_t begin_ms, printed_ms;
-    bool shown; /* false: print nothing before the summary */
+    bool shown;   /* false: print nothing before the summary */
     bool rewrite; /* a terminal: the line replaces itself */
 };
 

@@ -27,14 +27,15 @@ static struct tally_slice with_id(const struct send_rules *rules, struct tally_s
 
 /* Decodes with the types of the topology that has this command's type. */
 static enum tally_code decode(const struct send_rules *rules, struct tally_slice value,
-        struct tally_arena *arena, struct tally_command *decoded, const char **topic, struct tally_error *err)
+        struct tally_arena *arena, struct tally_command *decoded, const char **topic,
+        struct tally_error *err)
 {
     enum tally_refusal refusal;
 
     for (size_t i = 0; i < rules->topology_count; i++) {
         const struct tally_aggregate *aggregate = tally_topology_aggregate(rules->topologies[i]);
-        enum tally_code code =
-                tally_command_decode(value, aggregate->command_types, arena, decoded, &refusal, err);
+        enum tally_code code = tally_command_decode(value, aggregate->command_types, arena, decoded,
+                &refusal, err);
 
         if (code) {
             return code;
@@ -45,12 +46,13 @@ static enum tally_code decode(const struct send_rules *rules, struct tally_slice
         }
     }
     if (!decoded->schema) {
-        return tally_error_set(err, TALLY_BAD_RECORD, "unknown type \"%.*s\": \"tally docs records\" lists them",
-                (int)decoded->type.len, (const char *)decoded->type.data);
+        return tally_error_set(err, TALLY_BAD_RECORD,
+                "unknown type \"%.*s\": \"tally docs records\" lists them", (int)decoded->type.len,
+                (const char *)decoded->type.data);
     }
     if (decoded->schema->internal) {
-        return tally_error_set(err, TALLY_BAD_RECORD, "\"%s\" is a command that only tally itself sends",
-                decoded->schema->name);
+        return tally_error_set(err, TALLY_BAD_RECORD,
+                "\"%s\" is a command that only tally itself sends", decoded->schema->name);
     }
     return TALLY_OK;
 }
@@ -84,11 +86,12 @@ enum tally_code send_command_prepare(const struct send_rules *rules, struct tall
     if (decoded.violations && decoded.violations->count > 0) {
         const struct tally_violation *first = &decoded.violations->items[0];
 
-        return tally_error_set(err, TALLY_BAD_RECORD, "%s: %s %s", first->pointer, first->code, first->detail);
+        return tally_error_set(err, TALLY_BAD_RECORD, "%s: %s %s", first->pointer, first->code,
+                first->detail);
     }
     if (!tally_command_key(&decoded, arena, &command->key)) {
-        return tally_error_set(err, TALLY_BAD_RECORD, "\"%s\" is missing, which is the record's key",
-                decoded.schema->key_field);
+        return tally_error_set(err, TALLY_BAD_RECORD,
+                "\"%s\" is missing, which is the record's key", decoded.schema->key_field);
     }
     return TALLY_OK;
 }

@@ -6,7 +6,8 @@
 
 struct send_command {
     const char *topic; /* of the topology, with prefix */
-    struct tally_slice type, key, value; /* value: the line, with a command id put in if it had none */
+    struct tally_slice type, key,
+            value; /* value: the line, with a command id put in if it had none */
 };
 
 struct send_rules {
@@ -19,5 +20,6 @@ struct send_rules {
 
 /* BAD_RECORD with the reason: no JSON object, unknown or internal type, a broken field rule.
  * *command borrows from line and the arena (not reset here). */
-TALLY_MUST_CHECK enum tally_code send_command_prepare(const struct send_rules *rules, struct tally_slice line,
-        struct tally_arena *arena, struct send_command *command, struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code send_command_prepare(const struct send_rules *rules,
+        struct tally_slice line, struct tally_arena *arena, struct send_command *command,
+        struct tally_error *err);

@@ -12,7 +12,8 @@
 
 static bool is_msgpack_map(struct tally_slice value)
 {
-    return value.len > 0 && ((value.data[0] & 0xf0) == 0x80 || value.data[0] == 0xde || value.data[0] == 0xdf);
+    return value.len > 0 &&
+           ((value.data[0] & 0xf0) == 0x80 || value.data[0] == 0xde || value.data[0] == 0xdf);
 }
 
 /* The payload as it is shown: JSON text in the arena, or the bytes themselves. */
@@ -36,7 +37,8 @@ static struct tally_slice shown_payload(const struct tail_format *format, struct
     return text;
 }
 
-static void put_bytes(const struct tail_format *format, struct tally_slice bytes, struct tally_buf *out)
+static void put_bytes(const struct tail_format *format, struct tally_slice bytes,
+        struct tally_buf *out)
 {
     if (bytes.data) {
         tally_buf_slice(out, bytes);
@@ -84,7 +86,7 @@ static uint8_t escaped(const char **at)
         *at += end - digits;
         return (uint8_t)value;
     default:
-        return (uint8_t)**at;
+        return (uint8_t) * *at;
     }
 }
 
@@ -160,7 +162,8 @@ static struct tally_slice valid_text(struct tally_slice bytes, struct tally_aren
     while (at < bytes.len) {
         size_t len = 1;
 
-        while (len <= 4 && at + len <= bytes.len && !tally_utf8_valid(tally_slice_of(bytes.data + at, len))) {
+        while (len <= 4 && at + len <= bytes.len &&
+                !tally_utf8_valid(tally_slice_of(bytes.data + at, len))) {
             len++;
         }
         if (bytes.data[at] == 0) {
@@ -179,7 +182,8 @@ static struct tally_slice valid_text(struct tally_slice bytes, struct tally_aren
     return text;
 }
 
-static void write_text(struct tally_writer *writer, struct tally_slice bytes, struct tally_arena *arena)
+static void write_text(struct tally_writer *writer, struct tally_slice bytes,
+        struct tally_arena *arena)
 {
     if (bytes.data) {
         tally_write_string(writer, valid_text(bytes, arena));

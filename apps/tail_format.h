@@ -5,12 +5,12 @@
 #include "engine/client.h"
 
 struct tail_format {
-    const char *format; /* of -f; NULL: key_delimiter and record_delimiter decide */
+    const char *format;           /* of -f; NULL: key_delimiter and record_delimiter decide */
     const char *key_delimiter;    /* of -K; NULL: no key */
     const char *record_delimiter; /* of -D */
-    bool json;  /* -J */
-    bool nulls; /* -Z: NULL instead of nothing */
-    bool raw;   /* MessagePack stays as it is */
+    bool json;                    /* -J */
+    bool nulls;                   /* -Z: NULL instead of nothing */
+    bool raw;                     /* MessagePack stays as it is */
 };
 
 /* One record with what is not in struct tally_record. */
@@ -23,7 +23,7 @@ struct tail_record {
 };
 
 /* Appends the record to *out. A MessagePack value is shown as the JSON of the same document (also
- * inside the envelope, whose payload is always a string) unless raw; %S is the size of what %s shows.
- * arena is reset. */
+ * inside the envelope, whose payload is always a string) unless raw; %S is the size of what %s
+ * shows. arena is reset. */
 void tail_format_record(const struct tail_format *format, const struct tail_record *record,
         struct tally_arena *arena, struct tally_buf *out);

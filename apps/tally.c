@@ -10,7 +10,7 @@ struct verb {
 
 static const struct verb verbs[] = {
 #define X(verb, about) {#verb, about, cmd_##verb},
-    CMD_VERBS(X)
+        CMD_VERBS(X)
 #undef X
 };
 #define VERB_COUNT (sizeof verbs / sizeof verbs[0])
@@ -64,7 +64,8 @@ int cmd_help(int argc, char **argv)
     if (!verb) {
         return unknown_verb(argv[1]);
     }
-    return verb->run == cmd_help ? cmd_help(1, argv) : verb->run(2, (char *[]){argv[1], help, NULL});
+    return verb->run == cmd_help ? cmd_help(1, argv)
+                                 : verb->run(2, (char *[]){argv[1], help, NULL});
 }
 
 int main(int argc, char **argv)

@@ -23,5 +23,6 @@ void uuid_v7_next(struct uuid_v7 *generator, int64_t now_ms, char text[static UU
     snprintf(text, UUID_V7_LEN + 1, "%08llx-%04llx-7%03x-%04llx-%012llx",
             (unsigned long long)(generator->time_ms >> 16) & 0xffffffff,
             (unsigned long long)generator->time_ms & 0xffff, (unsigned)generator->sequence & 0xfff,
-            (unsigned long long)(0x8000 | (bits >> 50)), (unsigned long long)(bits & 0xffffffffffff));
+            (unsigned long long)(0x8000 | (bits >> 50)),
+            (unsigned long long)(bits & 0xffffffffffff));
 }

@@ -6,7 +6,7 @@
 
 /* Ids of one generator sort as they were made, also within a millisecond. @thread owner */
 struct uuid_v7 {
-    int64_t time_ms; /* of the last id; 0: none yet */
+    int64_t time_ms;   /* of the last id; 0: none yet */
     uint16_t sequence; /* 12 bits */
 };
 void uuid_v7_next(struct uuid_v7 *generator, int64_t now_ms, char text[static UUID_V7_LEN + 1]);
