@@ -44,27 +44,33 @@ static bool version_matches(struct tally_context *ctx, const struct catalogue_co
     return false;
 }
 
-/* Tells every partition of stock: a SKU's owner decides with its own copy of all warehouses. The id
- * is the same whenever this state is sent, so that it is applied once. */
+static struct tally_slice scratch_string(struct tally_context *ctx, const char *text)
+{
+    return tally_arena_copy(tally_scratch(ctx), tally_slice_string(text));
+}
+
+/* Tells every partition of stock: a SKU's owner decides with its own copy of all warehouses. The
+ * id is the same whenever this state is sent, so that it is applied once. */
 static void send_apply_warehouse(struct tally_context *ctx, const struct catalogue_event *event)
 {
+    const struct tally_schema *schema = stock_command_schemas[STOCK_APPLY_WAREHOUSE];
+    int len = (int)event->warehouse.len;
+    const char *warehouse = (const char *)event->warehouse.data;
     struct stock_command fields = {
             .warehouse = event->warehouse, .name = event->name, .state = event->state};
-    struct tally_message message = {.topic = CATALOGUE_STOCK_COMMANDS,
-            .key = event->warehouse,
-            .schema = stock_command_schemas[STOCK_APPLY_WAREHOUSE],
-            .fields = &fields};
+    struct tally_message message = {
+            .topic = CATALOGUE_STOCK_COMMANDS, .schema = schema, .fields = &fields};
+    char text[TALLY_KEY_MAX];
 
     fields.head.presence.present =
             TALLY_BIT(STOCK_HAS_WAREHOUSE) | TALLY_BIT(STOCK_HAS_NAME) | TALLY_BIT(STOCK_HAS_STATE);
+    snprintf(text, sizeof text, "%s%.*s", schema->key_prefix, len, warehouse);
+    message.key = scratch_string(ctx, text);
     for (int32_t partition = 0; partition < tally_partitions(ctx); partition++) {
-        char id[80];
-
-        snprintf(id, sizeof id, "~ApplyWarehouse:%.*s:%s:%" PRId32, (int)event->warehouse.len,
-                (const char *)event->warehouse.data, stock_warehouse_states[event->state],
-                partition);
+        snprintf(text, sizeof text, "~%s:%.*s:%s:%" PRId32, schema->name, len, warehouse,
+                stock_warehouse_states[event->state], partition);
         message.partition = partition;
-        message.id = tally_arena_copy(tally_scratch(ctx), tally_slice_string(id));
+        message.id = scratch_string(ctx, text);
         tally_send(ctx, &message);
     }
 }

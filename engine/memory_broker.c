@@ -1,0 +1,572 @@
+/* engine/memory_broker.c - the log, the transactions and the group offsets of Kafka in memory.
+ * Memory: keys, values and headers of a record stay where they are until the broker is destroyed,
+ * so records handed out borrow from it; the arrays around them may move.
+ * Leaves out: replication, leader epochs, compaction, more than one member a group, quotas. */
+#include "engine/memory_broker_internal.h"
+
+#include "engine/base/hash.h"
+#include "engine/base/mem.h"
+
+#define ARENA_BLOCK_SIZE 65536
+
+enum entry_kind { ENTRY_DATA, ENTRY_CONTROL };
+
+struct entry {
+    enum entry_kind kind;
+    int64_t timestamp_ms;
+    struct memory_txn *txn; /* NULL: written outside any */
+    struct tally_slice key, value;
+    struct tally_header *headers;
+    size_t header_count;
+};
+
+struct memory_partition {
+    struct entry *entries; /* by offset */
+    size_t count, capacity;
+    int64_t low;
+    size_t message_bytes_max;
+};
+
+struct topic {
+    struct topic *next;
+    char *name;
+    struct memory_partition *partitions;
+    int32_t partition_count;
+};
+
+struct group_offset {
+    struct group_offset *next;
+    char *group, *topic;
+    int32_t partition;
+    int64_t offset;
+};
+
+struct touched {
+    struct touched *next;
+    struct memory_partition *partition;
+    int64_t first;
+};
+
+struct memory_txn {
+    struct memory_txn *next; /* all of the broker */
+    enum memory_txn_state state;
+    int64_t started_ms;
+    struct touched *touched; /* newest first */
+    struct group_offset *offsets;
+};
+
+struct tally_memory_broker {
+    struct tally_clock *clock;
+    int64_t transaction_timeout_ms;
+    struct tally_arena arena; /* keys, values, headers */
+    struct topic *topics;
+    struct memory_id *ids;
+    struct memory_member *members;
+    struct memory_txn *txns;
+    struct group_offset *offsets;
+    struct tally_memory_fault faults[TALLY_MEMORY_FAULTS_MAX];
+    size_t fault_count;
+    uint64_t calls[TALLY_MEMORY_OPS];
+    uint64_t hits;
+};
+
+struct tally_memory_broker *tally_memory_broker_create(struct tally_clock *clock,
+        int64_t transaction_timeout_ms)
+{
+    struct tally_memory_broker *broker = tally_alloc_zero(1, sizeof *broker);
+
+    broker->clock = clock;
+    broker->transaction_timeout_ms = transaction_timeout_ms;
+    tally_arena_init(&broker->arena, ARENA_BLOCK_SIZE);
+    return broker;
+}
+
+static void free_offsets(struct group_offset *offsets)
+{
+    while (offsets) {
+        struct group_offset *next = offsets->next;
+
+        tally_free(offsets->group);
+        tally_free(offsets->topic);
+        tally_free(offsets);
+        offsets = next;
+    }
+}
+
+static void free_txn(struct memory_txn *txn)
+{
+    while (txn->touched) {
+        struct touched *next = txn->touched->next;
+
+        tally_free(txn->touched);
+        txn->touched = next;
+    }
+    free_offsets(txn->offsets);
+    tally_free(txn);
+}
+
+static void free_topics(struct topic *topic)
+{
+    while (topic) {
+        struct topic *next = topic->next;
+
+        for (int32_t i = 0; i < topic->partition_count; i++) {
+            tally_free(topic->partitions[i].entries);
+        }
+        tally_free(topic->partitions);
+        tally_free(topic->name);
+        tally_free(topic);
+        topic = next;
+    }
+}
+
+void tally_memory_broker_destroy(struct tally_memory_broker *broker)
+{
+    if (!broker) {
+        return;
+    }
+    free_topics(broker->topics);
+    free_offsets(broker->offsets);
+    while (broker->txns) {
+        struct memory_txn *next = broker->txns->next;
+
+        free_txn(broker->txns);
+        broker->txns = next;
+    }
+    while (broker->ids) {
+        struct memory_id *next = broker->ids->next;
+
+        tally_free(broker->ids->name);
+        tally_free(broker->ids);
+        broker->ids = next;
+    }
+    while (broker->members) {
+        struct memory_member *next = broker->members->next;
+
+        tally_free(broker->members->group);
+        tally_free(broker->members->instance);
+        tally_free(broker->members);
+        broker->members = next;
+    }
+    tally_arena_deinit(&broker->arena);
+    tally_free(broker);
+}
+
+/* --- topics ----------------------------------------------------------------------------------- */
+
+static struct topic *find_topic(struct tally_memory_broker *broker, const char *name)
+{
+    struct topic *topic = broker->topics;
+
+    while (topic && strcmp(topic->name, name)) {
+        topic = topic->next;
+    }
+    return topic;
+}
+
+void tally_memory_broker_topic(struct tally_memory_broker *broker, const char *name,
+        int32_t partitions, size_t message_bytes_max)
+{
+    struct topic *topic;
+
+    if (find_topic(broker, name)) {
+        return;
+    }
+    topic = tally_alloc_zero(1, sizeof *topic);
+    topic->name = tally_copy_string(name);
+    topic->partitions = tally_alloc_zero((size_t)partitions, sizeof *topic->partitions);
+    topic->partition_count = partitions;
+    for (int32_t i = 0; i < partitions; i++) {
+        topic->partitions[i].message_bytes_max = message_bytes_max;
+    }
+    topic->next = broker->topics;
+    broker->topics = topic;
+}
+
+struct memory_partition *memory_broker_find(struct tally_memory_broker *broker, const char *topic,
+        int32_t partition)
+{
+    struct topic *found = find_topic(broker, topic);
+
+    return found && partition >= 0 && partition < found->partition_count
+                   ? &found->partitions[partition]
+                   : NULL;
+}
+
+const char *memory_broker_topic_name(struct tally_memory_broker *broker, const char *topic,
+        int32_t *partitions)
+{
+    struct topic *found = find_topic(broker, topic);
+
+    *partitions = found ? found->partition_count : -1;
+    return found ? found->name : NULL;
+}
+
+/* --- log -------------------------------------------------------------------------------------- */
+
+static struct entry *add_entry(struct tally_memory_broker *broker,
+        struct memory_partition *partition, enum entry_kind kind, struct memory_txn *txn)
+{
+    struct entry *entry;
+
+    if (partition->count == partition->capacity) {
+        partition->capacity = partition->capacity ? partition->capacity * 2 : 64;
+        partition->entries =
+                tally_realloc(partition->entries, partition->capacity * sizeof *partition->entries);
+    }
+    entry = &partition->entries[partition->count++];
+    *entry = (struct entry){.kind = kind, .timestamp_ms = tally_wall_ms(broker->clock), .txn = txn};
+    return entry;
+}
+
+static void touch_partition(struct memory_txn *txn, struct memory_partition *partition)
+{
+    struct touched *touched = txn->touched;
+
+    while (touched && touched->partition != partition) {
+        touched = touched->next;
+    }
+    if (!touched) {
+        touched = tally_alloc_zero(1, sizeof *touched);
+        *touched = (struct touched){txn->touched, partition, (int64_t)partition->count};
+        txn->touched = touched;
+    }
+}
+
+static struct tally_slice copy(struct tally_memory_broker *broker, struct tally_slice bytes)
+{
+    if (!bytes.data) {
+        return TALLY_NONE;
+    }
+    if (bytes.len == 0) { /* empty, but not null */
+        return TALLY_SLICE("");
+    }
+    return tally_arena_copy(&broker->arena, bytes);
+}
+
+int64_t memory_partition_append(struct tally_memory_broker *broker,
+        struct memory_partition *partition, struct memory_txn *txn, struct tally_slice key,
+        struct tally_slice value, const struct tally_header *headers, size_t header_count)
+{
+    struct entry *entry;
+
+    if (txn) {
+        touch_partition(txn, partition);
+    }
+    entry = add_entry(broker, partition, ENTRY_DATA, txn);
+    entry->key = copy(broker, key);
+    entry->value = copy(broker, value);
+    entry->header_count = header_count;
+    if (header_count > 0) {
+        entry->headers = tally_arena_alloc(&broker->arena, header_count * sizeof *headers);
+    }
+    for (size_t i = 0; i < header_count; i++) {
+        entry->headers[i].name = copy(broker, headers[i].name);
+        entry->headers[i].value = copy(broker, headers[i].value);
+    }
+    return (int64_t)partition->count - 1;
+}
+
+bool memory_partition_fits(const struct memory_partition *partition, struct tally_slice key,
+        struct tally_slice value)
+{
+    return key.len + value.len <= partition->message_bytes_max;
+}
+
+void memory_partition_watermarks(const struct memory_partition *partition, int64_t *low,
+        int64_t *high)
+{
+    *low = partition->low;
+    *high = (int64_t)partition->count;
+}
+
+/* Last stable offset: where the first open transaction begins. */
+static int64_t stable_offset(struct tally_memory_broker *broker,
+        const struct memory_partition *partition)
+{
+    int64_t stable = (int64_t)partition->count;
+
+    for (struct memory_id *id = broker->ids; id; id = id->next) {
+        for (struct touched *touched = id->open ? id->open->touched : NULL; touched;
+                touched = touched->next) {
+            if (touched->partition == partition && touched->first < stable) {
+                stable = touched->first;
+            }
+        }
+    }
+    return stable;
+}
+
+bool memory_partition_next(struct tally_memory_broker *broker,
+        const struct memory_partition *partition, int64_t *offset,
+        struct tally_memory_record *record)
+{
+    int64_t stable = stable_offset(broker, partition);
+
+    for (; *offset < stable; (*offset)++) {
+        const struct entry *entry = &partition->entries[*offset];
+
+        if (entry->kind == ENTRY_DATA &&
+                (!entry->txn || entry->txn->state == MEMORY_TXN_COMMITTED)) {
+            *record = (struct tally_memory_record){*offset, entry->timestamp_ms, entry->key,
+                    entry->value, entry->headers, entry->header_count};
+            return true;
+        }
+    }
+    return false;
+}
+
+int64_t tally_memory_broker_append(struct tally_memory_broker *broker, const char *topic,
+        int32_t partition, struct tally_slice key, struct tally_slice value,
+        const struct tally_header *headers, size_t header_count)
+{
+    struct topic *found = find_topic(broker, topic);
+
+    if (!found || partition >= found->partition_count) {
+        return TALLY_OFFSET_NONE;
+    }
+    if (partition < 0) {
+        partition = tally_partition_of(key, found->partition_count);
+    }
+    if (!memory_partition_fits(&found->partitions[partition], key, value)) {
+        return TALLY_OFFSET_NONE;
+    }
+    return memory_partition_append(broker, &found->partitions[partition], NULL, key, value, headers,
+            header_count);
+}
+
+void tally_memory_broker_truncate(struct tally_memory_broker *broker, const char *topic,
+        int32_t partition, int64_t low)
+{
+    struct memory_partition *found = memory_broker_find(broker, topic, partition);
+
+    tally_assert(found && low <= (int64_t)found->count);
+    found->low = low;
+}
+
+bool tally_memory_broker_read(struct tally_memory_broker *broker, const char *topic,
+        int32_t partition, int64_t from, struct tally_memory_record *record)
+{
+    struct memory_partition *found = memory_broker_find(broker, topic, partition);
+
+    if (!found) {
+        return false;
+    }
+    from = from < found->low ? found->low : from;
+    return memory_partition_next(broker, found, &from, record);
+}
+
+int64_t tally_memory_broker_end(struct tally_memory_broker *broker, const char *topic,
+        int32_t partition)
+{
+    struct memory_partition *found = memory_broker_find(broker, topic, partition);
+
+    return found ? (int64_t)found->count : TALLY_OFFSET_NONE;
+}
+
+/* --- group offsets ---------------------------------------------------------------------------- */
+
+static struct group_offset *find_offset(struct group_offset *offsets, const char *group,
+        const char *topic, int32_t partition)
+{
+    while (offsets && (strcmp(offsets->group, group) || strcmp(offsets->topic, topic) ||
+                              offsets->partition != partition)) {
+        offsets = offsets->next;
+    }
+    return offsets;
+}
+
+static void set_offset(struct group_offset **offsets, const char *group, const char *topic,
+        int32_t partition, int64_t offset)
+{
+    struct group_offset *found = find_offset(*offsets, group, topic, partition);
+
+    if (!found) {
+        found = tally_alloc_zero(1, sizeof *found);
+        found->group = tally_copy_string(group);
+        found->topic = tally_copy_string(topic);
+        found->partition = partition;
+        found->next = *offsets;
+        *offsets = found;
+    }
+    found->offset = offset;
+}
+
+int64_t tally_memory_broker_committed(struct tally_memory_broker *broker, const char *group,
+        const char *topic, int32_t partition)
+{
+    struct group_offset *found = find_offset(broker->offsets, group, topic, partition);
+
+    return found ? found->offset : TALLY_OFFSET_NONE;
+}
+
+void tally_memory_broker_set_committed(struct tally_memory_broker *broker, const char *group,
+        const char *topic, int32_t partition, int64_t offset)
+{
+    set_offset(&broker->offsets, group, topic, partition, offset);
+}
+
+/* --- transactions ----------------------------------------------------------------------------- */
+
+struct memory_id *memory_broker_id(struct tally_memory_broker *broker, const char *name)
+{
+    struct memory_id *id = broker->ids;
+
+    while (id && strcmp(id->name, name)) {
+        id = id->next;
+    }
+    if (!id) {
+        id = tally_alloc_zero(1, sizeof *id);
+        id->name = tally_copy_string(name);
+        id->next = broker->ids;
+        broker->ids = id;
+    }
+    return id;
+}
+
+struct memory_txn *memory_broker_begin(struct tally_memory_broker *broker, struct memory_id *id)
+{
+    struct memory_txn *txn = tally_alloc_zero(1, sizeof *txn);
+
+    tally_assert(!id->open);
+    txn->started_ms = tally_wall_ms(broker->clock);
+    txn->next = broker->txns;
+    broker->txns = txn;
+    id->open = txn;
+    return txn;
+}
+
+enum memory_txn_state memory_txn_state(const struct memory_txn *txn)
+{
+    return txn->state;
+}
+
+void memory_txn_offset(struct memory_txn *txn, const char *group, const char *topic,
+        int32_t partition, int64_t offset)
+{
+    set_offset(&txn->offsets, group, topic, partition, offset);
+}
+
+void memory_broker_end_txn(struct tally_memory_broker *broker, struct memory_id *id, bool commit)
+{
+    struct memory_txn *txn = id->open;
+
+    if (!txn) {
+        return;
+    }
+    txn->state = commit ? MEMORY_TXN_COMMITTED : MEMORY_TXN_ABORTED;
+    id->open = NULL;
+    for (struct touched *touched = txn->touched; touched; touched = touched->next) {
+        add_entry(broker, touched->partition, ENTRY_CONTROL, txn);
+    }
+    for (struct group_offset *sent = commit ? txn->offsets : NULL; sent; sent = sent->next) {
+        set_offset(&broker->offsets, sent->group, sent->topic, sent->partition, sent->offset);
+    }
+}
+
+bool memory_broker_pending(struct tally_memory_broker *broker, const char *group, const char *topic,
+        int32_t partition)
+{
+    for (struct memory_id *id = broker->ids; id; id = id->next) {
+        if (id->open && find_offset(id->open->offsets, group, topic, partition)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void memory_broker_sweep(struct tally_memory_broker *broker)
+{
+    int64_t oldest = tally_wall_ms(broker->clock) - broker->transaction_timeout_ms;
+
+    for (struct memory_id *id = broker->ids; id; id = id->next) {
+        if (id->open && id->open->started_ms < oldest) {
+            memory_broker_end_txn(broker, id, false);
+            id->epoch++;
+        }
+    }
+}
+
+/* --- members, faults -------------------------------------------------------------------------- */
+
+struct memory_member *memory_broker_member(struct tally_memory_broker *broker, const char *group,
+        const char *instance)
+{
+    struct memory_member *member = broker->members;
+
+    while (member && (strcmp(member->group, group) || strcmp(member->instance, instance))) {
+        member = member->next;
+    }
+    if (!member) {
+        member = tally_alloc_zero(1, sizeof *member);
+        member->group = tally_copy_string(group);
+        member->instance = tally_copy_string(instance);
+        member->next = broker->members;
+        broker->members = member;
+    }
+    return member;
+}
+
+void tally_memory_broker_rebalance(struct tally_memory_broker *broker, bool lost)
+{
+    for (struct memory_member *member = broker->members; member; member = member->next) {
+        member->rebalance = lost ? MEMORY_REVOKE_LOST : MEMORY_REVOKE;
+        member->generation += lost; /* others have the partitions already */
+    }
+}
+
+const char *tally_memory_op_name(enum tally_memory_op op)
+{
+    static const char *const names[TALLY_MEMORY_OPS] = {"any", "init", "begin", "produce", "serve",
+            "send_offsets", "commit", "abort", "poll", "seek", "committed", "watermarks", "reply",
+            "publish"};
+
+    return names[op];
+}
+
+void tally_memory_broker_fault(struct tally_memory_broker *broker,
+        const struct tally_memory_fault *fault)
+{
+    tally_assert(broker->fault_count < TALLY_MEMORY_FAULTS_MAX && fault->nth > 0);
+    broker->faults[broker->fault_count++] = *fault;
+}
+
+void tally_memory_broker_heal(struct tally_memory_broker *broker)
+{
+    broker->fault_count = 0;
+}
+
+uint64_t tally_memory_broker_calls(const struct tally_memory_broker *broker,
+        enum tally_memory_op op)
+{
+    return broker->calls[op];
+}
+
+uint64_t tally_memory_broker_hits(const struct tally_memory_broker *broker)
+{
+    return broker->hits;
+}
+
+bool memory_broker_call(struct tally_memory_broker *broker, enum tally_memory_op op,
+        struct tally_memory_fault *fault)
+{
+    bool hit = false;
+
+    memory_broker_sweep(broker);
+    broker->calls[op]++;
+    broker->calls[TALLY_MEMORY_ANY]++;
+    for (size_t i = 0; i < broker->fault_count; i++) {
+        struct tally_memory_fault *planned = &broker->faults[i];
+
+        if ((planned->op != op && planned->op != TALLY_MEMORY_ANY) || --planned->nth > 0) {
+            continue;
+        }
+        if (!hit) {
+            *fault = *planned;
+            hit = true;
+            broker->hits++;
+        }
+        broker->faults[i--] = broker->faults[--broker->fault_count];
+    }
+    return hit;
+}

@@ -1,0 +1,93 @@
+/* engine/memory_broker.h - Kafka in memory for tests: topics, transactions, group offsets, faults.
+ * Invariants
+ *  (1) Every record takes an offset for ever, and so does the control record that a finished
+ *      transaction leaves in each partition it wrote to.
+ *  (2) Readers see neither control records, nor aborted data, nor anything at or behind the first
+ *      record of an open transaction (the last stable offset).
+ *  (3) Offsets sent with a transaction become the group's when it commits; until then they are
+ *      pending, and nobody is told an older one (KIP-447).
+ *  (4) A transactional id has one live producer: a newer one ends the transaction of the older
+ *      and fences it. The same holds for consumers of one group instance.
+ *  (5) The same calls give the same log: no thread, no random number, time only from the clock.
+ * What clients do with it: memory_client.h. @thread owner: one thread uses a broker. */
+#pragma once
+#include "engine/base/clock.h"
+#include "engine/client.h"
+
+struct tally_memory_broker;
+/* Record timestamps are the clock's (LogAppendTime). A transaction open for longer than
+ * transaction_timeout_ms is aborted and its producer fenced. */
+struct tally_memory_broker *tally_memory_broker_create(struct tally_clock *clock,
+        int64_t transaction_timeout_ms);
+void tally_memory_broker_destroy(struct tally_memory_broker *broker); /* clients are gone before */
+
+/* A topic that exists is left as it is. Names are copied. */
+void tally_memory_broker_topic(struct tally_memory_broker *broker, const char *topic,
+        int32_t partitions, size_t message_bytes_max);
+/* Appends outside any transaction, as a foreign producer would; partition -1: murmur2 of the key.
+ * Returns the offset, or TALLY_OFFSET_NONE: no such topic or partition, or too large. */
+int64_t tally_memory_broker_append(struct tally_memory_broker *broker, const char *topic,
+        int32_t partition, struct tally_slice key, struct tally_slice value,
+        const struct tally_header *headers, size_t header_count);
+/* Deletes records below `low`, as retention does. */
+void tally_memory_broker_truncate(struct tally_memory_broker *broker, const char *topic,
+        int32_t partition, int64_t low);
+
+/* A committed record; borrows from the broker for its life. */
+struct tally_memory_record {
+    int64_t offset, timestamp_ms;
+    struct tally_slice key, value;
+    const struct tally_header *headers;
+    size_t header_count;
+};
+/* The first visible record at or behind `from`; false: none. */
+bool tally_memory_broker_read(struct tally_memory_broker *broker, const char *topic,
+        int32_t partition, int64_t from, struct tally_memory_record *record);
+/* Next offset of the log, control records counted; TALLY_OFFSET_NONE: no such partition. */
+int64_t tally_memory_broker_end(struct tally_memory_broker *broker, const char *topic,
+        int32_t partition);
+/* What the group has committed, TALLY_OFFSET_NONE: nothing; set moves it by hand. */
+int64_t tally_memory_broker_committed(struct tally_memory_broker *broker, const char *group,
+        const char *topic, int32_t partition);
+void tally_memory_broker_set_committed(struct tally_memory_broker *broker, const char *group,
+        const char *topic, int32_t partition, int64_t offset);
+/* The next poll of every group member revokes (lost: without a chance to commit) and assigns. */
+void tally_memory_broker_rebalance(struct tally_memory_broker *broker, bool lost);
+
+/* --- faults ----------------------------------------------------------------------------------- */
+
+enum tally_memory_op {
+    TALLY_MEMORY_ANY, /* in a fault: the n-th call of whatever kind */
+    TALLY_MEMORY_INIT,
+    TALLY_MEMORY_BEGIN,
+    TALLY_MEMORY_PRODUCE,
+    TALLY_MEMORY_SERVE, /* the producer's poll */
+    TALLY_MEMORY_SEND_OFFSETS,
+    TALLY_MEMORY_COMMIT,
+    TALLY_MEMORY_ABORT,
+    TALLY_MEMORY_POLL,
+    TALLY_MEMORY_SEEK,
+    TALLY_MEMORY_COMMITTED,
+    TALLY_MEMORY_WATERMARKS,
+    TALLY_MEMORY_REPLY,
+    TALLY_MEMORY_PUBLISH,
+    TALLY_MEMORY_OPS
+};
+const char *tally_memory_op_name(enum tally_memory_op op); /* "commit" */
+
+struct tally_memory_fault {
+    enum tally_memory_op op;
+    uint64_t nth;         /* 1: the next call of that kind */
+    enum tally_code code; /* what that call answers; OK with kill: FENCED */
+    bool happened;        /* the broker did it all the same: only the answer is bad */
+    bool kill;            /* the process dies here: its clients reach the broker no more */
+};
+#define TALLY_MEMORY_FAULTS_MAX 8
+void tally_memory_broker_fault(struct tally_memory_broker *broker,
+        const struct tally_memory_fault *fault);
+void tally_memory_broker_heal(struct tally_memory_broker *broker); /* forgets all faults */
+/* Calls of that kind so far (ANY: of all). */
+uint64_t tally_memory_broker_calls(const struct tally_memory_broker *broker,
+        enum tally_memory_op op);
+/* Faults that have hit since the broker was made. */
+uint64_t tally_memory_broker_hits(const struct tally_memory_broker *broker);

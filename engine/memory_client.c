@@ -1,0 +1,169 @@
+/* engine/memory_client.c - makes consumers and producers of the broker in memory; replies,
+ * publishes. Invariant: a dead client changes nothing at the broker, whatever is called. */
+#include "engine/memory_client_internal.h"
+
+#include "engine/base/hash.h"
+#include "engine/base/mem.h"
+
+#define CLUSTER_ID "memory"
+
+struct memory_call memory_call_begin(struct memory_client *client, enum tally_memory_op op)
+{
+    struct memory_call call = {.effect = !client->dead};
+
+    if (client->dead) {
+        return call;
+    }
+    call.hit = memory_broker_call(client->broker, op, &call.fault);
+    if (call.hit) {
+        call.effect = call.fault.happened;
+        client->dead = call.fault.kill;
+    }
+    return call;
+}
+
+enum tally_code memory_call_end(struct memory_client *client, const struct memory_call *call,
+        enum tally_memory_op op, enum tally_code code, struct tally_error *err)
+{
+    if (client->dead) {
+        return tally_error_set(err, TALLY_FENCED, "%s: the client is dead",
+                tally_memory_op_name(op));
+    }
+    if (call->hit && call->fault.code) {
+        return tally_error_set(err, call->fault.code, "%s: injected: %s", tally_memory_op_name(op),
+                tally_code_text(call->fault.code));
+    }
+    return code;
+}
+
+static struct memory_client *client_of(struct tally_client *client)
+{
+    return (struct memory_client *)client;
+}
+
+static struct tally_consumer *make_consumer(struct tally_client *client, int thread,
+        const struct tally_rebalance_listener *listener, struct tally_error *err)
+{
+    (void)err;
+    return memory_consumer_create(client_of(client), thread, listener);
+}
+
+static struct tally_consumer *make_restore_consumer(struct tally_client *client, int thread,
+        struct tally_error *err)
+{
+    (void)err;
+    return memory_consumer_create(client_of(client), thread, NULL);
+}
+
+static struct tally_producer *make_producer(struct tally_client *client, int thread,
+        struct tally_error *err)
+{
+    (void)err;
+    return memory_producer_create(client_of(client), thread);
+}
+
+static bool send_reply(struct tally_client *base, const char *topic, int32_t partition,
+        struct tally_slice key, struct tally_slice value, const struct tally_header *headers,
+        size_t count)
+{
+    struct memory_client *client = client_of(base);
+    struct memory_call call = memory_call_begin(client, TALLY_MEMORY_REPLY);
+    bool sent = call.effect && tally_memory_broker_append(client->broker, topic, partition, key,
+                                       value, headers, count) != TALLY_OFFSET_NONE;
+
+    return sent && memory_call_end(client, &call, TALLY_MEMORY_REPLY, TALLY_OK, NULL) == TALLY_OK;
+}
+
+static enum tally_code publish(struct tally_client *base, const char *topic, struct tally_slice key,
+        struct tally_slice value, const struct tally_header *headers, size_t header_count,
+        int timeout_ms, int32_t *partition, int64_t *offset, struct tally_error *err)
+{
+    struct memory_client *client = client_of(base);
+    struct memory_call call = memory_call_begin(client, TALLY_MEMORY_PUBLISH);
+    enum tally_code code = TALLY_OK;
+    struct memory_partition *found;
+    int32_t partitions;
+
+    (void)timeout_ms;
+    if (!memory_broker_topic_name(client->broker, topic, &partitions)) {
+        return tally_error_set(err, TALLY_UNAVAILABLE, "topic \"%s\" is unknown", topic);
+    }
+    *partition = tally_partition_of(key, partitions);
+    found = memory_broker_find(client->broker, topic, *partition);
+    if (!memory_partition_fits(found, key, value)) {
+        return tally_error_set(err, TALLY_TOO_LARGE, "record of topic \"%s\" is too large", topic);
+    }
+    if (call.effect) {
+        *offset = memory_partition_append(client->broker, found, NULL, key, value, headers,
+                header_count);
+    }
+    return memory_call_end(client, &call, TALLY_MEMORY_PUBLISH, code, err);
+}
+
+static bool reachable(struct tally_client *client, struct tally_error *err)
+{
+    if (client_of(client)->reachable && !client_of(client)->dead) {
+        return true;
+    }
+    tally_error_set(err, TALLY_UNAVAILABLE, "no broker answered");
+    return false;
+}
+
+static const char *cluster_id(struct tally_client *client)
+{
+    (void)client;
+    return CLUSTER_ID;
+}
+
+static void destroy(struct tally_client *base)
+{
+    struct memory_client *client = client_of(base);
+
+    tally_free(client->app_id);
+    tally_free(client->instance_id);
+    tally_free(client);
+}
+
+static const struct tally_client_ops client_ops = {
+        .consumer = make_consumer,
+        .restore_consumer = make_restore_consumer,
+        .producer = make_producer,
+        .reply = send_reply,
+        .publish = publish,
+        .reachable = reachable,
+        .cluster_id = cluster_id,
+        .destroy = destroy,
+};
+
+struct tally_client *tally_memory_client_create(struct tally_memory_broker *broker,
+        const char *app_id, const char *instance_id)
+{
+    struct memory_client *client = tally_alloc_zero(1, sizeof *client);
+
+    client->base.ops = &client_ops;
+    client->broker = broker;
+    client->app_id = tally_copy_string(app_id);
+    client->instance_id = tally_copy_string(instance_id);
+    client->reachable = true;
+    return &client->base;
+}
+
+void tally_memory_client_kill(struct tally_client *client)
+{
+    client_of(client)->dead = true;
+}
+
+bool tally_memory_client_killed(const struct tally_client *client)
+{
+    return ((const struct memory_client *)client)->dead;
+}
+
+void tally_memory_client_set_reachable(struct tally_client *client, bool yes)
+{
+    client_of(client)->reachable = yes;
+}
+
+int64_t tally_memory_client_unreleased(const struct tally_client *client)
+{
+    return ((const struct memory_client *)client)->unreleased;
+}

@@ -1,0 +1,20 @@
+/* engine/memory_client.h - the second implementation of client.h: clients of a broker in memory.
+ * One consumer of a group instance gets every partition of what it subscribes to. Blocking calls
+ * never wait: what would have to be waited for answers TIMEOUT or AGAIN at once.
+ * @thread owner of the broker, `reply` and `publish` too */
+#pragma once
+#include "engine/memory_broker.h"
+
+/* Names as config.def has them: group and prefix of transactional ids; the instance. Copied. */
+struct tally_client *tally_memory_client_create(struct tally_memory_broker *broker,
+        const char *app_id, const char *instance_id);
+/* As if the process had died: from now on nothing that its consumers and producers do reaches the
+ * broker, they answer FENCED (poll: AGAIN), and their destruction calls no listener. Open
+ * transactions stay open. Destroy the client afterwards. */
+void tally_memory_client_kill(struct tally_client *client);
+/* A fault with `kill` has hit. */
+bool tally_memory_client_killed(const struct tally_client *client);
+/* Whether `reachable` says so. */
+void tally_memory_client_set_reachable(struct tally_client *client, bool reachable);
+/* Records taken by poll and not released yet. */
+int64_t tally_memory_client_unreleased(const struct tally_client *client);

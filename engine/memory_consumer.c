@@ -1,0 +1,443 @@
+/* engine/memory_consumer.c - the consumer on the broker in memory: group member or restore reader.
+ * Partitions take turns, one record each, in the order in which they were assigned.
+ * Invariants
+ *  (1) After the listener's `assigned` there is an assignment, after `revoked` there is none.
+ *  (2) A record borrows from the broker; release only counts. */
+#include "engine/base/mem.h"
+#include "engine/memory_client_internal.h"
+
+#define ASSIGNED_MAX 256 /* partitions of one consumer */
+#define TOPICS_MAX   16
+
+struct assigned {
+    const char *topic; /* the broker's */
+    int32_t partition;
+    struct memory_partition *log;
+    int64_t next;
+    bool paused, polled;
+};
+
+struct memory_consumer {
+    struct tally_consumer base;
+    struct memory_client *client;
+    struct tally_rebalance_listener listener;
+    struct memory_member *member; /* NULL: restore reader */
+    uint64_t holder, generation;
+    const char *topics[TOPICS_MAX]; /* subscribed; the broker's names, sorted */
+    size_t topic_count;
+    bool joined, lost;
+    struct assigned assigned[ASSIGNED_MAX];
+    size_t assigned_count, turn;
+};
+
+static struct memory_consumer *consumer_of(struct tally_consumer *consumer)
+{
+    return (struct memory_consumer *)consumer;
+}
+
+struct memory_member *memory_consumer_member(struct tally_consumer *base, bool *current)
+{
+    struct memory_consumer *consumer = consumer_of(base);
+
+    *current = consumer->member && consumer->holder == consumer->member->holder &&
+               consumer->generation == consumer->member->generation;
+    return consumer->member;
+}
+
+static enum tally_code subscribe(struct tally_consumer *base, const char *const *topics,
+        size_t count, struct tally_error *err)
+{
+    struct memory_consumer *consumer = consumer_of(base);
+
+    tally_assert(consumer->member && count <= TOPICS_MAX);
+    consumer->topic_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        int32_t partitions;
+        const char *name =
+                memory_broker_topic_name(consumer->client->broker, topics[i], &partitions);
+        size_t at = consumer->topic_count++;
+
+        if (!name) {
+            consumer->topic_count = 0;
+            return tally_error_set(err, TALLY_TOPIC_CONFIG, "topic \"%s\" is unknown", topics[i]);
+        }
+        for (; at > 0 && strcmp(consumer->topics[at - 1], name) > 0; at--) {
+            consumer->topics[at] = consumer->topics[at - 1];
+        }
+        consumer->topics[at] = name;
+    }
+    return TALLY_OK;
+}
+
+/* --- rebalance -------------------------------------------------------------------------------- */
+
+static size_t all_partitions(struct memory_consumer *consumer,
+        struct tally_topic_partition *partitions)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        int32_t partition_count;
+
+        memory_broker_topic_name(consumer->client->broker, consumer->topics[i], &partition_count);
+        for (int32_t p = 0; p < partition_count; p++) {
+            tally_assert(count < ASSIGNED_MAX);
+            partitions[count++] = (struct tally_topic_partition){
+                    .topic = consumer->topics[i], .partition = p, .offset = TALLY_OFFSET_NONE};
+        }
+    }
+    return count;
+}
+
+static void revoke(struct memory_consumer *consumer, bool lost)
+{
+    struct tally_topic_partition partitions[ASSIGNED_MAX];
+    size_t count = all_partitions(consumer, partitions);
+
+    consumer->lost = lost;
+    consumer->listener.revoked(consumer->listener.context, partitions, count, lost);
+    tally_assert(consumer->assigned_count == 0);
+    consumer->joined = false;
+}
+
+/* A turn of the group protocol, as inside rd_kafka_consumer_poll. true: it had something to do. */
+static bool rebalance(struct memory_consumer *consumer)
+{
+    struct memory_member *member = consumer->member;
+    struct tally_topic_partition partitions[ASSIGNED_MAX];
+
+    if (consumer->joined && member->rebalance != MEMORY_STEADY) {
+        revoke(consumer, member->rebalance == MEMORY_REVOKE_LOST);
+        member->rebalance = MEMORY_STEADY;
+        return true;
+    }
+    if (!consumer->joined && consumer->topic_count > 0) {
+        size_t count = all_partitions(consumer, partitions);
+
+        member->rebalance = MEMORY_STEADY;
+        consumer->generation = ++member->generation;
+        consumer->joined = true;
+        consumer->lost = false;
+        consumer->listener.assigned(consumer->listener.context, partitions, count);
+        return true;
+    }
+    return false;
+}
+
+/* --- records ---------------------------------------------------------------------------------- */
+
+static enum tally_code out_of_range(const struct assigned *assigned, struct tally_record *record,
+        struct tally_error *err)
+{
+    int64_t low, high;
+
+    memory_partition_watermarks(assigned->log, &low, &high);
+    if (assigned->next >= low && assigned->next <= high) {
+        return TALLY_OK;
+    }
+    record->topic = assigned->topic;
+    record->partition = assigned->partition;
+    return tally_error_set(err, assigned->next < low ? TALLY_INPUT_TRUNCATED : TALLY_INPUT_LOST,
+            "offset %lld of %s/%d is outside %lld..%lld", (long long)assigned->next,
+            assigned->topic, (int)assigned->partition, (long long)low, (long long)high);
+}
+
+/* The next record of the partitions, from the one whose turn it is. */
+static enum tally_code take(struct memory_consumer *consumer, struct tally_record *record,
+        struct tally_error *err)
+{
+    for (size_t i = 0; i < consumer->assigned_count; i++) {
+        size_t index = (consumer->turn + i) % consumer->assigned_count;
+        struct assigned *assigned = &consumer->assigned[index];
+        struct tally_memory_record found;
+        enum tally_code code;
+
+        if (assigned->paused) {
+            continue;
+        }
+        code = out_of_range(assigned, record, err);
+        if (code) {
+            return code;
+        }
+        assigned->polled = true;
+        if (!memory_partition_next(consumer->client->broker, assigned->log, &assigned->next,
+                    &found)) {
+            continue;
+        }
+        *record = (struct tally_record){.topic = assigned->topic,
+                .partition = assigned->partition,
+                .offset = found.offset,
+                .timestamp_ms = found.timestamp_ms,
+                .key = found.key,
+                .value = found.value};
+        assigned->next = found.offset + 1;
+        consumer->turn = index + 1;
+        consumer->client->unreleased++;
+        return TALLY_OK;
+    }
+    return TALLY_AGAIN;
+}
+
+static enum tally_code poll(struct tally_consumer *base, int timeout_ms,
+        struct tally_record *record, struct tally_error *err)
+{
+    struct memory_consumer *consumer = consumer_of(base);
+    struct memory_call call;
+
+    (void)timeout_ms;
+    *record = (struct tally_record){.topic = NULL};
+    if (consumer->client->dead) {
+        return TALLY_AGAIN;
+    }
+    call = memory_call_begin(consumer->client, TALLY_MEMORY_POLL);
+    if (!call.effect || call.hit) { /* a poll that fails takes no record */
+        enum tally_code code =
+                memory_call_end(consumer->client, &call, TALLY_MEMORY_POLL, TALLY_AGAIN, err);
+
+        return consumer->client->dead ? TALLY_AGAIN : code;
+    }
+    if (consumer->member && consumer->holder != consumer->member->holder) {
+        return tally_error_set(err, TALLY_INSTANCE_FENCED, "another consumer uses the instance id");
+    }
+    if (consumer->member && rebalance(consumer)) {
+        return TALLY_AGAIN;
+    }
+    return take(consumer, record, err);
+}
+
+static void release(struct tally_consumer *base, struct tally_record *record)
+{
+    (void)record;
+    consumer_of(base)->client->unreleased--;
+}
+
+/* Found again by offset: a record carries no count of them. */
+static size_t headers(struct tally_consumer *base, const struct tally_record *record,
+        struct tally_header *to, size_t max)
+{
+    struct memory_consumer *consumer = consumer_of(base);
+    struct memory_partition *log =
+            memory_broker_find(consumer->client->broker, record->topic, record->partition);
+    int64_t offset = record->offset;
+    struct tally_memory_record found;
+
+    tally_assert(memory_partition_next(consumer->client->broker, log, &offset, &found));
+    tally_assert(offset == record->offset);
+    for (size_t i = 0; i < found.header_count && i < max; i++) {
+        to[i] = found.headers[i];
+    }
+    return found.header_count;
+}
+
+/* --- assignment ------------------------------------------------------------------------------- */
+
+static struct assigned *find(struct memory_consumer *consumer, const char *topic, int32_t partition)
+{
+    for (size_t i = 0; i < consumer->assigned_count; i++) {
+        if (!strcmp(consumer->assigned[i].topic, topic) &&
+                consumer->assigned[i].partition == partition) {
+            return &consumer->assigned[i];
+        }
+    }
+    return NULL;
+}
+
+static enum tally_code assign(struct tally_consumer *base,
+        const struct tally_topic_partition *partitions, size_t count, struct tally_error *err)
+{
+    struct memory_consumer *consumer = consumer_of(base);
+    struct tally_memory_broker *broker = consumer->client->broker;
+
+    tally_assert(count <= ASSIGNED_MAX);
+    consumer->assigned_count = 0;
+    consumer->turn = 0;
+    for (size_t i = 0; i < count; i++) {
+        int32_t topic_partitions;
+        struct assigned *assigned = &consumer->assigned[i];
+
+        *assigned = (struct assigned){
+                .topic = memory_broker_topic_name(broker, partitions[i].topic, &topic_partitions),
+                .partition = partitions[i].partition,
+                .log = memory_broker_find(broker, partitions[i].topic, partitions[i].partition),
+                .next = partitions[i].offset};
+        if (!assigned->log) {
+            return tally_error_set(err, TALLY_TOPIC_CONFIG, "topic \"%s\" has no partition %d",
+                    partitions[i].topic, (int)partitions[i].partition);
+        }
+        tally_assert(assigned->next >= 0);
+    }
+    consumer->assigned_count = count;
+    return TALLY_OK;
+}
+
+static enum tally_code set_paused(struct memory_consumer *consumer,
+        const struct tally_topic_partition *partitions, size_t count, bool paused,
+        struct tally_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct assigned *assigned = find(consumer, partitions[i].topic, partitions[i].partition);
+
+        if (!assigned) {
+            return tally_error_set(err, TALLY_ASSIGNMENT_LOST, "%s/%d is not assigned",
+                    partitions[i].topic, (int)partitions[i].partition);
+        }
+        assigned->paused = paused;
+    }
+    return TALLY_OK;
+}
+
+static enum tally_code pause(struct tally_consumer *base,
+        const struct tally_topic_partition *partitions, size_t count, struct tally_error *err)
+{
+    return set_paused(consumer_of(base), partitions, count, true, err);
+}
+
+static enum tally_code resume(struct tally_consumer *base,
+        const struct tally_topic_partition *partitions, size_t count, struct tally_error *err)
+{
+    return set_paused(consumer_of(base), partitions, count, false, err);
+}
+
+static enum tally_code seek(struct tally_consumer *base,
+        const struct tally_topic_partition *partitions, size_t count, int timeout_ms,
+        struct tally_error *err)
+{
+    struct memory_consumer *consumer = consumer_of(base);
+    struct memory_call call = memory_call_begin(consumer->client, TALLY_MEMORY_SEEK);
+    enum tally_code code = TALLY_OK;
+
+    (void)timeout_ms;
+    for (size_t i = 0; !code && call.effect && i < count; i++) {
+        struct assigned *assigned = find(consumer, partitions[i].topic, partitions[i].partition);
+
+        tally_assert(partitions[i].offset >= 0);
+        if (assigned) {
+            assigned->next = partitions[i].offset;
+            assigned->polled = false;
+        } else {
+            code = tally_error_set(err, TALLY_ASSIGNMENT_LOST, "%s/%d is not assigned",
+                    partitions[i].topic, (int)partitions[i].partition);
+        }
+    }
+    return memory_call_end(consumer->client, &call, TALLY_MEMORY_SEEK, code, err);
+}
+
+/* --- positions -------------------------------------------------------------------------------- */
+
+static enum tally_code committed(struct tally_consumer *base,
+        struct tally_topic_partition *partitions, size_t count, int timeout_ms,
+        struct tally_error *err)
+{
+    struct memory_consumer *consumer = consumer_of(base);
+    struct tally_memory_broker *broker = consumer->client->broker;
+    struct memory_call call = memory_call_begin(consumer->client, TALLY_MEMORY_COMMITTED);
+    enum tally_code code = TALLY_OK;
+
+    (void)timeout_ms;
+    tally_assert(consumer->member);
+    for (size_t i = 0; i < count; i++) {
+        struct tally_topic_partition *at = &partitions[i];
+
+        at->code = TALLY_OK;
+        at->offset = tally_memory_broker_committed(broker, consumer->member->group, at->topic,
+                at->partition);
+        if (memory_broker_pending(broker, consumer->member->group, at->topic, at->partition)) {
+            at->code = TALLY_TIMEOUT;
+            code = tally_error_set(err, TALLY_TIMEOUT, "the offset of %s/%d is in a transaction",
+                    at->topic, (int)at->partition);
+        }
+    }
+    return memory_call_end(consumer->client, &call, TALLY_MEMORY_COMMITTED, code, err);
+}
+
+static int64_t position(struct tally_consumer *base, const char *topic, int32_t partition)
+{
+    struct memory_consumer *consumer = consumer_of(base);
+    struct assigned *assigned = find(consumer, topic, partition);
+    struct tally_memory_record found;
+
+    if (!assigned || !assigned->polled) {
+        return TALLY_OFFSET_NONE;
+    }
+    memory_partition_next(consumer->client->broker, assigned->log, &assigned->next, &found);
+    return assigned->next;
+}
+
+static enum tally_code watermarks(struct tally_consumer *base, const char *topic, int32_t partition,
+        int timeout_ms, int64_t *low, int64_t *high, struct tally_error *err)
+{
+    struct memory_consumer *consumer = consumer_of(base);
+    struct memory_partition *log = memory_broker_find(consumer->client->broker, topic, partition);
+    struct memory_call call = memory_call_begin(consumer->client, TALLY_MEMORY_WATERMARKS);
+    enum tally_code code = TALLY_OK;
+
+    (void)timeout_ms;
+    if (log) {
+        memory_partition_watermarks(log, low, high);
+    } else {
+        code = tally_error_set(err, TALLY_TOPIC_CONFIG, "topic \"%s\" has no partition %d", topic,
+                (int)partition);
+    }
+    return memory_call_end(consumer->client, &call, TALLY_MEMORY_WATERMARKS, code, err);
+}
+
+static int64_t cached_high(struct tally_consumer *base, const char *topic, int32_t partition)
+{
+    struct assigned *assigned = find(consumer_of(base), topic, partition);
+    int64_t low, high = TALLY_OFFSET_NONE;
+
+    if (assigned && assigned->polled) {
+        memory_partition_watermarks(assigned->log, &low, &high);
+    }
+    return high;
+}
+
+static bool assignment_lost(struct tally_consumer *consumer)
+{
+    return consumer_of(consumer)->lost;
+}
+
+static void destroy(struct tally_consumer *base)
+{
+    struct memory_consumer *consumer = consumer_of(base);
+
+    if (consumer->joined && !consumer->client->dead) {
+        revoke(consumer, false);
+    }
+    tally_free(consumer);
+}
+
+static const struct tally_consumer_ops consumer_ops = {
+        .subscribe = subscribe,
+        .poll = poll,
+        .release = release,
+        .headers = headers,
+        .assign = assign,
+        .pause = pause,
+        .resume = resume,
+        .seek = seek,
+        .committed = committed,
+        .position = position,
+        .watermarks = watermarks,
+        .cached_high = cached_high,
+        .assignment_lost = assignment_lost,
+        .destroy = destroy,
+};
+
+struct tally_consumer *memory_consumer_create(struct memory_client *client, int thread,
+        const struct tally_rebalance_listener *listener)
+{
+    struct memory_consumer *consumer = tally_alloc_zero(1, sizeof *consumer);
+
+    consumer->base.ops = &consumer_ops;
+    consumer->client = client;
+    if (listener) {
+        char *instance = tally_copy_format("%s-%d", client->instance_id, thread);
+
+        consumer->listener = *listener;
+        consumer->member = memory_broker_member(client->broker, client->app_id, instance);
+        consumer->holder = ++consumer->member->holder;
+        tally_free(instance);
+    }
+    return &consumer->base;
+}
