@@ -90,41 +90,42 @@ enum member {
 static const char *const member_names[MEMBERS] = {"id", "command_id", "type", "version", "source",
         "actor", "correlation_id", "causation_id", "time", "headers", "payload"};
 
-static enum member either(struct tally_slice name, enum member first, enum member second,
-        enum member third)
-{
-    if (serde_name_is(name, member_names[first])) {
-        return first;
-    }
-    if (serde_name_is(name, member_names[second])) {
-        return second;
-    }
-    return serde_name_is(name, member_names[third]) ? third : MEMBERS;
-}
-
 /* MEMBERS: not of the envelope. Asked for every member of a flat command, so by length first. */
 static enum member member_of(struct tally_slice name)
 {
+    enum member candidate = MEMBERS;
+
     switch (name.len) {
     case 2:
-        return either(name, MEMBER_ID, MEMBER_ID, MEMBER_ID);
+        candidate = MEMBER_ID;
+        break;
     case 4:
-        return either(name, MEMBER_TYPE, MEMBER_TIME, MEMBER_TIME);
+        candidate = name.data[1] == 'y' ? MEMBER_TYPE : MEMBER_TIME;
+        break;
     case 5:
-        return either(name, MEMBER_ACTOR, MEMBER_ACTOR, MEMBER_ACTOR);
+        candidate = MEMBER_ACTOR;
+        break;
     case 6:
-        return either(name, MEMBER_SOURCE, MEMBER_SOURCE, MEMBER_SOURCE);
+        candidate = MEMBER_SOURCE;
+        break;
     case 7:
-        return either(name, MEMBER_VERSION, MEMBER_HEADERS, MEMBER_PAYLOAD);
+        candidate = name.data[0] == 'v'   ? MEMBER_VERSION
+                    : name.data[0] == 'h' ? MEMBER_HEADERS
+                                          : MEMBER_PAYLOAD;
+        break;
     case 10:
-        return either(name, MEMBER_COMMAND_ID, MEMBER_COMMAND_ID, MEMBER_COMMAND_ID);
+        candidate = MEMBER_COMMAND_ID;
+        break;
     case 12:
-        return either(name, MEMBER_CAUSATION_ID, MEMBER_CAUSATION_ID, MEMBER_CAUSATION_ID);
+        candidate = MEMBER_CAUSATION_ID;
+        break;
     case 14:
-        return either(name, MEMBER_CORRELATION_ID, MEMBER_CORRELATION_ID, MEMBER_CORRELATION_ID);
+        candidate = MEMBER_CORRELATION_ID;
+        break;
     default:
         return MEMBERS;
     }
+    return serde_name_is(name, member_names[candidate]) ? candidate : MEMBERS;
 }
 
 static bool is_member(struct tally_slice name)
