@@ -244,9 +244,9 @@ static struct tally_slice copy(struct tally_memory_broker *broker, struct tally_
     return tally_arena_copy(&broker->arena, bytes);
 }
 
-int64_t memory_partition_append(struct tally_memory_broker *broker,
-        struct memory_partition *partition, struct memory_txn *txn, struct tally_slice key,
-        struct tally_slice value, const struct tally_header *headers, size_t header_count)
+int64_t memory_broker_append(struct tally_memory_broker *broker, struct memory_partition *partition,
+        struct memory_txn *txn, struct tally_slice key, struct tally_slice value,
+        const struct tally_header *headers, size_t header_count)
 {
     struct entry *entry;
 
@@ -267,14 +267,13 @@ int64_t memory_partition_append(struct tally_memory_broker *broker,
     return (int64_t)partition->count - 1;
 }
 
-bool memory_partition_fits(const struct memory_partition *partition, struct tally_slice key,
+bool memory_broker_fits(const struct memory_partition *partition, struct tally_slice key,
         struct tally_slice value)
 {
     return key.len + value.len <= partition->message_bytes_max;
 }
 
-void memory_partition_watermarks(const struct memory_partition *partition, int64_t *low,
-        int64_t *high)
+void memory_broker_watermarks(const struct memory_partition *partition, int64_t *low, int64_t *high)
 {
     *low = partition->low;
     *high = (int64_t)partition->count;
@@ -297,7 +296,7 @@ static int64_t stable_offset(struct tally_memory_broker *broker,
     return stable;
 }
 
-bool memory_partition_next(struct tally_memory_broker *broker,
+bool memory_broker_next(struct tally_memory_broker *broker,
         const struct memory_partition *partition, int64_t *offset,
         struct tally_memory_record *record)
 {
@@ -328,10 +327,10 @@ int64_t tally_memory_broker_append(struct tally_memory_broker *broker, const cha
     if (partition < 0) {
         partition = tally_partition_of(key, found->partition_count);
     }
-    if (!memory_partition_fits(&found->partitions[partition], key, value)) {
+    if (!memory_broker_fits(&found->partitions[partition], key, value)) {
         return TALLY_OFFSET_NONE;
     }
-    return memory_partition_append(broker, &found->partitions[partition], NULL, key, value, headers,
+    return memory_broker_append(broker, &found->partitions[partition], NULL, key, value, headers,
             header_count);
 }
 
@@ -353,7 +352,7 @@ bool tally_memory_broker_read(struct tally_memory_broker *broker, const char *to
         return false;
     }
     from = from < found->low ? found->low : from;
-    return memory_partition_next(broker, found, &from, record);
+    return memory_broker_next(broker, found, &from, record);
 }
 
 int64_t tally_memory_broker_end(struct tally_memory_broker *broker, const char *topic,
@@ -436,12 +435,12 @@ struct memory_txn *memory_broker_begin(struct tally_memory_broker *broker, struc
     return txn;
 }
 
-enum memory_txn_state memory_txn_state(const struct memory_txn *txn)
+enum memory_txn_state memory_broker_txn_state(const struct memory_txn *txn)
 {
     return txn->state;
 }
 
-void memory_txn_offset(struct memory_txn *txn, const char *group, const char *topic,
+void memory_broker_stage_offset(struct memory_txn *txn, const char *group, const char *topic,
         int32_t partition, int64_t offset)
 {
     set_offset(&txn->offsets, group, topic, partition, offset);

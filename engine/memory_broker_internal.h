@@ -35,21 +35,21 @@ struct memory_member *memory_broker_member(struct tally_memory_broker *broker, c
         const char *instance);
 
 /* txn NULL: outside any. */
-int64_t memory_partition_append(struct tally_memory_broker *broker,
-        struct memory_partition *partition, struct memory_txn *txn, struct tally_slice key,
-        struct tally_slice value, const struct tally_header *headers, size_t header_count);
-bool memory_partition_fits(const struct memory_partition *partition, struct tally_slice key,
+int64_t memory_broker_append(struct tally_memory_broker *broker, struct memory_partition *partition,
+        struct memory_txn *txn, struct tally_slice key, struct tally_slice value,
+        const struct tally_header *headers, size_t header_count);
+bool memory_broker_fits(const struct memory_partition *partition, struct tally_slice key,
         struct tally_slice value);
-void memory_partition_watermarks(const struct memory_partition *partition, int64_t *low,
+void memory_broker_watermarks(const struct memory_partition *partition, int64_t *low,
         int64_t *high);
 /* Moves *offset over what read_committed does not see. true: *record is there. */
-bool memory_partition_next(struct tally_memory_broker *broker,
+bool memory_broker_next(struct tally_memory_broker *broker,
         const struct memory_partition *partition, int64_t *offset,
         struct tally_memory_record *record);
 
 struct memory_txn *memory_broker_begin(struct tally_memory_broker *broker, struct memory_id *id);
-enum memory_txn_state memory_txn_state(const struct memory_txn *txn);
-void memory_txn_offset(struct memory_txn *txn, const char *group, const char *topic,
+enum memory_txn_state memory_broker_txn_state(const struct memory_txn *txn);
+void memory_broker_stage_offset(struct memory_txn *txn, const char *group, const char *topic,
         int32_t partition, int64_t offset);
 /* Writes the control records and, on commit, moves the group's offsets. */
 void memory_broker_end_txn(struct tally_memory_broker *broker, struct memory_id *id, bool commit);

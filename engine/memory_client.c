@@ -7,7 +7,7 @@
 
 #define CLUSTER_ID "memory"
 
-struct memory_call memory_call_begin(struct memory_client *client, enum tally_memory_op op)
+struct memory_call memory_client_begin(struct memory_client *client, enum tally_memory_op op)
 {
     struct memory_call call = {.effect = !client->dead};
 
@@ -22,7 +22,7 @@ struct memory_call memory_call_begin(struct memory_client *client, enum tally_me
     return call;
 }
 
-enum tally_code memory_call_end(struct memory_client *client, const struct memory_call *call,
+enum tally_code memory_client_end(struct memory_client *client, const struct memory_call *call,
         enum tally_memory_op op, enum tally_code code, struct tally_error *err)
 {
     if (client->dead) {
@@ -67,11 +67,11 @@ static bool send_reply(struct tally_client *base, const char *topic, int32_t par
         size_t count)
 {
     struct memory_client *client = client_of(base);
-    struct memory_call call = memory_call_begin(client, TALLY_MEMORY_REPLY);
+    struct memory_call call = memory_client_begin(client, TALLY_MEMORY_REPLY);
     bool sent = call.effect && tally_memory_broker_append(client->broker, topic, partition, key,
                                        value, headers, count) != TALLY_OFFSET_NONE;
 
-    return sent && memory_call_end(client, &call, TALLY_MEMORY_REPLY, TALLY_OK, NULL) == TALLY_OK;
+    return sent && memory_client_end(client, &call, TALLY_MEMORY_REPLY, TALLY_OK, NULL) == TALLY_OK;
 }
 
 static enum tally_code publish(struct tally_client *base, const char *topic, struct tally_slice key,
@@ -79,7 +79,7 @@ static enum tally_code publish(struct tally_client *base, const char *topic, str
         int timeout_ms, int32_t *partition, int64_t *offset, struct tally_error *err)
 {
     struct memory_client *client = client_of(base);
-    struct memory_call call = memory_call_begin(client, TALLY_MEMORY_PUBLISH);
+    struct memory_call call = memory_client_begin(client, TALLY_MEMORY_PUBLISH);
     enum tally_code code = TALLY_OK;
     struct memory_partition *found;
     int32_t partitions;
@@ -90,14 +90,14 @@ static enum tally_code publish(struct tally_client *base, const char *topic, str
     }
     *partition = tally_partition_of(key, partitions);
     found = memory_broker_find(client->broker, topic, *partition);
-    if (!memory_partition_fits(found, key, value)) {
+    if (!memory_broker_fits(found, key, value)) {
         return tally_error_set(err, TALLY_TOO_LARGE, "record of topic \"%s\" is too large", topic);
     }
     if (call.effect) {
-        *offset = memory_partition_append(client->broker, found, NULL, key, value, headers,
+        *offset = memory_broker_append(client->broker, found, NULL, key, value, headers,
                 header_count);
     }
-    return memory_call_end(client, &call, TALLY_MEMORY_PUBLISH, code, err);
+    return memory_client_end(client, &call, TALLY_MEMORY_PUBLISH, code, err);
 }
 
 static bool reachable(struct tally_client *client, struct tally_error *err)

@@ -18,9 +18,9 @@ struct memory_call {
     bool hit;
     struct tally_memory_fault fault;
 };
-struct memory_call memory_call_begin(struct memory_client *client, enum tally_memory_op op);
+struct memory_call memory_client_begin(struct memory_client *client, enum tally_memory_op op);
 /* The answer: `code` unless a fault says otherwise. */
-enum tally_code memory_call_end(struct memory_client *client, const struct memory_call *call,
+enum tally_code memory_client_end(struct memory_client *client, const struct memory_call *call,
         enum tally_memory_op op, enum tally_code code, struct tally_error *err);
 
 struct tally_consumer *memory_consumer_create(struct memory_client *client, int thread,

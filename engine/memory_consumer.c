@@ -131,7 +131,7 @@ static enum tally_code out_of_range(const struct assigned *assigned, struct tall
 {
     int64_t low, high;
 
-    memory_partition_watermarks(assigned->log, &low, &high);
+    memory_broker_watermarks(assigned->log, &low, &high);
     if (assigned->next >= low && assigned->next <= high) {
         return TALLY_OK;
     }
@@ -160,8 +160,7 @@ static enum tally_code take(struct memory_consumer *consumer, struct tally_recor
             return code;
         }
         assigned->polled = true;
-        if (!memory_partition_next(consumer->client->broker, assigned->log, &assigned->next,
-                    &found)) {
+        if (!memory_broker_next(consumer->client->broker, assigned->log, &assigned->next, &found)) {
             continue;
         }
         *record = (struct tally_record){.topic = assigned->topic,
@@ -189,10 +188,10 @@ static enum tally_code poll(struct tally_consumer *base, int timeout_ms,
     if (consumer->client->dead) {
         return TALLY_AGAIN;
     }
-    call = memory_call_begin(consumer->client, TALLY_MEMORY_POLL);
+    call = memory_client_begin(consumer->client, TALLY_MEMORY_POLL);
     if (!call.effect || call.hit) { /* a poll that fails takes no record */
         enum tally_code code =
-                memory_call_end(consumer->client, &call, TALLY_MEMORY_POLL, TALLY_AGAIN, err);
+                memory_client_end(consumer->client, &call, TALLY_MEMORY_POLL, TALLY_AGAIN, err);
 
         return consumer->client->dead ? TALLY_AGAIN : code;
     }
@@ -221,7 +220,7 @@ static size_t headers(struct tally_consumer *base, const struct tally_record *re
     int64_t offset = record->offset;
     struct tally_memory_record found;
 
-    tally_assert(memory_partition_next(consumer->client->broker, log, &offset, &found));
+    tally_assert(memory_broker_next(consumer->client->broker, log, &offset, &found));
     tally_assert(offset == record->offset);
     for (size_t i = 0; i < found.header_count && i < max; i++) {
         to[i] = found.headers[i];
@@ -303,7 +302,7 @@ static enum tally_code seek(struct tally_consumer *base,
         struct tally_error *err)
 {
     struct memory_consumer *consumer = consumer_of(base);
-    struct memory_call call = memory_call_begin(consumer->client, TALLY_MEMORY_SEEK);
+    struct memory_call call = memory_client_begin(consumer->client, TALLY_MEMORY_SEEK);
     enum tally_code code = TALLY_OK;
 
     (void)timeout_ms;
@@ -319,7 +318,7 @@ static enum tally_code seek(struct tally_consumer *base,
                     partitions[i].topic, (int)partitions[i].partition);
         }
     }
-    return memory_call_end(consumer->client, &call, TALLY_MEMORY_SEEK, code, err);
+    return memory_client_end(consumer->client, &call, TALLY_MEMORY_SEEK, code, err);
 }
 
 /* --- positions -------------------------------------------------------------------------------- */
@@ -330,7 +329,7 @@ static enum tally_code committed(struct tally_consumer *base,
 {
     struct memory_consumer *consumer = consumer_of(base);
     struct tally_memory_broker *broker = consumer->client->broker;
-    struct memory_call call = memory_call_begin(consumer->client, TALLY_MEMORY_COMMITTED);
+    struct memory_call call = memory_client_begin(consumer->client, TALLY_MEMORY_COMMITTED);
     enum tally_code code = TALLY_OK;
 
     (void)timeout_ms;
@@ -347,7 +346,7 @@ static enum tally_code committed(struct tally_consumer *base,
                     at->topic, (int)at->partition);
         }
     }
-    return memory_call_end(consumer->client, &call, TALLY_MEMORY_COMMITTED, code, err);
+    return memory_client_end(consumer->client, &call, TALLY_MEMORY_COMMITTED, code, err);
 }
 
 static int64_t position(struct tally_consumer *base, const char *topic, int32_t partition)
@@ -359,7 +358,7 @@ static int64_t position(struct tally_consumer *base, const char *topic, int32_t 
     if (!assigned || !assigned->polled) {
         return TALLY_OFFSET_NONE;
     }
-    memory_partition_next(consumer->client->broker, assigned->log, &assigned->next, &found);
+    memory_broker_next(consumer->client->broker, assigned->log, &assigned->next, &found);
     return assigned->next;
 }
 
@@ -368,17 +367,17 @@ static enum tally_code watermarks(struct tally_consumer *base, const char *topic
 {
     struct memory_consumer *consumer = consumer_of(base);
     struct memory_partition *log = memory_broker_find(consumer->client->broker, topic, partition);
-    struct memory_call call = memory_call_begin(consumer->client, TALLY_MEMORY_WATERMARKS);
+    struct memory_call call = memory_client_begin(consumer->client, TALLY_MEMORY_WATERMARKS);
     enum tally_code code = TALLY_OK;
 
     (void)timeout_ms;
     if (log) {
-        memory_partition_watermarks(log, low, high);
+        memory_broker_watermarks(log, low, high);
     } else {
         code = tally_error_set(err, TALLY_TOPIC_CONFIG, "topic \"%s\" has no partition %d", topic,
                 (int)partition);
     }
-    return memory_call_end(consumer->client, &call, TALLY_MEMORY_WATERMARKS, code, err);
+    return memory_client_end(consumer->client, &call, TALLY_MEMORY_WATERMARKS, code, err);
 }
 
 static int64_t cached_high(struct tally_consumer *base, const char *topic, int32_t partition)
@@ -387,7 +386,7 @@ static int64_t cached_high(struct tally_consumer *base, const char *topic, int32
     int64_t low, high = TALLY_OFFSET_NONE;
 
     if (assigned && assigned->polled) {
-        memory_partition_watermarks(assigned->log, &low, &high);
+        memory_broker_watermarks(assigned->log, &low, &high);
     }
     return high;
 }

@@ -57,7 +57,7 @@ static enum tally_code check_state(struct memory_producer *producer, struct tall
 static enum tally_code answer(struct memory_producer *producer, const struct memory_call *call,
         enum tally_memory_op op, enum tally_code code, struct tally_error *err)
 {
-    code = memory_call_end(producer->client, call, op, code, err);
+    code = memory_client_end(producer->client, call, op, code, err);
     switch (tally_code_reaction(code)) {
     case TALLY_REACT_NONE:
     case TALLY_REACT_SKIP:
@@ -86,7 +86,7 @@ static enum tally_code init_transactions(struct tally_producer *base, int timeou
         struct tally_error *err)
 {
     struct memory_producer *producer = producer_of(base);
-    struct memory_call call = memory_call_begin(producer->client, TALLY_MEMORY_INIT);
+    struct memory_call call = memory_client_begin(producer->client, TALLY_MEMORY_INIT);
 
     (void)timeout_ms;
     tally_assert(producer->state == STATE_NEW);
@@ -103,7 +103,7 @@ static enum tally_code init_transactions(struct tally_producer *base, int timeou
 static enum tally_code begin(struct tally_producer *base, struct tally_error *err)
 {
     struct memory_producer *producer = producer_of(base);
-    struct memory_call call = memory_call_begin(producer->client, TALLY_MEMORY_BEGIN);
+    struct memory_call call = memory_client_begin(producer->client, TALLY_MEMORY_BEGIN);
     enum tally_code code = check_state(producer, err);
 
     if (!code && call.effect) {
@@ -138,8 +138,8 @@ static void add_report(struct memory_producer *producer, struct tally_delivery *
 static void write_record(struct memory_producer *producer, struct memory_partition *partition,
         const struct tally_produce *record)
 {
-    int64_t offset = memory_partition_append(producer->client->broker, partition,
-            open_txn(producer), record->key, record->value, record->headers, record->header_count);
+    int64_t offset = memory_broker_append(producer->client->broker, partition, open_txn(producer),
+            record->key, record->value, record->headers, record->header_count);
 
     if (record->delivery) {
         record->delivery->produced++;
@@ -151,7 +151,7 @@ static enum tally_code produce(struct tally_producer *base, const char *topic, i
         const struct tally_produce *records, size_t count, size_t *done, struct tally_error *err)
 {
     struct memory_producer *producer = producer_of(base);
-    struct memory_call call = memory_call_begin(producer->client, TALLY_MEMORY_PRODUCE);
+    struct memory_call call = memory_client_begin(producer->client, TALLY_MEMORY_PRODUCE);
     struct memory_partition *found = memory_broker_find(producer->client->broker, topic, partition);
     enum tally_code code = check_state(producer, err);
 
@@ -162,7 +162,7 @@ static enum tally_code produce(struct tally_producer *base, const char *topic, i
     }
     tally_assert(code || producer->state == STATE_OPEN);
     while (!code && call.effect && *done < count) {
-        if (!memory_partition_fits(found, records[*done].key, records[*done].value)) {
+        if (!memory_broker_fits(found, records[*done].key, records[*done].value)) {
             code = tally_error_set(err, TALLY_TOO_LARGE, "record is too large for topic \"%s\"",
                     topic);
             break;
@@ -188,7 +188,7 @@ static void report_deliveries(struct memory_producer *producer)
 static enum tally_code serve(struct tally_producer *base, int timeout_ms, struct tally_error *err)
 {
     struct memory_producer *producer = producer_of(base);
-    struct memory_call call = memory_call_begin(producer->client, TALLY_MEMORY_SERVE);
+    struct memory_call call = memory_client_begin(producer->client, TALLY_MEMORY_SERVE);
     enum tally_code code = TALLY_OK;
 
     (void)timeout_ms;
@@ -206,7 +206,7 @@ static enum tally_code send_offsets(struct tally_producer *base, struct tally_co
         struct tally_error *err)
 {
     struct memory_producer *producer = producer_of(base);
-    struct memory_call call = memory_call_begin(producer->client, TALLY_MEMORY_SEND_OFFSETS);
+    struct memory_call call = memory_client_begin(producer->client, TALLY_MEMORY_SEND_OFFSETS);
     enum tally_code code = check_state(producer, err);
     bool current = false;
     struct memory_member *member = memory_consumer_member(consumer, &current);
@@ -218,8 +218,8 @@ static enum tally_code send_offsets(struct tally_producer *base, struct tally_co
     }
     for (size_t i = 0; !code && call.effect && i < count; i++) {
         tally_assert(offsets[i].offset >= 0);
-        memory_txn_offset(open_txn(producer), member->group, offsets[i].topic, offsets[i].partition,
-                offsets[i].offset);
+        memory_broker_stage_offset(open_txn(producer), member->group, offsets[i].topic,
+                offsets[i].partition, offsets[i].offset);
     }
     return answer(producer, &call, TALLY_MEMORY_SEND_OFFSETS, code, err);
 }
@@ -232,10 +232,10 @@ static enum tally_code end(struct memory_producer *producer, bool commit, struct
     if (!producer->txn) {
         return TALLY_OK; /* nothing was written: no EndTxn is sent */
     }
-    if (memory_txn_state(producer->txn) == MEMORY_TXN_OPEN) {
+    if (memory_broker_txn_state(producer->txn) == MEMORY_TXN_OPEN) {
         memory_broker_end_txn(producer->client->broker, producer->id, commit);
     }
-    if (memory_txn_state(producer->txn) != wanted) {
+    if (memory_broker_txn_state(producer->txn) != wanted) {
         return tally_error_set(err, TALLY_FENCED, "the broker has ended the transaction");
     }
     return TALLY_OK;
@@ -244,7 +244,7 @@ static enum tally_code end(struct memory_producer *producer, bool commit, struct
 static enum tally_code commit(struct tally_producer *base, int timeout_ms, struct tally_error *err)
 {
     struct memory_producer *producer = producer_of(base);
-    struct memory_call call = memory_call_begin(producer->client, TALLY_MEMORY_COMMIT);
+    struct memory_call call = memory_client_begin(producer->client, TALLY_MEMORY_COMMIT);
     enum tally_code code = check_state(producer, err);
 
     (void)timeout_ms;
@@ -265,7 +265,7 @@ static enum tally_code abort_txn(struct tally_producer *base, int timeout_ms,
         struct tally_error *err)
 {
     struct memory_producer *producer = producer_of(base);
-    struct memory_call call = memory_call_begin(producer->client, TALLY_MEMORY_ABORT);
+    struct memory_call call = memory_client_begin(producer->client, TALLY_MEMORY_ABORT);
     enum tally_code code = check_state(producer, NULL);
 
     (void)timeout_ms;

@@ -90,42 +90,41 @@ enum member {
 static const char *const member_names[MEMBERS] = {"id", "command_id", "type", "version", "source",
         "actor", "correlation_id", "causation_id", "time", "headers", "payload"};
 
+static enum member either(struct tally_slice name, enum member first, enum member second,
+        enum member third)
+{
+    if (serde_name_is(name, member_names[first])) {
+        return first;
+    }
+    if (serde_name_is(name, member_names[second])) {
+        return second;
+    }
+    return serde_name_is(name, member_names[third]) ? third : MEMBERS;
+}
+
 /* MEMBERS: not of the envelope. Asked for every member of a flat command, so by length first. */
 static enum member member_of(struct tally_slice name)
 {
-    enum member candidate = MEMBERS;
-
     switch (name.len) {
     case 2:
-        candidate = MEMBER_ID;
-        break;
+        return either(name, MEMBER_ID, MEMBER_ID, MEMBER_ID);
     case 4:
-        candidate = name.data[1] == 'y' ? MEMBER_TYPE : MEMBER_TIME;
-        break;
+        return either(name, MEMBER_TYPE, MEMBER_TIME, MEMBER_TIME);
     case 5:
-        candidate = MEMBER_ACTOR;
-        break;
+        return either(name, MEMBER_ACTOR, MEMBER_ACTOR, MEMBER_ACTOR);
     case 6:
-        candidate = MEMBER_SOURCE;
-        break;
+        return either(name, MEMBER_SOURCE, MEMBER_SOURCE, MEMBER_SOURCE);
     case 7:
-        candidate = name.data[0] == 'v'   ? MEMBER_VERSION
-                    : name.data[0] == 'h' ? MEMBER_HEADERS
-                                          : MEMBER_PAYLOAD;
-        break;
+        return either(name, MEMBER_VERSION, MEMBER_HEADERS, MEMBER_PAYLOAD);
     case 10:
-        candidate = MEMBER_COMMAND_ID;
-        break;
+        return either(name, MEMBER_COMMAND_ID, MEMBER_COMMAND_ID, MEMBER_COMMAND_ID);
     case 12:
-        candidate = MEMBER_CAUSATION_ID;
-        break;
+        return either(name, MEMBER_CAUSATION_ID, MEMBER_CAUSATION_ID, MEMBER_CAUSATION_ID);
     case 14:
-        candidate = MEMBER_CORRELATION_ID;
-        break;
+        return either(name, MEMBER_CORRELATION_ID, MEMBER_CORRELATION_ID, MEMBER_CORRELATION_ID);
     default:
         return MEMBERS;
     }
-    return serde_name_is(name, member_names[candidate]) ? candidate : MEMBERS;
 }
 
 static bool is_member(struct tally_slice name)

@@ -42,7 +42,7 @@ static void write_stamp(struct tally_writer *writer, const struct tally_outcome_
 void envelope_write_errors(struct tally_writer *writer, struct tally_slice errors)
 {
     struct tally_arena arena;
-    struct serde_builder builder;
+    const struct tally_token *root;
     enum tally_refusal refusal;
 
     if (errors.len == 0) {
@@ -54,9 +54,8 @@ void envelope_write_errors(struct tally_writer *writer, struct tally_slice error
         return;
     }
     tally_arena_init(&arena, 4096);
-    serde_builder_init(&builder, &arena);
-    if (serde_msgpack_parse(errors, &builder, &refusal, NULL) == TALLY_OK) {
-        tally_write_token(writer, builder.tokens);
+    if (serde_msgpack_parse(errors, &arena, &root, &refusal, NULL) == TALLY_OK) {
+        tally_write_token(writer, root);
     } else {
         tally_write_array(writer, 0);
     }
@@ -271,11 +270,11 @@ static enum tally_code read_common(struct event_decoder *decoder)
             i++, name = tally_token_next(name + 1)) {
         const struct tally_token *value = name + 1;
 
-        if (SERDE_IS(name->string, "outcome")) {
+        if (serde_name_is(name->string, "outcome")) {
             outcome = read_stamp(value, &decoder->event->outcome);
-        } else if (SERDE_IS(name->string, "completes")) {
+        } else if (serde_name_is(name->string, "completes")) {
             code = read_completes(decoder, value);
-        } else if (SERDE_IS(name->string, "code")) {
+        } else if (serde_name_is(name->string, "code")) {
             rejection->code = tally_reject_find(text_of(value));
             if (rejection->code == TALLY_REJECT_NONE) {
                 return tally_error_set(decoder->err, TALLY_EVENT_UNKNOWN,
@@ -283,9 +282,10 @@ static enum tally_code read_common(struct event_decoder *decoder)
                         " is unknown to this release",
                         decoder->event->command_offset);
             }
-        } else if (SERDE_IS(name->string, "detail") && text_of(value).len) {
+        } else if (serde_name_is(name->string, "detail") && text_of(value).len) {
             rejection->detail = value->string;
-        } else if (SERDE_IS(name->string, "errors") && value->type == TALLY_ARRAY && value->count) {
+        } else if (serde_name_is(name->string, "errors") && value->type == TALLY_ARRAY &&
+                   value->count) {
             rejection->errors = copy_encoded(value, decoder->arena);
         }
     }
@@ -298,8 +298,8 @@ static enum tally_code read_body(struct event_decoder *decoder,
     struct tally_event *event = decoder->event;
     struct tally_violations violations;
 
-    if (SERDE_IS(event->type, TALLY_EVENT_ACCEPTED) ||
-            SERDE_IS(event->type, TALLY_EVENT_REJECTED)) {
+    if (serde_name_is(event->type, TALLY_EVENT_ACCEPTED) ||
+            serde_name_is(event->type, TALLY_EVENT_REJECTED)) {
         return TALLY_OK;
     }
     for (; *types; types++) {
@@ -332,19 +332,19 @@ static bool read_envelope(struct event_decoder *decoder, const struct tally_toke
     for (uint32_t i = 0; i < root->count; i++, name = tally_token_next(name + 1)) {
         const struct tally_token *value = name + 1;
 
-        if (SERDE_IS(name->string, "type")) {
+        if (serde_name_is(name->string, "type")) {
             event->type = text_of(value);
-        } else if (SERDE_IS(name->string, "version")) {
+        } else if (serde_name_is(name->string, "version")) {
             decoder->version = text_of(value);
-        } else if (SERDE_IS(name->string, "time")) {
+        } else if (serde_name_is(name->string, "time")) {
             time = tally_parse_time(text_of(value), &event->time_ms);
-        } else if (SERDE_IS(name->string, "actor")) {
+        } else if (serde_name_is(name->string, "actor")) {
             event->actor = text_of(value);
-        } else if (SERDE_IS(name->string, "correlation_id")) {
+        } else if (serde_name_is(name->string, "correlation_id")) {
             event->correlation_id = text_of(value);
-        } else if (SERDE_IS(name->string, "causation_id")) {
+        } else if (serde_name_is(name->string, "causation_id")) {
             event->command_id = text_of(value);
-        } else if (SERDE_IS(name->string, "payload")) {
+        } else if (serde_name_is(name->string, "payload")) {
             decoder->payload = value;
         }
     }
@@ -357,7 +357,6 @@ enum tally_code tally_event_decode(struct tally_slice value, struct tally_slice 
         struct tally_arena *arena, struct tally_event *event, struct tally_error *err)
 {
     struct event_decoder decoder = {.arena = arena, .event = event, .err = err};
-    struct serde_builder builder;
     const struct tally_token *root, *id;
     enum tally_refusal refusal;
     enum tally_code code;
@@ -365,12 +364,10 @@ enum tally_code tally_event_decode(struct tally_slice value, struct tally_slice 
 
     *event = (struct tally_event){
             .topology = tally_slice_string(topology), .partition = partition, .key = key};
-    serde_builder_init(&builder, arena);
-    code = serde_parse(value, &builder, &refusal, err);
+    code = tally_document_parse(value, arena, &root, &refusal, err);
     if (code) {
         return code;
     }
-    root = builder.tokens;
     id = tally_token_member(root, "id");
     if (!id || id->type != TALLY_STRING ||
             !read_id(id->string, topology, partition, &event->command_offset)) {

@@ -40,9 +40,10 @@ enum tally_code serde_refuse(enum tally_refusal *refusal, enum tally_refusal rea
     return tally_error_set(err, TALLY_BAD_RECORD, "%s", message);
 }
 
-enum tally_code serde_parse(struct tally_slice bytes, struct serde_builder *builder,
-        enum tally_refusal *refusal, struct tally_error *err)
+enum tally_code tally_document_parse(struct tally_slice bytes, struct tally_arena *arena,
+        const struct tally_token **root, enum tally_refusal *refusal, struct tally_error *err)
 {
+    *root = NULL;
     *refusal = TALLY_REFUSAL_NONE;
     if (bytes.len == 0) {
         return serde_refuse(refusal, TALLY_REFUSAL_EMPTY_VALUE, err, "record has no value");
@@ -52,26 +53,14 @@ enum tally_code serde_parse(struct tally_slice bytes, struct serde_builder *buil
                 "record has %zu bytes, limit %d", bytes.len, TALLY_DOCUMENT_BYTES_MAX);
     }
     if (bytes.data[0] == '{') {
-        return serde_json_parse(bytes, builder, refusal, err);
+        return serde_json_parse(bytes, arena, root, refusal, err);
     }
     if ((bytes.data[0] & 0xf0) == 0x80 || bytes.data[0] == 0xde || bytes.data[0] == 0xdf) {
-        return serde_msgpack_parse(bytes, builder, refusal, err);
+        return serde_msgpack_parse(bytes, arena, root, refusal, err);
     }
     return serde_refuse(refusal, TALLY_REFUSAL_UNSUPPORTED_FORMAT, err,
             "record begins with 0x%02x at byte 0, neither a JSON object nor a MessagePack map",
             bytes.data[0]);
-}
-
-enum tally_code tally_document_parse(struct tally_slice bytes, struct tally_arena *arena,
-        const struct tally_token **root, enum tally_refusal *refusal, struct tally_error *err)
-{
-    struct serde_builder builder;
-    enum tally_code code;
-
-    serde_builder_init(&builder, arena);
-    code = serde_parse(bytes, &builder, refusal, err);
-    *root = code ? NULL : serde_builder_finish(&builder);
-    return code;
 }
 
 const struct tally_token *tally_token_member(const struct tally_token *map, const char *name)

@@ -20,7 +20,6 @@ struct place {
 
 struct binder {
     bool strict;
-    bool copy; /* the tokens will not live: values of any type are copied */
     struct tally_arena *arena;
     struct tally_violations *violations;
 };
@@ -228,14 +227,6 @@ static bool bind_array(struct binder *binder, const struct place *place,
     return fine;
 }
 
-static const struct tally_token *copy_token(struct binder *binder, const struct tally_token *token)
-{
-    struct tally_token *copy = tally_arena_alloc(binder->arena, token->skip * sizeof *copy);
-
-    memcpy(copy, token, token->skip * sizeof *copy);
-    return copy;
-}
-
 static bool bind_value(struct binder *binder, const struct place *place,
         const struct tally_field *field, const struct tally_token *value, void *to)
 {
@@ -268,7 +259,7 @@ static bool bind_value(struct binder *binder, const struct place *place,
     case TALLY_KIND_ARRAY:
         return bind_array(binder, place, field, value, to);
     case TALLY_KIND_ANY:
-        *(const struct tally_token **)to = binder->copy ? copy_token(binder, value) : value;
+        *(const struct tally_token **)to = value;
         return true;
     }
     return false;
@@ -371,13 +362,4 @@ void tally_bind(const struct tally_token *map, const struct tally_schema *schema
     tally_assert(map->type == TALLY_MAP && schema->field_count <= 64);
     violations->count = 0;
     (void)bind_map(&binder, NULL, map, schema, skip, record);
-}
-
-void serde_bind_loosely(const struct tally_token *map, const struct tally_schema *schema,
-        struct tally_arena *arena, void *record, struct tally_violations *violations)
-{
-    struct binder binder = {.copy = true, .arena = arena, .violations = violations};
-
-    violations->count = 0;
-    (void)bind_map(&binder, NULL, map, schema, NULL, record);
 }

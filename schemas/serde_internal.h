@@ -3,7 +3,7 @@
 #pragma once
 #include "schemas/serde.h"
 
-#define SERDE_TOKENS_INLINE 96 /* a command has about 13, an event 60: they never grow */
+#define SERDE_TOKENS_INLINE 48 /* a command has about 13: no growth for any of them */
 
 /* Collects tokens in preorder; a short document never leaves the struct until it is complete. */
 struct serde_builder {
@@ -40,19 +40,12 @@ const struct tally_token *serde_builder_finish(struct serde_builder *builder);
 enum tally_code serde_refuse(enum tally_refusal *refusal, enum tally_refusal reason,
         struct tally_error *err, const char *format, ...) TALLY_PRINTF(4, 5);
 
-/* As tally_document_parse; the tree begins at builder->tokens and lives as long as the builder. */
-enum tally_code serde_parse(struct tally_slice bytes, struct serde_builder *builder,
-        enum tally_refusal *refusal, struct tally_error *err);
-enum tally_code serde_json_parse(struct tally_slice bytes, struct serde_builder *builder,
-        enum tally_refusal *refusal, struct tally_error *err);
-/* One value of any type; serde_parse asks for a map before. */
-enum tally_code serde_msgpack_parse(struct tally_slice bytes, struct serde_builder *builder,
-        enum tally_refusal *refusal, struct tally_error *err);
+enum tally_code serde_json_parse(struct tally_slice bytes, struct tally_arena *arena,
+        const struct tally_token **root, enum tally_refusal *refusal, struct tally_error *err);
+/* One value of any type; tally_document_parse asks for a map before. */
+enum tally_code serde_msgpack_parse(struct tally_slice bytes, struct tally_arena *arena,
+        const struct tally_token **root, enum tally_refusal *refusal, struct tally_error *err);
 
-/* As tally_bind with strict = false, for a tree that will not live: values of any type are copied.
- */
-void serde_bind_loosely(const struct tally_token *map, const struct tally_schema *schema,
-        struct tally_arena *arena, void *record, struct tally_violations *violations);
 /* Members that tally_encode would write, and writing them into a map that is already open. */
 uint32_t serde_encode_count(const struct tally_schema *schema, const void *record);
 void serde_encode_members(struct tally_writer *writer, const struct tally_schema *schema,
@@ -77,33 +70,25 @@ void serde_members_sort(struct serde_member *members, struct serde_member *spare
 /* NULL: fine; otherwise what is expected, for a violation's detail. */
 const char *serde_text_check(struct tally_slice text, enum tally_text kind);
 
-/* No high bit, and no byte from which subtracting one has to borrow: none is NUL. */
-static inline bool serde_word_plain(uint64_t word)
-{
-    return ((word | (word - UINT64_C(0x0101010101010101))) & UINT64_C(0x8080808080808080)) == 0;
-}
-
 /* True when all bytes are ASCII and none is NUL: most text, answered without a call. */
 static inline bool serde_text_plain(struct tally_slice text)
 {
-    uint64_t word = 0;
+    const uint64_t high = UINT64_C(0x8080808080808080), one = UINT64_C(0x0101010101010101);
+    uint64_t word;
     size_t at = 0;
 
     for (; at + 8 <= text.len; at += 8) {
         memcpy(&word, text.data + at, 8);
-        if (!serde_word_plain(word)) {
+        if (((word | (word - one)) & high) != 0) {
+            return false; /* a high bit, or a byte that borrowed: perhaps a NUL */
+        }
+    }
+    for (; at < text.len; at++) {
+        if (text.data[at] == 0 || text.data[at] >= 0x80) {
             return false;
         }
     }
-    if (text.len >= 8) { /* the last eight bytes again, instead of the rest one by one */
-        memcpy(&word, text.data + text.len - 8, 8);
-        return serde_word_plain(word);
-    }
-    word = UINT64_C(0x0101010101010101);
-    for (; at < text.len; at++) {
-        word = word << 8 | text.data[at];
-    }
-    return serde_word_plain(word);
+    return true;
 }
 
 static inline bool serde_name_is(struct tally_slice text, const char *name)
@@ -115,10 +100,6 @@ static inline bool serde_name_is(struct tally_slice text, const char *name)
     }
     return name[text.len] == 0;
 }
-
-/* serde_name_is for a literal, which the compiler turns into one or two comparisons. */
-#define SERDE_IS(text, literal) \
-    ((text).len == sizeof(literal) - 1 && memcmp((text).data, (literal), sizeof(literal) - 1) == 0)
 
 /* Adds "/" and the name, escaped, to a JSON pointer; what does not fit is left out. */
 void serde_pointer_append(char *pointer, size_t size, struct tally_slice name);

@@ -14,7 +14,7 @@
 #define YAJL_LOCAL 1024 /* bytes; a document without escapes needs about 600 */
 
 struct parser {
-    struct serde_builder *builder;
+    struct serde_builder builder;
     yajl_handle handle;
     const uint8_t *begin, *end;
     bool plain; /* the whole text is ASCII */
@@ -39,7 +39,7 @@ static void *block_alloc(void *context, size_t size)
         block = parser->local + parser->local_used;
         parser->local_used += whole;
     } else {
-        block = tally_arena_alloc(parser->builder->arena, whole);
+        block = tally_arena_alloc(parser->builder.arena, whole);
     }
     memcpy(block, &size, sizeof size);
     return block + BLOCK_HEAD;
@@ -87,7 +87,7 @@ static int stop(struct parser *parser, enum tally_refusal reason, const char *wh
 /* Counts a value of the container it stands in. false: one too many. */
 static bool count_value(struct parser *parser)
 {
-    struct serde_builder *builder = parser->builder;
+    struct serde_builder *builder = &parser->builder;
     struct tally_token *container;
 
     if (builder->depth == 0) {
@@ -107,7 +107,7 @@ static struct tally_token *add_value(struct parser *parser, enum tally_token_typ
         stop(parser, TALLY_REFUSAL_OVER_LIMIT, "too many elements");
         return NULL;
     }
-    return serde_builder_add(parser->builder, type);
+    return serde_builder_add(&parser->builder, type);
 }
 
 static int on_null(void *context)
@@ -222,7 +222,7 @@ static bool take_text(struct parser *parser, const unsigned char *text, size_t l
     if (!surrogates_paired(raw_begin(parser, close), close)) {
         return false;
     }
-    *slice = tally_arena_copy(parser->builder->arena, *slice);
+    *slice = tally_arena_copy(parser->builder.arena, *slice);
     return tally_utf8_valid(*slice);
 }
 
@@ -245,7 +245,7 @@ static int on_string(void *context, const unsigned char *text, size_t len)
 static int on_name(void *context, const unsigned char *text, size_t len)
 {
     struct parser *parser = context;
-    struct serde_builder *builder = parser->builder;
+    struct serde_builder *builder = &parser->builder;
     struct tally_slice slice;
 
     builder->tokens[builder->open[builder->depth - 1]].count++;
@@ -261,7 +261,7 @@ static int on_name(void *context, const unsigned char *text, size_t len)
 
 static int open_container(struct parser *parser, enum tally_token_type type)
 {
-    struct serde_builder *builder = parser->builder;
+    struct serde_builder *builder = &parser->builder;
 
     if (builder->depth == TALLY_DOCUMENT_DEPTH_MAX) {
         return stop(parser, TALLY_REFUSAL_OVER_LIMIT, "nesting that is too deep");
@@ -286,7 +286,7 @@ static int on_array(void *context)
 static int on_end(void *context)
 {
     struct parser *parser = context;
-    struct tally_slice twice = serde_builder_close(parser->builder);
+    struct tally_slice twice = serde_builder_close(&parser->builder);
 
     if (twice.data) {
         (void)serde_refuse(parser->refusal, TALLY_REFUSAL_DUPLICATE_FIELD, parser->err,
@@ -312,8 +312,8 @@ static enum tally_code malformed(struct parser *parser)
             "malformed JSON at byte %zu: %.*s", offset_of(parser), len, words);
 }
 
-enum tally_code serde_json_parse(struct tally_slice bytes, struct serde_builder *builder,
-        enum tally_refusal *refusal, struct tally_error *err)
+enum tally_code serde_json_parse(struct tally_slice bytes, struct tally_arena *arena,
+        const struct tally_token **root, enum tally_refusal *refusal, struct tally_error *err)
 {
     static const yajl_callbacks callbacks = {.yajl_null = on_null,
             .yajl_boolean = on_boolean,
@@ -329,7 +329,7 @@ enum tally_code serde_json_parse(struct tally_slice bytes, struct serde_builder 
             .malloc = block_alloc, .realloc = block_realloc, .free = block_free, .ctx = &parser};
     yajl_status status;
 
-    parser.builder = builder;
+    serde_builder_init(&parser.builder, arena);
     parser.begin = bytes.data;
     parser.end = bytes.data + bytes.len;
     parser.plain = serde_text_plain(bytes);
@@ -346,9 +346,10 @@ enum tally_code serde_json_parse(struct tally_slice bytes, struct serde_builder 
     if (status != yajl_status_ok) {
         return malformed(&parser);
     }
-    if (builder->count == 0 || builder->depth > 0) {
+    if (parser.builder.count == 0 || parser.builder.depth > 0) {
         return serde_refuse(refusal, TALLY_REFUSAL_MALFORMED_JSON, err,
                 "malformed JSON: ends early at byte %zu", bytes.len);
     }
+    *root = serde_builder_finish(&parser.builder);
     return TALLY_OK;
 }

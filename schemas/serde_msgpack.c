@@ -10,16 +10,10 @@
 
 #include "schemas/serde_internal.h"
 
-struct level {
-    uint32_t left; /* values still to come, names included */
-    bool map;
-};
-
 struct scan {
     const uint8_t *begin, *at, *end;
-    struct level *level; /* the innermost; level 0 stands around the document and has one value */
-    struct serde_builder *builder;
-    struct level levels[TALLY_DOCUMENT_DEPTH_MAX + 1];
+    struct serde_builder builder;
+    uint32_t left[TALLY_DOCUMENT_DEPTH_MAX]; /* values still to come, names included */
     enum tally_refusal *refusal;
     struct tally_error *err;
 };
@@ -44,7 +38,7 @@ static enum tally_code read_unsigned(struct scan *scan, size_t width, uint64_t *
     return TALLY_OK;
 }
 
-static inline enum tally_code add_string(struct scan *scan, uint64_t len)
+static enum tally_code add_string(struct scan *scan, uint64_t len)
 {
     struct tally_token *token;
     struct tally_slice text;
@@ -59,7 +53,7 @@ static inline enum tally_code add_string(struct scan *scan, uint64_t len)
         return serde_refuse(scan->refusal, TALLY_REFUSAL_INVALID_UTF8, scan->err,
                 "string at byte %zu is not UTF-8 or holds NUL", offset_of(scan));
     }
-    token = serde_builder_add(scan->builder, TALLY_STRING);
+    token = serde_builder_add(&scan->builder, TALLY_STRING);
     token->string = text;
     scan->at += len;
     return TALLY_OK;
@@ -81,14 +75,14 @@ static enum tally_code add_int(struct scan *scan, size_t width, bool is_signed)
     if (is_signed && width < 8 && (value >> (8 * width - 1)) & 1) {
         value |= UINT64_MAX << (8 * width);
     }
-    serde_builder_add(scan->builder, TALLY_INT)->integer = (int64_t)value;
+    serde_builder_add(&scan->builder, TALLY_INT)->integer = (int64_t)value;
     return TALLY_OK;
 }
 
 /* Opens a container; its members and items follow. */
 static enum tally_code add_container(struct scan *scan, enum tally_token_type type, uint64_t count)
 {
-    struct serde_builder *builder = scan->builder;
+    struct serde_builder *builder = &scan->builder;
     uint64_t values = type == TALLY_MAP ? 2 * count : count;
     struct tally_token *token;
 
@@ -110,10 +104,8 @@ static enum tally_code add_container(struct scan *scan, enum tally_token_type ty
     builder->elements += (uint32_t)count;
     token = serde_builder_add(builder, type);
     token->count = (uint32_t)count;
+    scan->left[builder->depth] = (uint32_t)values;
     builder->open[builder->depth++] = builder->count - 1;
-    scan->level++;
-    scan->level->left = (uint32_t)values;
-    scan->level->map = type == TALLY_MAP;
     return TALLY_OK;
 }
 
@@ -127,12 +119,12 @@ static enum tally_code read_typed(struct scan *scan, uint8_t type)
     switch (type) {
     case 0xc0:
         scan->at++;
-        (void)serde_builder_add(scan->builder, TALLY_NULL);
+        (void)serde_builder_add(&scan->builder, TALLY_NULL);
         return TALLY_OK;
     case 0xc2:
     case 0xc3:
         scan->at++;
-        serde_builder_add(scan->builder, TALLY_BOOL)->integer = type & 1;
+        serde_builder_add(&scan->builder, TALLY_BOOL)->integer = type & 1;
         return TALLY_OK;
     case 0xca:
     case 0xcb:
@@ -167,7 +159,7 @@ static enum tally_code read_typed(struct scan *scan, uint8_t type)
     }
 }
 
-static inline enum tally_code read_value(struct scan *scan)
+static enum tally_code read_value(struct scan *scan)
 {
     uint8_t type = *scan->at;
 
@@ -177,7 +169,7 @@ static inline enum tally_code read_value(struct scan *scan)
     }
     if (type <= 0x7f || type >= 0xe0) {
         scan->at++;
-        serde_builder_add(scan->builder, TALLY_INT)->integer = (int8_t)type;
+        serde_builder_add(&scan->builder, TALLY_INT)->integer = (int8_t)type;
         return TALLY_OK;
     }
     if (type <= 0x8f) {
@@ -194,8 +186,8 @@ static inline enum tally_code read_value(struct scan *scan)
 /* Ends every container whose last value was just read. */
 static enum tally_code close_full(struct scan *scan)
 {
-    do {
-        struct tally_slice twice = serde_builder_close(scan->builder);
+    while (scan->builder.depth > 0 && scan->left[scan->builder.depth - 1] == 0) {
+        struct tally_slice twice = serde_builder_close(&scan->builder);
 
         if (twice.data) {
             return serde_refuse(scan->refusal, TALLY_REFUSAL_DUPLICATE_FIELD, scan->err,
@@ -203,35 +195,41 @@ static enum tally_code close_full(struct scan *scan)
                     twice.len < 64 ? (int)twice.len : 64, (const char *)twice.data,
                     offset_of(scan));
         }
-        scan->level--;
-    } while (scan->level->left == 0 && scan->level > scan->levels);
+    }
     return TALLY_OK;
 }
 
-/* One value of the innermost container, or the document itself. */
-static inline enum tally_code read_next(struct scan *scan)
+/* One value of the innermost container, or the document's root. */
+static enum tally_code read_next(struct scan *scan)
 {
-    bool name = scan->level->map && scan->level->left % 2 == 0;
+    uint32_t depth = scan->builder.depth;
+    bool name = false;
+    size_t offset = offset_of(scan);
     enum tally_code code;
 
     if (scan->at == scan->end) {
         return serde_refuse(scan->refusal, TALLY_REFUSAL_MALFORMED_MSGPACK, scan->err,
-                "MessagePack ends early at byte %zu", offset_of(scan));
+                "MessagePack ends early at byte %zu", offset);
     }
-    scan->level->left--;
+    if (depth > 0) {
+        const struct tally_token *container = &scan->builder.tokens[scan->builder.open[depth - 1]];
+
+        name = container->type == TALLY_MAP && scan->left[depth - 1] % 2 == 0;
+        scan->left[depth - 1]--;
+    }
     code = read_value(scan);
     if (code) {
         return code;
     }
-    if (name && scan->builder->tokens[scan->builder->count - 1].type != TALLY_STRING) {
+    if (name && scan->builder.tokens[scan->builder.count - 1].type != TALLY_STRING) {
         return serde_refuse(scan->refusal, TALLY_REFUSAL_MALFORMED_MSGPACK, scan->err,
-                "name of a member before byte %zu is no string", offset_of(scan));
+                "name of a member at byte %zu is no string", offset);
     }
-    return scan->level->left == 0 && scan->level > scan->levels ? close_full(scan) : TALLY_OK;
+    return close_full(scan);
 }
 
-enum tally_code serde_msgpack_parse(struct tally_slice bytes, struct serde_builder *builder,
-        enum tally_refusal *refusal, struct tally_error *err)
+enum tally_code serde_msgpack_parse(struct tally_slice bytes, struct tally_arena *arena,
+        const struct tally_token **root, enum tally_refusal *refusal, struct tally_error *err)
 {
     struct scan scan;
     enum tally_code code;
@@ -240,21 +238,19 @@ enum tally_code serde_msgpack_parse(struct tally_slice bytes, struct serde_build
     scan.end = bytes.data + bytes.len;
     scan.refusal = refusal;
     scan.err = err;
-    scan.builder = builder;
-    scan.level = scan.levels;
-    scan.level->left = 1;
-    scan.level->map = false;
+    serde_builder_init(&scan.builder, arena);
     do {
         code = read_next(&scan);
         if (code) {
             return code;
         }
-    } while (scan.levels[0].left > 0 || scan.level > scan.levels);
+    } while (scan.builder.depth > 0);
     if (scan.at != scan.end) {
         return serde_refuse(refusal, TALLY_REFUSAL_MALFORMED_MSGPACK, err,
                 "%zu bytes follow the MessagePack value that ends at byte %zu",
                 (size_t)(scan.end - scan.at), offset_of(&scan));
     }
+    *root = serde_builder_finish(&scan.builder);
     return TALLY_OK;
 }
 

@@ -4,23 +4,38 @@
 
 enum { UPPER = 1, LOWER = 2, DIGIT = 4, DOT = 8, UNDERSCORE = 16, HYPHEN = 32, COLON = 64 };
 
-static const uint8_t classes[256] = {
-        ['A' ... 'Z'] = UPPER,
-        ['a' ... 'z'] = LOWER,
-        ['0' ... '9'] = DIGIT,
-        ['.'] = DOT,
-        ['_'] = UNDERSCORE,
-        ['-'] = HYPHEN,
-        [':'] = COLON,
-};
+static unsigned class_of(uint8_t byte)
+{
+    if (byte >= 'A' && byte <= 'Z') {
+        return UPPER;
+    }
+    if (byte >= 'a' && byte <= 'z') {
+        return LOWER;
+    }
+    if (byte >= '0' && byte <= '9') {
+        return DIGIT;
+    }
+    switch (byte) {
+    case '.':
+        return DOT;
+    case '_':
+        return UNDERSCORE;
+    case '-':
+        return HYPHEN;
+    case ':':
+        return COLON;
+    default:
+        return 0;
+    }
+}
 
 static bool all_of(struct tally_slice text, unsigned first, unsigned rest)
 {
-    if (text.len == 0 || !(classes[text.data[0]] & first)) {
+    if (text.len == 0 || !(class_of(text.data[0]) & first)) {
         return false;
     }
     for (size_t i = 1; i < text.len; i++) {
-        if (!(classes[text.data[i]] & rest)) {
+        if (!(class_of(text.data[i]) & rest)) {
             return false;
         }
     }

@@ -286,7 +286,7 @@ static void set_head(struct change *change, enum stock_kind kind)
     }
 }
 
-/* Emits what `after` became; pointer names the field to blame when a number would pass the limit. */
+/* Emits what `after` became; pointer names the field to blame when a number would pass a limit. */
 static void change_finish(struct change *change, enum stock_event_type type, enum stock_kind kind,
         const char *pointer)
 {
