@@ -147,7 +147,6 @@ verb_asan() {
 verb_tsan() {
     local chosen
     chosen=$(kinds 'unit topology integration' 'unit topology' "${1:-}")
-    export CK_FORK=no # a child of a threaded parent is no place for the thread sanitizer
     export TSAN_OPTIONS=suppressions=$root/tests/sanitize/thread.supp:second_deadlock_stack=1
     # shellcheck disable=SC2086
     run_tests tsan $chosen
