@@ -180,9 +180,12 @@ def check_visibility(library, sources):
         elif not near:
             report("visibility", path, 1, f'"{symbol}" is declared in another folder: {declared[0]}')
         else:
-            families = {stem}
+            # stream_task_reply.c is a part of stream_task.c; of a topology or a record family, any.
+            families = {other for other in by_stem
+                        if (stem + "_").startswith(other + "_") and by_stem[other].parent == path.parent}
             if path.parts[0] in ("topologies", "schemas"):
                 families |= {stem.split("_")[0], path.parent.name}
+                families |= {header.stem.split("_")[0] for header in near}
             if not any(symbol == name or symbol.startswith(name + "_") for name in families):
                 report("visibility", path, 1, f'"{symbol}" does not start with the name of its file')
 
