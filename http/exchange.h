@@ -1,0 +1,25 @@
+/* http/exchange.h - one request and its answer on their way through the handlers. A worker has one
+ * exchange for all its requests, so a warm worker allocates nothing. @thread http */
+#pragma once
+#include "engine/runtime.h"
+#include "http/cursor.h"
+#include "http/request.h"
+#include "http/response.h"
+
+struct mg_connection; /* civetweb's */
+struct route;
+struct waiting;
+
+struct exchange {
+    struct tally_runtime *runtime;
+    const struct cursor_key *cursor_key;
+    struct waiting *waiting; /* how many requests wait for an outcome */
+    struct mg_connection *connection;
+    const struct route *route; /* NULL: none matched */
+    struct request request;
+    struct response response;
+    struct tally_arena arena; /* reset after each request */
+    int64_t started_us;       /* of the server, mono; for /startupz */
+    char date[RESPONSE_DATE_LEN + 1];
+    bool keep_alive;
+};

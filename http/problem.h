@@ -1,0 +1,27 @@
+/* http/problem.h - answers that say no, as application/problem+json (RFC 9457). Every 4xx and 5xx
+ * but those of health is made here. @thread http */
+#pragma once
+#include "engine/base/error.h"
+#include "http/exchange.h"
+
+enum problem_code {
+    PROBLEM_NONE,
+#define X(code, status, retryable, title) PROBLEM_##code,
+#include "http/problem.def"
+#undef X
+    PROBLEM_CODES
+};
+int problem_status(enum problem_code code);
+const char *problem_name(enum problem_code code); /* "NOT_FOUND" */
+
+/* One of HTTP's own codes; the detail is formatted, NULL: none. */
+void problem_answer(struct exchange *exchange, enum problem_code code, const char *detail, ...)
+        TALLY_PRINTF(3, 4);
+/* A code of the business that HTTP finds by itself. errors: rules that a field breaks, or NULL. */
+void problem_reject(struct exchange *exchange, enum tally_reject code,
+        const struct tally_violations *errors, const char *detail, ...) TALLY_PRINTF(4, 5);
+/* The stored refusal of a command: its outcome record, parsed. */
+void problem_outcome(struct exchange *exchange, enum tally_reject code,
+        const struct tally_token *outcome);
+/* An error of the engine, answered by what it means to a client. */
+void problem_error(struct exchange *exchange, enum tally_code code, const struct tally_error *err);
