@@ -1,0 +1,364 @@
+/* http/commands.c - see commands.h.
+ *   request --submission_make--> record --publish--> position --wait for it--> outcome
+ * Invariants
+ *  (1) Nothing is written on a 4xx of HTTP itself, nor when there is no room to wait.
+ *  (2) Once Kafka has acknowledged the record the answer is 202 or its outcome, whatever else
+ * fails. */
+#include "http/commands.h"
+
+#include "http/header_field.h"
+#include "http/problem.h"
+#include "http/reading.h"
+#include "http/submission.h"
+
+enum { PUBLISH_TIMEOUT_MS = 5000, OUTCOME_BYTES_MAX = 4 * 1024 * 1024, POSITION_BYTES_MAX = 320 };
+
+struct position {
+    const char *topic; /* with prefix */
+    int32_t partition;
+    int64_t offset;
+};
+
+static void write_text(struct tally_writer *writer, const char *name, struct tally_slice value)
+{
+    tally_write_name(writer, name);
+    if (value.data) {
+        tally_write_string(writer, value);
+    } else {
+        tally_write_null(writer);
+    }
+}
+
+/* The body of a command whose outcome is not known yet. */
+static void answer_pending(struct exchange *exchange, int status, struct tally_slice id,
+        struct tally_slice type, struct tally_slice key, const struct position *at)
+{
+    struct tally_writer writer;
+    struct tally_buf position;
+
+    tally_buf_init(&position, POSITION_BYTES_MAX);
+    tally_buf_format(&position, "%s/%d@%lld", at->topic, (int)at->partition, (long long)at->offset);
+    response_json(&exchange->response, status, &writer);
+    tally_write_map(&writer, 5);
+    write_text(&writer, "command_id", id);
+    write_text(&writer, "type", type);
+    write_text(&writer, "key", key);
+    write_text(&writer, "status", tally_slice_string(tally_status_name(TALLY_PENDING)));
+    write_text(&writer, "position", tally_buf_bytes(&position));
+    tally_buf_deinit(&position);
+}
+
+static void answer_accepted_for_later(struct exchange *exchange,
+        const struct submission *submission, const struct position *at)
+{
+    response_header(&exchange->response, "Location", "/v1/commands/%.*s?at=%s/%d@%lld",
+            (int)submission->id.len, (const char *)submission->id.data, at->topic,
+            (int)at->partition, (long long)at->offset);
+    reading_position_header(exchange, at->topic, at->partition, at->offset);
+    answer_pending(exchange, 202, submission->id, submission->type, submission->key, at);
+}
+
+static bool publish(struct exchange *exchange, const struct submission *submission,
+        struct position *at)
+{
+    struct tally_error err = {0};
+    enum tally_code code;
+
+    at->topic = tally_topology_commands(submission->topology);
+    code = tally_runtime_publish(exchange->runtime, at->topic, submission->key, submission->record,
+            PUBLISH_TIMEOUT_MS, &at->partition, &at->offset, &err);
+    if (code == TALLY_TOO_LARGE) {
+        problem_answer(exchange, PROBLEM_BODY_TOO_LARGE, "the topic takes no record of this size");
+    } else if (code) {
+        problem_answer(exchange, PROBLEM_KAFKA_UNAVAILABLE,
+                "Kafka did not acknowledge the command: repeat it with the same Idempotency-Key");
+    }
+    return code == TALLY_OK;
+}
+
+/* REJECTED, as a problem. outcome: the outcome record. */
+static void answer_rejected(struct exchange *exchange, enum tally_reject reject,
+        struct tally_slice outcome)
+{
+    const struct tally_token *members = NULL;
+    enum tally_refusal refusal;
+    struct tally_error err = {0};
+    enum tally_code code =
+            tally_document_parse(outcome, &exchange->arena, &members, &refusal, &err);
+
+    if (code) {
+        problem_error(exchange, code, &err);
+    } else {
+        problem_outcome(exchange, reject, members);
+    }
+}
+
+/* Answers with the outcome of what was written at `at`. false: it is not known. */
+static bool answer_known(struct exchange *exchange, const struct submission *submission,
+        const struct position *at, struct tally_read *read)
+{
+    struct tally_outcome_info info = {0};
+    struct tally_buf outcome;
+    struct tally_error err = {0};
+    bool known, repeated = false;
+
+    tally_buf_init(&outcome, OUTCOME_BYTES_MAX);
+    known = tally_read_outcome(read, submission->id, submission->key, submission->fingerprint,
+                    false, TALLY_FORMAT_JSON, &outcome, &info, &err) == TALLY_OK;
+    if (known && info.offset != at->offset && info.code != TALLY_REJECT_IDEMPOTENCY_KEY_REUSED) {
+        repeated = true;
+        tally_buf_clear(&outcome);
+        known = tally_read_outcome(read, submission->id, submission->key, submission->fingerprint,
+                        true, TALLY_FORMAT_JSON, &outcome, &info, &err) == TALLY_OK;
+    }
+    known = known && (info.status != TALLY_PENDING || repeated);
+    if (!known) {
+        tally_buf_deinit(&outcome);
+        return false;
+    }
+    reading_age_headers(exchange, tally_read_info(read));
+    reading_position_header(exchange, at->topic, at->partition, info.offset);
+    if (info.status == TALLY_PENDING) {
+        problem_answer(exchange, PROBLEM_REQUEST_IN_PROGRESS,
+                "the first use of this id is not finished");
+    } else {
+        if (repeated) {
+            response_header(&exchange->response, "Idempotent-Replayed", "true");
+        }
+        if (info.status == TALLY_REJECTED) {
+            answer_rejected(exchange, info.code, tally_buf_bytes(&outcome));
+        } else {
+            response_begin(&exchange->response, 200, RESPONSE_JSON);
+            tally_buf_slice(&exchange->response.body, tally_buf_bytes(&outcome));
+        }
+    }
+    tally_buf_deinit(&outcome);
+    return true;
+}
+
+/* Waits until the owner has applied the record. false: no outcome in time, or not here. */
+static bool answer_outcome(struct exchange *exchange, const struct submission *submission,
+        const struct position *at, int64_t wait_ms)
+{
+    struct tally_min_position position = {tally_slice_string(at->topic), at->partition, at->offset};
+    struct tally_read_options options = {
+            .positions = &position, .position_count = 1, .wait_ms = wait_ms};
+    struct tally_read *read = NULL;
+    struct tally_error err = {0};
+    bool answered;
+
+    if (tally_read_open(exchange->runtime, tally_topology_name(submission->topology),
+                submission->key, at->partition, &options, &read, &err)) {
+        return false;
+    }
+    answered = answer_known(exchange, submission, at, read);
+    tally_read_close(read);
+    return answered;
+}
+
+void commands_send(struct exchange *exchange)
+{
+    struct submission submission;
+    struct position at = {0};
+    int64_t seconds = 0;
+    bool waits;
+
+    if (tally_runtime_is_shutting_down(exchange->runtime)) {
+        problem_answer(exchange, PROBLEM_SHUTTING_DOWN, "this instance takes no more commands");
+        return;
+    }
+    if (!submission_make(exchange, &submission)) {
+        return;
+    }
+    waits = header_field_prefer_wait(&exchange->request, &seconds);
+    if (waits && !reading_wait_begin(exchange->waiting)) {
+        problem_answer(exchange, PROBLEM_OVERLOADED, "too many requests wait; nothing was written");
+        return;
+    }
+    if (publish(exchange, &submission, &at)) {
+        if (waits) {
+            response_header(&exchange->response, "Preference-Applied", "wait=%lld",
+                    (long long)seconds);
+        }
+        if (!waits || !answer_outcome(exchange, &submission, &at, seconds * 1000)) {
+            answer_accepted_for_later(exchange, &submission, &at);
+        }
+    }
+    if (waits) {
+        reading_wait_end(exchange->waiting);
+    }
+}
+
+/* --- GET -------------------------------------------------------------------------------------- */
+
+/* Answers from one task; NOT_FOUND and errors are returned. */
+static enum tally_code answer_stored(struct exchange *exchange, struct tally_read *read,
+        struct tally_slice id, struct tally_error *err)
+{
+    const struct tally_read_info *read_info = tally_read_info(read);
+    struct tally_outcome_info info = {0};
+    enum tally_code code;
+
+    response_begin(&exchange->response, 200, RESPONSE_JSON);
+    code = tally_read_outcome(read, id, TALLY_NONE, 0, false, TALLY_FORMAT_JSON,
+            &exchange->response.body, &info, err);
+    if (!code) {
+        reading_age_headers(exchange, read_info);
+        reading_position_header(exchange, read_info->topic, read_info->partition, info.offset);
+    }
+    return code;
+}
+
+static void answer_not_found(struct exchange *exchange, struct tally_slice id)
+{
+    problem_answer(exchange, PROBLEM_COMMAND_NOT_FOUND, "no outcome of command \"%.*s\" is known",
+            (int)id.len, (const char *)id.data);
+}
+
+static bool parse_at(struct exchange *exchange, struct tally_slice text,
+        struct tally_topology **topology, struct position *at)
+{
+    struct tally_min_position positions[TALLY_MIN_POSITIONS_MAX];
+    size_t count = 0;
+
+    if (tally_positions_parse(text, positions, &count) && count == 1) {
+        *topology = reading_topology_of_topic(exchange, positions[0].topic);
+        if (*topology && positions[0].partition >= 0 &&
+                positions[0].partition < tally_runtime_partitions(exchange->runtime)) {
+            *at = (struct position){tally_topology_commands(*topology), positions[0].partition,
+                    positions[0].offset};
+            return true;
+        }
+    }
+    problem_answer(exchange, PROBLEM_INVALID_PARAMETER,
+            "at: expected one position of a commands topic, like stock.commands/2@990");
+    return false;
+}
+
+/* Opens a read at the owner of the position. With Prefer: wait, waits for it; not reached in time,
+ * the read is of before. */
+static enum tally_code open_at(struct exchange *exchange, const char *topology,
+        const struct position *at, struct reading_positions *positions, struct tally_read **read,
+        struct tally_error *err)
+{
+    size_t asked = positions->options.position_count;
+    int64_t seconds;
+    enum tally_code code;
+
+    if (header_field_prefer_wait(&exchange->request, &seconds)) {
+        positions->items[positions->options.position_count++] = (struct tally_min_position){
+                tally_slice_string(at->topic), at->partition, at->offset};
+        positions->options.wait_ms = seconds * 1000;
+        if (asked == 0) {
+            response_header(&exchange->response, "Preference-Applied", "wait=%lld",
+                    (long long)seconds);
+        }
+    }
+    code = tally_read_open(exchange->runtime, topology, TALLY_NONE, at->partition,
+            &positions->options, read, err);
+    if (code == TALLY_TIMEOUT && asked == 0) {
+        positions->options = (struct tally_read_options){0};
+        code = tally_read_open(exchange->runtime, topology, TALLY_NONE, at->partition,
+                &positions->options, read, err);
+    }
+    return code;
+}
+
+static void read_at(struct exchange *exchange, struct tally_slice id, struct tally_slice text)
+{
+    struct tally_topology *topology = NULL;
+    struct tally_read *read = NULL;
+    struct reading_positions positions;
+    struct tally_error err = {0};
+    struct position at;
+    enum tally_code code;
+
+    if (!parse_at(exchange, text, &topology, &at) ||
+            !reading_positions_read(exchange, &positions)) {
+        return;
+    }
+    code = open_at(exchange, tally_topology_name(topology), &at, &positions, &read, &err);
+    if (code) {
+        problem_error(exchange, code, &err);
+        return;
+    }
+    if (tally_read_info(read)->position < at.offset) {
+        reading_headers(exchange, tally_read_info(read));
+        answer_pending(exchange, 200, id, TALLY_NONE, TALLY_NONE, &at);
+    } else {
+        code = answer_stored(exchange, read, id, &err);
+        if (code == TALLY_NOT_FOUND) {
+            reading_headers(exchange, tally_read_info(read));
+            answer_not_found(exchange, id);
+        } else if (code) {
+            problem_error(exchange, code, &err);
+        }
+    }
+    tally_read_close(read);
+}
+
+/* Asks every task of a topology. false: none knows; *missed is then set if one could not be asked.
+ */
+static bool read_topology(struct exchange *exchange, struct tally_slice id, const char *topology,
+        const struct reading_positions *positions, bool *missed)
+{
+    int32_t partitions = tally_runtime_partitions(exchange->runtime);
+
+    for (int32_t partition = 0; partition < partitions; partition++) {
+        struct tally_read *read = NULL;
+        struct tally_error err = {0};
+        enum tally_code code = tally_read_open(exchange->runtime, topology, TALLY_NONE, partition,
+                &positions->options, &read, &err);
+
+        if (code) {
+            *missed = true;
+            continue;
+        }
+        code = answer_stored(exchange, read, id, &err);
+        tally_read_close(read);
+        if (code == TALLY_OK) {
+            return true;
+        }
+        if (code != TALLY_NOT_FOUND) {
+            *missed = true;
+        }
+    }
+    return false;
+}
+
+static void read_everywhere(struct exchange *exchange, struct tally_slice id)
+{
+    static const char *const order[] = {"catalogue", "stock", "reservation", "transfer"};
+    struct reading_positions positions;
+    bool missed = false;
+
+    if (!reading_positions_read(exchange, &positions)) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        if (reading_topology(exchange, tally_slice_string(order[i])) &&
+                read_topology(exchange, id, order[i], &positions, &missed)) {
+            return;
+        }
+    }
+    if (missed) {
+        problem_answer(exchange, PROBLEM_NOT_OWNER,
+                "not every task can be asked here now; give ?at=");
+    } else {
+        answer_not_found(exchange, id);
+    }
+}
+
+void commands_read(struct exchange *exchange)
+{
+    struct tally_slice id = exchange->request.params[0];
+    struct tally_slice at = request_query(&exchange->request, "at");
+
+    if (!header_field_is_command_id(id)) {
+        answer_not_found(exchange, id); /* no client can have used it */
+    } else if (at.data) {
+        read_at(exchange, id, at);
+    } else {
+        read_everywhere(exchange, id);
+    }
+}

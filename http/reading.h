@@ -1,0 +1,42 @@
+/* http/reading.h - a handler's read of committed state: positions to wait for, and the headers that
+ * tell how current an answer is. @thread http */
+#pragma once
+#include <stdatomic.h>
+
+#include "http/exchange.h"
+
+/* Requests that wait for the outcome of what they wrote, and how many may at once: each has a
+ * worker. */
+struct waiting {
+    _Atomic int64_t count;
+    int64_t max;
+};
+bool reading_wait_begin(struct waiting *waiting); /* false: too many */
+void reading_wait_end(struct waiting *waiting);
+
+/* What a request says about positions to wait for; one more may be added by the handler. */
+struct reading_positions {
+    struct tally_min_position items[TALLY_MIN_POSITIONS_MAX + 1];
+    struct tally_read_options options;
+};
+/* Tally-Min-Position and Prefer: wait, with its default. false: the problem is answered. */
+bool reading_positions_read(struct exchange *exchange, struct reading_positions *positions);
+
+/* Opens a read on the owner of `key`, or on `partition` if that is >= 0; waits for
+ * Tally-Min-Position. Adds the headers of reading_headers. NULL: the problem is answered. */
+struct tally_read *reading_open(struct exchange *exchange, const char *topology,
+        struct tally_slice key, int32_t partition);
+/* Tally-Position, Tally-As-Of, Tally-Lag-Ms, Tally-Source. */
+void reading_headers(struct exchange *exchange, const struct tally_read_info *info);
+void reading_age_headers(struct exchange *exchange,
+        const struct tally_read_info *info); /* without the first */
+void reading_position_header(struct exchange *exchange, const char *topic, int32_t partition,
+        int64_t offset);
+/* ETag of a single resource, and whether If-None-Match names it: then 304 is answered. */
+bool reading_not_modified(struct exchange *exchange, int32_t partition, int64_t version);
+/* The topology of this instance with this name, or with this commands topic; NULL: none. */
+struct tally_topology *reading_topology(struct exchange *exchange, struct tally_slice name);
+struct tally_topology *reading_topology_of_topic(struct exchange *exchange,
+        struct tally_slice topic);
+/* limit=: 1..200, default 50; false: the problem is answered. */
+bool reading_limit(struct exchange *exchange, size_t *limit);

@@ -1,0 +1,555 @@
+/* http/stock_query.c - see stock_query.h.
+ * Invariants
+ *  (1) One answer is one commit's state of one task.
+ *  (2) The version, and so the entity tag, is known before any of the body is written. */
+#include "http/stock_query.h"
+
+#include "http/problem.h"
+#include "http/reading.h"
+#include "schemas/stock_records.h"
+
+enum {
+    SKU_LEN_MAX = 64,
+    WAREHOUSE_LEN_MAX = 32,
+    FILTER_MAX = 64,
+    LEVELS_MAX = 4096,
+    ROW_BYTES_MAX = 64 * 1024
+};
+
+struct level {
+    struct tally_slice warehouse;
+    struct stock_level_row row;
+    struct stock_setting_row setting;
+    struct level *next;
+};
+
+/* What one request has read of a SKU; in the arena. */
+struct sku_stock {
+    struct tally_arena *arena;
+    struct tally_slice sku;
+    struct tally_slice filter[FILTER_MAX]; /* none: all warehouses */
+    size_t filter_count;
+    bool has_row, has_level, damaged;
+    struct stock_sku_row row;
+    struct level *first, *last;
+    uint32_t count;
+    int64_t version; /* the SKU's own and the levels' */
+};
+
+static bool is_id(struct tally_slice text, size_t max, bool upper_only, bool dots)
+{
+    if (text.len == 0 || text.len > max) {
+        return false;
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        bool letter = (c >= 'A' && c <= 'Z') || (!upper_only && c >= 'a' && c <= 'z');
+        bool mark = c == '_' || c == '-' || (dots && c == '.');
+
+        if (!letter && !(c >= '0' && c <= '9') && (i == 0 || !mark)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool stock_query_is_sku(struct tally_slice text)
+{
+    return is_id(text, SKU_LEN_MAX, false, true);
+}
+
+bool stock_query_is_warehouse(struct tally_slice text)
+{
+    return is_id(text, WAREHOUSE_LEN_MAX, true, false);
+}
+
+void stock_query_unknown_sku(struct exchange *exchange, struct tally_slice sku)
+{
+    problem_reject(exchange, TALLY_REJECT_UNKNOWN_SKU, NULL, "no SKU \"%.*s\" is registered",
+            (int)sku.len, (const char *)sku.data);
+}
+
+static void level_key(struct tally_key *key, enum tally_store_id store, struct tally_slice sku,
+        struct tally_slice warehouse)
+{
+    tally_key_begin(key, store);
+    tally_key_string(key, sku);
+    tally_key_tail(key, warehouse);
+}
+
+static bool see_any(void *context, struct tally_slice key, struct tally_slice value)
+{
+    (void)key;
+    (void)value;
+    *(bool *)context = true;
+    return false;
+}
+
+/* Rows of a store whose first part is the SKU. */
+static enum tally_code scan_sku(struct tally_read *read, enum tally_store_id store,
+        struct tally_slice sku, tally_row_fn row, void *context, struct tally_error *err)
+{
+    struct tally_key lower, upper;
+
+    tally_key_begin(&lower, store);
+    tally_key_string(&lower, sku);
+    upper = lower;
+    upper.bytes[upper.len - 1] = 1; /* behind the 0x00 that ends the SKU */
+    return tally_read_scan(read, tally_key_bytes(&lower), tally_key_bytes(&upper), false, row,
+            context, err);
+}
+
+enum tally_code stock_query_sku_exists(struct tally_read *read, struct tally_slice sku,
+        bool *exists, struct tally_error *err)
+{
+    struct tally_key key;
+    struct tally_buf value;
+    enum tally_code code;
+
+    tally_key_begin(&key, TALLY_STORE_SKU);
+    tally_key_tail(&key, sku);
+    tally_buf_init(&value, ROW_BYTES_MAX);
+    code = tally_read_get(read, tally_key_bytes(&key), &value, err);
+    tally_buf_deinit(&value);
+    *exists = code == TALLY_OK;
+    if (code != TALLY_NOT_FOUND) {
+        return code;
+    }
+    return scan_sku(read, TALLY_STORE_LEVEL, sku, see_any, exists, err);
+}
+
+static bool is_wanted(const struct sku_stock *stock, struct tally_slice warehouse)
+{
+    for (size_t i = 0; i < stock->filter_count; i++) {
+        if (tally_slice_equal(stock->filter[i], warehouse)) {
+            return true;
+        }
+    }
+    return stock->filter_count == 0;
+}
+
+static struct tally_slice warehouse_of(const struct sku_stock *stock, struct tally_slice key)
+{
+    size_t before = 1 + stock->sku.len + 1;
+
+    tally_assert(key.len > before);
+    return tally_slice_of(key.data + before, key.len - before);
+}
+
+static bool add_level(void *context, struct tally_slice key, struct tally_slice value)
+{
+    struct sku_stock *stock = context;
+    struct tally_slice warehouse = warehouse_of(stock, key);
+    struct level *level;
+
+    stock->has_level = true;
+    if (!is_wanted(stock, warehouse)) {
+        return true;
+    }
+    level = tally_arena_alloc(stock->arena, sizeof *level);
+    *level = (struct level){.warehouse = tally_arena_copy(stock->arena, warehouse)};
+    if (!stock_level_unpack(value, &level->row)) {
+        stock->damaged = true;
+        return false;
+    }
+    *(stock->last ? &stock->last->next : &stock->first) = level;
+    stock->last = level;
+    stock->count++;
+    stock->version += level->row.version;
+    return stock->count < LEVELS_MAX;
+}
+
+/* Settings come in the order of the levels. */
+static bool add_setting(void *context, struct tally_slice key, struct tally_slice value)
+{
+    struct sku_stock *stock = context;
+    struct tally_slice warehouse = warehouse_of(stock, key);
+
+    for (struct level *level = stock->first; level; level = level->next) {
+        if (tally_slice_equal(level->warehouse, warehouse)) {
+            stock->damaged = !stock_setting_unpack(value, &level->setting);
+            break;
+        }
+    }
+    return !stock->damaged;
+}
+
+static enum tally_code read_sku_row(struct tally_read *read, struct sku_stock *stock,
+        struct tally_error *err)
+{
+    struct tally_key key;
+    struct tally_buf value;
+    enum tally_code code;
+
+    tally_key_begin(&key, TALLY_STORE_SKU);
+    tally_key_tail(&key, stock->sku);
+    tally_buf_init(&value, ROW_BYTES_MAX);
+    code = tally_read_get(read, tally_key_bytes(&key), &value, err);
+    if (code == TALLY_OK) {
+        stock->has_row = true;
+        stock->damaged = !stock_sku_unpack(tally_arena_copy(stock->arena, tally_buf_bytes(&value)),
+                &stock->row);
+        stock->version += stock->row.version;
+    }
+    tally_buf_deinit(&value);
+    return code == TALLY_NOT_FOUND ? TALLY_OK : code;
+}
+
+static enum tally_code read_stock(struct tally_read *read, struct sku_stock *stock,
+        struct tally_error *err)
+{
+    enum tally_code code = read_sku_row(read, stock, err);
+
+    if (!code) {
+        code = scan_sku(read, TALLY_STORE_LEVEL, stock->sku, add_level, stock, err);
+    }
+    if (!code && stock->first) {
+        code = scan_sku(read, TALLY_STORE_SETTING, stock->sku, add_setting, stock, err);
+    }
+    if (!code && stock->damaged) {
+        code = tally_error_set(err, TALLY_STORE_CORRUPT, "a row of SKU \"%.*s\" is damaged",
+                (int)stock->sku.len, (const char *)stock->sku.data);
+    }
+    return code;
+}
+
+static void write_string(struct tally_writer *writer, const char *name, struct tally_slice value)
+{
+    tally_write_name(writer, name);
+    if (value.len > 0) {
+        tally_write_string(writer, value);
+    } else {
+        tally_write_null(writer);
+    }
+}
+
+static void write_int(struct tally_writer *writer, const char *name, bool has, int64_t value)
+{
+    tally_write_name(writer, name);
+    if (has) {
+        tally_write_int(writer, value);
+    } else {
+        tally_write_null(writer);
+    }
+}
+
+static void write_level(struct tally_writer *writer, struct tally_slice sku,
+        const struct level *level)
+{
+    const struct stock_setting_row *setting = &level->setting;
+
+    tally_write_map(writer, 3 + STOCK_NUMBERS + 4);
+    write_string(writer, "sku", sku);
+    write_string(writer, "warehouse", level->warehouse);
+    write_int(writer, "version", true, level->row.version);
+    for (size_t i = 0; i < STOCK_BUCKETS; i++) {
+        write_int(writer, stock_number_names[i], true, level->row.n[i]);
+    }
+    write_int(writer, stock_number_names[STOCK_AVAILABLE], true,
+            stock_level_available(&level->row));
+    write_int(writer, stock_number_names[STOCK_BACKORDERED], true,
+            stock_level_backordered(&level->row));
+    write_string(writer, "policy", tally_slice_string(stock_policy_names[setting->policy]));
+    write_int(writer, "backorder_limit", setting->has_backorder_limit, setting->backorder_limit);
+    write_int(writer, "low_stock_threshold", setting->has_low_stock_threshold,
+            setting->low_stock_threshold);
+    tally_write_name(writer, "updated_at");
+    if (level->row.version > 0) {
+        tally_write_time(writer, level->row.updated_at);
+    } else {
+        tally_write_null(writer);
+    }
+}
+
+static void write_totals(struct tally_writer *writer, const struct sku_stock *stock)
+{
+    int64_t totals[STOCK_NUMBERS] = {0};
+
+    for (const struct level *level = stock->first; level; level = level->next) {
+        for (size_t i = 0; i < STOCK_BUCKETS; i++) {
+            totals[i] += level->row.n[i];
+        }
+        totals[STOCK_AVAILABLE] += stock_level_available(&level->row);
+        totals[STOCK_BACKORDERED] += stock_level_backordered(&level->row);
+    }
+    tally_write_name(writer, "totals");
+    tally_write_map(writer, STOCK_NUMBERS);
+    for (size_t i = 0; i < STOCK_NUMBERS; i++) {
+        write_int(writer, stock_number_names[i], true, totals[i]);
+    }
+}
+
+static void answer_sku(struct exchange *exchange, const struct sku_stock *stock)
+{
+    enum stock_sku_state state = stock->has_row ? stock->row.state : STOCK_SKU_ACTIVE;
+    struct tally_writer writer;
+
+    response_json(&exchange->response, 200, &writer);
+    tally_write_map(&writer, 6);
+    write_string(&writer, "sku", stock->sku);
+    write_string(&writer, "product_id", stock->has_row ? stock->row.product_id : TALLY_NONE);
+    write_string(&writer, "state", tally_slice_string(stock_sku_states[state]));
+    write_int(&writer, "version", true, stock->version);
+    tally_write_name(&writer, "levels");
+    tally_write_array(&writer, stock->count);
+    for (const struct level *level = stock->first; level; level = level->next) {
+        write_level(&writer, stock->sku, level);
+    }
+    write_totals(&writer, stock);
+}
+
+static bool read_filter(struct exchange *exchange, struct sku_stock *stock)
+{
+    struct tally_slice rest = request_query(&exchange->request, "warehouse"), name;
+
+    while (request_list_next(&rest, ',', &name)) {
+        if (stock->filter_count == FILTER_MAX || !stock_query_is_warehouse(name)) {
+            problem_answer(exchange, PROBLEM_INVALID_PARAMETER,
+                    "warehouse: expected names of warehouses joined by commas, at most %d",
+                    FILTER_MAX);
+            return false;
+        }
+        stock->filter[stock->filter_count++] = name;
+    }
+    return true;
+}
+
+void stock_query_sku(struct exchange *exchange)
+{
+    struct sku_stock stock = {.arena = &exchange->arena, .sku = exchange->request.params[0]};
+    struct tally_read *read;
+    struct tally_error err = {0};
+    enum tally_code code;
+
+    if (!read_filter(exchange, &stock)) {
+        return;
+    }
+    if (!stock_query_is_sku(stock.sku)) {
+        stock_query_unknown_sku(exchange, stock.sku);
+        return;
+    }
+    read = reading_open(exchange, "stock", stock.sku, -1);
+    if (!read) {
+        return;
+    }
+    code = read_stock(read, &stock, &err);
+    if (code) {
+        problem_error(exchange, code, &err);
+    } else if (!stock.has_row && !stock.has_level) {
+        stock_query_unknown_sku(exchange, stock.sku);
+    } else if (!reading_not_modified(exchange, tally_read_info(read)->partition, stock.version)) {
+        answer_sku(exchange, &stock);
+    }
+    tally_read_close(read);
+}
+
+/* --- one level -------------------------------------------------------------------------------- */
+
+/* A row into the arena; NOT_FOUND leaves it empty. */
+static enum tally_code read_row(struct exchange *exchange, struct tally_read *read,
+        const struct tally_key *key, struct tally_slice *row, struct tally_error *err)
+{
+    struct tally_buf value;
+    enum tally_code code;
+
+    tally_buf_init(&value, ROW_BYTES_MAX);
+    code = tally_read_get(read, tally_key_bytes(key), &value, err);
+    *row = code ? TALLY_NONE : tally_arena_copy(&exchange->arena, tally_buf_bytes(&value));
+    tally_buf_deinit(&value);
+    return code;
+}
+
+static enum tally_code read_level(struct exchange *exchange, struct tally_read *read,
+        struct tally_slice sku, struct level *level, struct tally_error *err)
+{
+    struct tally_key key;
+    struct tally_slice row;
+    enum tally_code code;
+
+    level_key(&key, TALLY_STORE_LEVEL, sku, level->warehouse);
+    code = read_row(exchange, read, &key, &row, err);
+    if (code) {
+        return code;
+    }
+    if (!stock_level_unpack(row, &level->row)) {
+        return tally_error_set(err, TALLY_STORE_CORRUPT, "a level of SKU \"%.*s\" is damaged",
+                (int)sku.len, (const char *)sku.data);
+    }
+    level_key(&key, TALLY_STORE_SETTING, sku, level->warehouse);
+    code = read_row(exchange, read, &key, &row, err);
+    if (code == TALLY_NOT_FOUND) {
+        return TALLY_OK;
+    }
+    if (!code && !stock_setting_unpack(row, &level->setting)) {
+        code = tally_error_set(err, TALLY_STORE_CORRUPT, "a setting of SKU \"%.*s\" is damaged",
+                (int)sku.len, (const char *)sku.data);
+    }
+    return code;
+}
+
+/* There is no level: zeros if both of its names are known. TALLY_OK: they are, or 404 is answered.
+ */
+static enum tally_code find_names(struct exchange *exchange, struct tally_read *read,
+        struct tally_slice sku, struct tally_slice warehouse, struct tally_error *err)
+{
+    struct tally_key key;
+    struct tally_slice row;
+    bool exists = false;
+    enum tally_code code = stock_query_sku_exists(read, sku, &exists, err);
+
+    if (code) {
+        return code;
+    }
+    if (!exists) {
+        stock_query_unknown_sku(exchange, sku);
+        return TALLY_OK;
+    }
+    code = TALLY_NOT_FOUND;
+    if (stock_query_is_warehouse(warehouse)) {
+        tally_key_begin(&key, TALLY_STORE_WAREHOUSE);
+        tally_key_tail(&key, warehouse);
+        code = read_row(exchange, read, &key, &row, err);
+    }
+    if (code == TALLY_NOT_FOUND) {
+        problem_reject(exchange, TALLY_REJECT_UNKNOWN_WAREHOUSE, NULL,
+                "no warehouse \"%.*s\" is registered", (int)warehouse.len,
+                (const char *)warehouse.data);
+        code = TALLY_OK;
+    }
+    return code;
+}
+
+void stock_query_level(struct exchange *exchange)
+{
+    struct tally_slice sku = exchange->request.params[0];
+    struct level level = {.warehouse = exchange->request.params[1]};
+    struct tally_read *read;
+    struct tally_error err = {0};
+    enum tally_code code;
+
+    if (!stock_query_is_sku(sku)) {
+        stock_query_unknown_sku(exchange, sku);
+        return;
+    }
+    read = reading_open(exchange, "stock", sku, -1);
+    if (!read) {
+        return;
+    }
+    code = stock_query_is_warehouse(level.warehouse) ? read_level(exchange, read, sku, &level, &err)
+                                                     : TALLY_NOT_FOUND;
+    if (code == TALLY_NOT_FOUND) {
+        code = find_names(exchange, read, sku, level.warehouse, &err);
+    }
+    if (code) {
+        problem_error(exchange, code, &err);
+    } else if (exchange->response.status == 0 &&
+               !reading_not_modified(exchange, tally_read_info(read)->partition,
+                       level.row.version)) {
+        struct tally_writer writer;
+
+        response_json(&exchange->response, 200, &writer);
+        write_level(&writer, sku, &level);
+    }
+    tally_read_close(read);
+}
+
+/* --- warehouses ------------------------------------------------------------------------------- */
+
+struct warehouse {
+    struct tally_slice name, title;
+    uint8_t state;
+    struct warehouse *next;
+};
+struct warehouse_list {
+    struct tally_arena *arena;
+    struct warehouse *first, *last;
+    uint32_t count;
+    bool damaged;
+};
+
+static bool add_warehouse(void *context, struct tally_slice key, struct tally_slice value)
+{
+    struct warehouse_list *list = context;
+    struct warehouse *warehouse = tally_arena_alloc(list->arena, sizeof *warehouse);
+    struct stock_warehouse_row row;
+
+    if (!stock_warehouse_unpack(tally_arena_copy(list->arena, value), &row)) {
+        list->damaged = true;
+        return false;
+    }
+    *warehouse = (struct warehouse){
+            .name = tally_arena_copy(list->arena, tally_slice_of(key.data + 1, key.len - 1)),
+            .title = row.name,
+            .state = row.state,
+    };
+    *(list->last ? &list->last->next : &list->first) = warehouse;
+    list->last = warehouse;
+    list->count++;
+    return true;
+}
+
+static void answer_warehouses(struct exchange *exchange, const struct warehouse_list *list)
+{
+    struct tally_writer writer;
+
+    response_json(&exchange->response, 200, &writer);
+    tally_write_map(&writer, 1);
+    tally_write_name(&writer, "items");
+    tally_write_array(&writer, list->count);
+    for (const struct warehouse *warehouse = list->first; warehouse; warehouse = warehouse->next) {
+        tally_write_map(&writer, 3);
+        write_string(&writer, "warehouse", warehouse->name);
+        write_string(&writer, "name", warehouse->title);
+        write_string(&writer, "state",
+                tally_slice_string(stock_warehouse_states[warehouse->state]));
+    }
+}
+
+/* Every stock task has every warehouse: the first that answers will do. */
+static enum tally_code open_any(struct exchange *exchange,
+        const struct reading_positions *positions, struct tally_read **read,
+        struct tally_error *err)
+{
+    int32_t partitions = tally_runtime_partitions(exchange->runtime);
+    enum tally_code code = TALLY_FENCED;
+
+    for (int32_t partition = 0; partition < partitions && code; partition++) {
+        code = tally_read_open(exchange->runtime, "stock", TALLY_NONE, partition,
+                &positions->options, read, err);
+    }
+    return code;
+}
+
+void stock_query_warehouses(struct exchange *exchange)
+{
+    struct warehouse_list list = {.arena = &exchange->arena};
+    struct reading_positions positions;
+    struct tally_read *read = NULL;
+    struct tally_key lower, upper;
+    struct tally_error err = {0};
+    enum tally_code code;
+
+    if (!reading_positions_read(exchange, &positions)) {
+        return;
+    }
+    code = open_any(exchange, &positions, &read, &err);
+    if (code) {
+        problem_error(exchange, code, &err);
+        return;
+    }
+    reading_headers(exchange, tally_read_info(read));
+    tally_key_begin(&lower, TALLY_STORE_WAREHOUSE);
+    upper = lower;
+    upper.bytes[0]++;
+    code = tally_read_scan(read, tally_key_bytes(&lower), tally_key_bytes(&upper), false,
+            add_warehouse, &list, &err);
+    if (!code && list.damaged) {
+        code = tally_error_set(&err, TALLY_STORE_CORRUPT, "a warehouse's row is damaged");
+    }
+    if (code) {
+        problem_error(exchange, code, &err);
+    } else {
+        answer_warehouses(exchange, &list);
+    }
+    tally_read_close(read);
+}

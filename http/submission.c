@@ -1,0 +1,314 @@
+/* http/submission.c - see submission.h.
+ * Invariants
+ *  (1) What is made here is never a dead letter: the finished record is decoded by the engine's own
+ *      decoder, and its key is the key field's.
+ *  (2) The payload holds the members as the client sent them, so the fingerprint is the client's:
+ *      the same fields give the same one over HTTP and over Kafka. */
+#include "http/submission.h"
+
+#include "http/header_field.h"
+#include "http/problem.h"
+
+enum { ACTOR_BYTES_MAX = 128, KEY_BYTES_MAX = 128 };
+
+static bool find_type(struct exchange *exchange, struct submission *submission)
+{
+    size_t count;
+    struct tally_topology *const *topologies = tally_runtime_topologies(exchange->runtime, &count);
+
+    submission->type = exchange->request.params[0];
+    for (size_t i = 0; i < count; i++) {
+        const struct tally_schema *const *types =
+                tally_topology_aggregate(topologies[i])->command_types;
+
+        for (; *types; types++) {
+            if (!(*types)->internal &&
+                    tally_slice_equal(submission->type, tally_slice_string((*types)->name))) {
+                submission->topology = topologies[i];
+                submission->schema = *types;
+                return true;
+            }
+        }
+    }
+    problem_reject(exchange, TALLY_REJECT_UNKNOWN_COMMAND, NULL,
+            "no command \"%.*s\" is known here", (int)submission->type.len,
+            (const char *)submission->type.data);
+    return false;
+}
+
+static bool read_media_type(struct exchange *exchange, struct submission *submission)
+{
+    struct tally_slice type = request_header(&exchange->request, "Content-Type");
+    struct tally_slice encoding = request_header(&exchange->request, "Content-Encoding");
+
+    if (encoding.data && !request_equals(encoding, "identity")) {
+        problem_answer(exchange, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
+                "no Content-Encoding is understood");
+        return false;
+    }
+    if (header_field_is_type(type, "application/json")) {
+        submission->format = TALLY_FORMAT_JSON;
+        return true;
+    }
+    if (header_field_is_type(type, "application/msgpack")) {
+        submission->format = TALLY_FORMAT_MSGPACK;
+        return true;
+    }
+    problem_answer(exchange, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
+            "Content-Type: expected application/json or application/msgpack");
+    return false;
+}
+
+static bool read_id(struct exchange *exchange, struct submission *submission)
+{
+    size_t count = request_header_count(&exchange->request, "Idempotency-Key");
+
+    if (count == 0) {
+        problem_answer(exchange, PROBLEM_IDEMPOTENCY_KEY_MISSING,
+                "Idempotency-Key is the command's id; repeat it to ask again");
+        return false;
+    }
+    if (count > 1 || !header_field_command_id(request_header(&exchange->request, "Idempotency-Key"),
+                             &submission->id)) {
+        problem_answer(exchange, PROBLEM_INVALID_PARAMETER,
+                "Idempotency-Key: expected 1 to 64 of A-Z a-z 0-9 . _ : -, bare or in double "
+                "quotes");
+        return false;
+    }
+    return true;
+}
+
+static bool read_actor(struct exchange *exchange, struct submission *submission)
+{
+    struct tally_slice actor = request_header(&exchange->request, "X-Actor");
+
+    if (actor.len > ACTOR_BYTES_MAX || !tally_utf8_valid(actor)) {
+        problem_answer(exchange, PROBLEM_INVALID_PARAMETER,
+                "X-Actor: expected at most %d bytes of UTF-8", ACTOR_BYTES_MAX);
+        return false;
+    }
+    submission->actor = actor.len > 0 ? actor : TALLY_NONE;
+    return true;
+}
+
+static bool read_if_match(struct exchange *exchange, struct submission *submission)
+{
+    struct tally_slice if_match = request_header(&exchange->request, "If-Match");
+    bool any = false;
+
+    if (!if_match.data) {
+        return true;
+    }
+    if (!header_field_match_version(if_match, &any, &submission->expected_version)) {
+        problem_answer(exchange, PROBLEM_INVALID_PARAMETER,
+                "If-Match: expected one strong entity tag as it was answered, or *");
+        return false;
+    }
+    submission->expects_version = !any;
+    return true;
+}
+
+static void refuse_body(struct exchange *exchange, enum tally_refusal refusal,
+        const struct tally_error *err)
+{
+    struct tally_violations violations = {0};
+
+    if (refusal != TALLY_REFUSAL_BAD_NUMBER) {
+        problem_answer(exchange, PROBLEM_MALFORMED_BODY, "%s", err->message);
+        return;
+    }
+    tally_violate(&violations, "", "WRONG_TYPE", "%s", err->message);
+    problem_reject(exchange, TALLY_REJECT_VALIDATION_FAILED, &violations, "%s", err->message);
+}
+
+static bool is_white(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool read_fields(struct exchange *exchange, struct submission *submission)
+{
+    enum tally_refusal refusal = TALLY_REFUSAL_NONE;
+    struct tally_slice body = exchange->request.body;
+    struct tally_error err = {0};
+    enum tally_code code;
+
+    while (submission->format == TALLY_FORMAT_JSON && body.len > 0 && is_white(body.data[0])) {
+        body.data++;
+        body.len--;
+    }
+    while (submission->format == TALLY_FORMAT_JSON && body.len > 0 &&
+            is_white(body.data[body.len - 1])) {
+        body.len--;
+    }
+    if (body.len == 0) {
+        problem_answer(exchange, PROBLEM_MALFORMED_BODY,
+                "the body is empty: expected the command's fields");
+        return false;
+    }
+    if ((submission->format == TALLY_FORMAT_JSON) != (body.data[0] == '{')) {
+        problem_answer(exchange, PROBLEM_MALFORMED_BODY, "byte 0: expected %s",
+                submission->format == TALLY_FORMAT_JSON ? "a JSON object" : "a MessagePack map");
+        return false;
+    }
+    code = tally_document_parse(body, &exchange->arena, &submission->members, &refusal, &err);
+    if (code) {
+        refuse_body(exchange, refusal, &err);
+        return false;
+    }
+    submission->fields = body;
+    return true;
+}
+
+/* Members that HTTP has said elsewhere: allowed with the same value, and left out of the payload.
+ */
+static bool check_repeated(struct exchange *exchange, const struct submission *submission)
+{
+    const struct tally_token *type = tally_token_member(submission->members, "type");
+    const struct tally_token *id = tally_token_member(submission->members, "command_id");
+    const struct tally_token *version = tally_token_member(submission->members, "expected_version");
+
+    if (type &&
+            (type->type != TALLY_STRING || !tally_slice_equal(type->string, submission->type))) {
+        problem_answer(exchange, PROBLEM_INVALID_PARAMETER, "type: differs from the path");
+        return false;
+    }
+    if (id && (id->type != TALLY_STRING || !tally_slice_equal(id->string, submission->id))) {
+        problem_answer(exchange, PROBLEM_INVALID_PARAMETER,
+                "command_id: differs from Idempotency-Key");
+        return false;
+    }
+    if (submission->expects_version && version &&
+            (version->type != TALLY_INT || version->integer != submission->expected_version)) {
+        problem_answer(exchange, PROBLEM_INVALID_PARAMETER,
+                "expected_version: differs from If-Match");
+        return false;
+    }
+    return true;
+}
+
+static bool is_said_elsewhere(const struct tally_token *name)
+{
+    return tally_slice_equal(name->string, TALLY_SLICE("type")) ||
+           tally_slice_equal(name->string, TALLY_SLICE("command_id"));
+}
+
+static void write_payload(const struct submission *submission, struct tally_writer *writer)
+{
+    const struct tally_token *members = submission->members, *name;
+    bool adds_version =
+            submission->expects_version && !tally_token_member(members, "expected_version");
+    uint32_t left_out = 0;
+
+    name = members + 1;
+    for (uint32_t i = 0; i < members->count; i++, name = tally_token_next(tally_token_next(name))) {
+        left_out += is_said_elsewhere(name);
+    }
+    if (left_out == 0 && !adds_version) {
+        tally_write_raw(writer, submission->fields);
+        return;
+    }
+    tally_write_map(writer, members->count - left_out + adds_version);
+    name = members + 1;
+    for (uint32_t i = 0; i < members->count; i++, name = tally_token_next(tally_token_next(name))) {
+        if (!is_said_elsewhere(name)) {
+            tally_write_token(writer, name);
+            tally_write_token(writer, tally_token_next(name));
+        }
+    }
+    if (adds_version) {
+        tally_write_name(writer, "expected_version");
+        tally_write_int(writer, submission->expected_version);
+    }
+}
+
+static void write_member(struct tally_writer *writer, const char *name, struct tally_slice value)
+{
+    tally_write_name(writer, name);
+    tally_write_string(writer, value);
+}
+
+static bool write_record(struct exchange *exchange, struct submission *submission)
+{
+    struct tally_writer writer;
+    struct tally_buf out;
+
+    tally_buf_init(&out, TALLY_DOCUMENT_BYTES_MAX);
+    tally_write_begin(&writer, &out, submission->format);
+    tally_write_map(&writer, submission->actor.data ? 5 : 4);
+    write_member(&writer, "id", submission->id);
+    write_member(&writer, "type", submission->type);
+    write_member(&writer, "version", TALLY_SLICE("1.0"));
+    if (submission->actor.data) {
+        write_member(&writer, "actor", submission->actor);
+    }
+    tally_write_name(&writer, "payload");
+    write_payload(submission, &writer);
+    if (out.failed) {
+        problem_answer(exchange, PROBLEM_BODY_TOO_LARGE,
+                "the command is over 1 MiB with its envelope");
+    } else {
+        submission->record = tally_arena_copy(&exchange->arena, tally_buf_bytes(&out));
+    }
+    tally_buf_deinit(&out);
+    return submission->record.data != NULL;
+}
+
+/* The rules that the key field breaks: without a good key there is no owner to ask. */
+static bool check_key(struct exchange *exchange, struct submission *submission,
+        const struct tally_command *command)
+{
+    const char *field = submission->schema->key_field;
+    struct tally_violations broken = {0};
+    bool found = tally_command_key(command, &exchange->arena, &submission->key);
+
+    for (size_t i = 0; command->violations && i < command->violations->count; i++) {
+        const struct tally_violation *violation = &command->violations->items[i];
+
+        if (violation->pointer[0] == '/' && strcmp(violation->pointer + 1, field) == 0) {
+            broken.items[broken.count++] = *violation;
+        }
+    }
+    if (broken.count == 0 && found && submission->key.len <= KEY_BYTES_MAX) {
+        return true;
+    }
+    if (broken.count == 0) {
+        char pointer[sizeof broken.items[0].pointer];
+
+        pointer[0] = '/';
+        strncpy(pointer + 1, field, sizeof pointer - 2);
+        pointer[sizeof pointer - 1] = '\0';
+        tally_violate(&broken, pointer, found ? "BAD_LENGTH" : "REQUIRED",
+                "it is the key of the command");
+    }
+    problem_reject(exchange, TALLY_REJECT_VALIDATION_FAILED, &broken, "%s: %s", field,
+            broken.items[0].detail);
+    return false;
+}
+
+static bool check_record(struct exchange *exchange, struct submission *submission)
+{
+    const struct tally_aggregate *aggregate = tally_topology_aggregate(submission->topology);
+    enum tally_refusal refusal = TALLY_REFUSAL_NONE;
+    struct tally_command command = {0};
+    struct tally_error err = {0};
+    enum tally_code code = tally_command_decode(submission->record, aggregate->command_types,
+            &exchange->arena, &command, &refusal, &err);
+
+    if (code) {
+        refuse_body(exchange, refusal, &err);
+        return false;
+    }
+    submission->fingerprint = command.fingerprint;
+    return check_key(exchange, submission, &command);
+}
+
+bool submission_make(struct exchange *exchange, struct submission *submission)
+{
+    *submission = (struct submission){0};
+    return find_type(exchange, submission) && read_media_type(exchange, submission) &&
+           read_id(exchange, submission) && read_actor(exchange, submission) &&
+           read_if_match(exchange, submission) && read_fields(exchange, submission) &&
+           check_repeated(exchange, submission) && write_record(exchange, submission) &&
+           check_record(exchange, submission);
+}
