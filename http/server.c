@@ -1,0 +1,509 @@
+/* http/server.c - see server.h.
+ *   begin_request: read -> guard -> route -> authorize -> query, Accept -> body -> handler -> write
+ * Invariants
+ *  (1) Every request that can be answered gets exactly one answer, in one write (but for dumps).
+ *  (2) civetweb never serves anything by itself: begin_request always handles the request.
+ *  (3) What guard.c refuses, and every body that was not read to its end, ends the connection.
+ * Threads: civetweb's workers, each with its own exchange; civetweb has one worker for each open
+ * connection, so http.threads is the number of connections. */
+#include "http/server.h"
+
+#include <civetweb.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <strings.h>
+
+#include "engine/base/log.h"
+#include "engine/base/thread.h"
+#include "http/body.h"
+#include "http/exposition.h"
+#include "http/guard.h"
+#include "http/header_field.h"
+#include "http/problem.h"
+#include "http/reading.h"
+#include "http/router.h"
+
+enum {
+    OUT_BYTES_MAX = RESPONSE_BODY_BYTES_MAX + 64 * 1024,
+    ARENA_BLOCK_BYTES = 16 * 1024,
+    ARENA_KEEP_BYTES = 256 * 1024,
+    STOP_TIMEOUT_MS = 10000,
+    WORKER_KEEP_BYTES = 256 * 1024,
+    ADDRESS_LEN_MAX = 80,
+    CONTINUE_LEN = 25,
+    STATUS_SILENT = 444
+};
+
+struct worker {
+    struct tally_http *http;
+    struct exchange exchange;
+    struct tally_buf out, body;
+    size_t index;
+    const char *buffer; /* where the library's buffer of this thread begins, as far as is known */
+    int64_t date_s;     /* second of exchange.date */
+};
+
+struct tally_http {
+    struct mg_context *context;
+    struct tally_runtime *runtime;
+    struct cursor_key cursor_key;
+    struct waiting waiting;
+    struct body_watch watch;
+    int64_t started_us;
+    char address[ADDRESS_LEN_MAX];
+    char failure[192]; /* what the library said when it did not start */
+    size_t workers_max;
+    _Atomic size_t worker_count;
+    _Atomic bool started, stopping;
+    struct tally_mutex mutex; /* guards active */
+    struct tally_cond idle;
+    size_t active; /* requests being answered */
+};
+
+/* --- reading the request ---------------------------------------------------------------------- */
+
+static void read_headers(struct request *request, const struct mg_request_info *info)
+{
+    request->header_count = info->num_headers > 0 ? (size_t)info->num_headers : 0;
+    if (request->header_count > REQUEST_HEADERS_MAX) {
+        request->header_count = REQUEST_HEADERS_MAX;
+    }
+    for (size_t i = 0; i < request->header_count; i++) {
+        request->headers[i] =
+                (struct request_header){info->http_headers[i].name, info->http_headers[i].value};
+    }
+}
+
+static void read_request(struct worker *worker, const struct mg_request_info *info)
+{
+    struct request *request = &worker->exchange.request;
+
+    request->method_name = info->request_method;
+    request->method = request_method_of(info->request_method);
+    request->version = info->http_version;
+    request->path = tally_slice_string(info->request_uri);
+    request->query = tally_slice_string(info->query_string);
+    request->from_loopback = strncmp(info->remote_addr, "127.", 4) == 0;
+    read_headers(request, info);
+    if (!worker->buffer || request->method_name < worker->buffer) {
+        worker->buffer = request->method_name;
+    }
+    request->skipped = (size_t)(request->method_name - worker->buffer);
+}
+
+static void begin_exchange(struct worker *worker, struct mg_connection *connection)
+{
+    struct exchange *exchange = &worker->exchange;
+    int64_t wall_ms = tally_wall_ms(tally_clock_real());
+
+    exchange->connection = connection;
+    exchange->route = NULL;
+    exchange->keep_alive = false;
+    exchange->request.method = REQUEST_OTHER;
+    exchange->request.method_name = NULL;
+    exchange->request.path = TALLY_NONE;
+    exchange->request.query = TALLY_NONE;
+    exchange->request.body = TALLY_NONE;
+    exchange->request.header_count = 0;
+    exchange->request.query_count = 0;
+    response_reset(&exchange->response);
+    if (wall_ms / 1000 != worker->date_s) {
+        worker->date_s = wall_ms / 1000;
+        response_date(wall_ms, exchange->date);
+    }
+}
+
+static void end_exchange(struct worker *worker)
+{
+    tally_arena_reset(&worker->exchange.arena, ARENA_KEEP_BYTES);
+    if (worker->out.capacity > WORKER_KEEP_BYTES) {
+        tally_buf_deinit(&worker->out);
+        tally_buf_init(&worker->out, OUT_BYTES_MAX);
+    }
+    if (worker->body.capacity > WORKER_KEEP_BYTES) {
+        tally_buf_deinit(&worker->body);
+        tally_buf_init(&worker->body, GUARD_BODY_BYTES_MAX + WORKER_KEEP_BYTES);
+    }
+}
+
+/* --- answering -------------------------------------------------------------------------------- */
+
+static void write_answer(struct worker *worker)
+{
+    struct exchange *exchange = &worker->exchange;
+    struct response *response = &exchange->response;
+
+    exchange->keep_alive = exchange->keep_alive && !response->close;
+    if (!exchange->keep_alive) {
+        mg_disable_connection_keep_alive(exchange->connection);
+    }
+    if (response->streamed) {
+        return;
+    }
+    if (response->body.failed) {
+        problem_answer(exchange, PROBLEM_INTERNAL, "the answer is too large");
+    }
+    tally_buf_clear(&worker->out);
+    response_compose(response, exchange->request.method, exchange->date, exchange->keep_alive,
+            &worker->out);
+    (void)mg_write(exchange->connection, worker->out.data, worker->out.len);
+}
+
+static void find_route(struct exchange *exchange)
+{
+    char allowed[ROUTER_ALLOW_LEN];
+
+    exchange->route = router_find(&exchange->request, allowed);
+    if (exchange->route) {
+        return;
+    }
+    if (allowed[0]) {
+        response_header(&exchange->response, "Allow", "%s", allowed);
+        problem_answer(exchange, PROBLEM_METHOD_NOT_ALLOWED, "expected %s", allowed);
+    } else {
+        problem_answer(exchange, PROBLEM_NOT_FOUND, "there is no such route");
+    }
+}
+
+/* What a route asks of every request, before its body is read. */
+static void check_route(struct exchange *exchange)
+{
+    const struct route *route = exchange->route;
+    struct tally_slice name;
+    const char *wrong;
+
+    if (!router_authorize(&exchange->request, route->permission)) {
+        problem_answer(exchange, PROBLEM_FORBIDDEN, "operations are answered on loopback only");
+    } else if (!request_query_parse(&exchange->request, route->queries, &exchange->arena, &name,
+                       &wrong)) {
+        problem_answer(exchange, PROBLEM_INVALID_PARAMETER, "%.*s: %s", (int)name.len,
+                (const char *)name.data, wrong);
+    } else if (!header_field_accepts(request_header(&exchange->request, "Accept"),
+                       route->answers)) {
+        problem_answer(exchange, PROBLEM_NOT_ACCEPTABLE, "the answer is %s", route->answers);
+    }
+}
+
+static void refuse_body(struct exchange *exchange, enum body_result result)
+{
+    if (result == BODY_TOO_LARGE) {
+        problem_answer(exchange, PROBLEM_BODY_TOO_LARGE, "the body is over 1 MiB");
+    } else if (result == BODY_TIMEOUT) {
+        problem_answer(exchange, PROBLEM_REQUEST_TIMEOUT, "the body did not come in %d s",
+                BODY_TIMEOUT_MS / 1000);
+    } else {
+        problem_answer(exchange, PROBLEM_MALFORMED_REQUEST,
+                "the body ended early, or its chunks are none");
+    }
+    exchange->response.close = true;
+}
+
+/* A body that no handler wants is read as well, so that the connection can go on. */
+static void read_body(struct worker *worker)
+{
+    struct exchange *exchange = &worker->exchange;
+    bool asks = request_equals(request_header(&exchange->request, "Expect"), "100-continue") &&
+                strcmp(exchange->request.version, "1.1") == 0;
+    enum body_result result;
+
+    if (!guard_has_body(&exchange->request)) {
+        return;
+    }
+    if (asks && exchange->response.status != 0) {
+        exchange->response.close =
+                true; /* the final answer instead of a 100: the body may never come */
+        return;
+    }
+    if (asks) {
+        (void)mg_write(exchange->connection, "HTTP/1.1 100 Continue\r\n\r\n", CONTINUE_LEN);
+    }
+    result = body_read(exchange, &worker->http->watch, worker->index, &worker->body);
+    if (result != BODY_OK) {
+        refuse_body(exchange, result);
+    }
+    exchange->request.body = tally_buf_bytes(&worker->body);
+}
+
+static void serve(struct worker *worker)
+{
+    struct exchange *exchange = &worker->exchange;
+
+    find_route(exchange);
+    if (exchange->route) {
+        check_route(exchange);
+    }
+    read_body(worker);
+    if (exchange->response.status == 0) {
+        exchange->route->handler(exchange);
+        tally_assert(exchange->response.status != 0);
+    }
+}
+
+/* Returns the status for the library; it only has to be positive. */
+static int answer(struct worker *worker)
+{
+    struct exchange *exchange = &worker->exchange;
+    enum problem_code code = PROBLEM_NONE;
+    const char *detail = NULL;
+    enum guard_verdict verdict = guard_check(&exchange->request, &code, &detail);
+
+    if (verdict == GUARD_SILENT) {
+        mg_disable_connection_keep_alive(exchange->connection);
+        return STATUS_SILENT;
+    }
+    if (verdict == GUARD_REFUSE) {
+        problem_answer(exchange, code, "%s", detail);
+        exchange->response.close = true;
+    } else if (atomic_load(&worker->http->stopping)) {
+        problem_answer(exchange, PROBLEM_SHUTTING_DOWN, "this instance stops");
+        exchange->response.close = true;
+    } else {
+        exchange->keep_alive = request_keep_alive(&exchange->request);
+        serve(worker);
+    }
+    write_answer(worker);
+    if (exchange->response.close) {
+        body_linger(exchange);
+    }
+    return exchange->response.status;
+}
+
+/* --- civetweb's callbacks ----------------------------------------------------------------------
+ */
+
+static void count_active(struct tally_http *http, bool begins)
+{
+    tally_mutex_lock(&http->mutex);
+    http->active += begins ? 1 : (size_t)-1;
+    if (http->active == 0) {
+        tally_cond_broadcast(&http->idle);
+    }
+    tally_mutex_unlock(&http->mutex);
+}
+
+static int begin_request(struct mg_connection *connection)
+{
+    struct worker *worker = mg_get_thread_pointer(connection);
+    int64_t before_us = tally_mono_us(tally_clock_real());
+    int status;
+
+    count_active(worker->http, true);
+    begin_exchange(worker, connection);
+    read_request(worker, mg_get_request_info(connection));
+    status = answer(worker);
+    if (status != STATUS_SILENT) {
+        exposition_count(worker->exchange.route, status,
+                tally_mono_us(tally_clock_real()) - before_us);
+    }
+    end_exchange(worker);
+    count_active(worker->http, false);
+    return status;
+}
+
+/* What the library refuses by itself: requests that it cannot read. Its 411 is a Content-Length
+ * that is no number, its 413 a header block that is too long. */
+static int http_error(struct mg_connection *connection, int status, const char *message)
+{
+    struct worker *worker = mg_get_thread_pointer(connection);
+    enum problem_code code = status == 505   ? PROBLEM_VERSION_UNSUPPORTED
+                             : status >= 500 ? PROBLEM_INTERNAL
+                                             : PROBLEM_MALFORMED_REQUEST;
+
+    (void)message;
+    begin_exchange(worker, connection);
+    problem_answer(&worker->exchange, code,
+            code == PROBLEM_MALFORMED_REQUEST
+                    ? "the request cannot be read: bad request line or headers, headers "
+                      "over 16 KiB, or not complete in time"
+                    : NULL);
+    worker->exchange.response.close = true;
+    write_answer(worker);
+    exposition_count(NULL, worker->exchange.response.status, 0);
+    body_linger(&worker->exchange);
+    end_exchange(worker);
+    return 0;
+}
+
+static void *init_thread(const struct mg_context *context, int type)
+{
+    struct tally_http *http = mg_get_user_data(context);
+    struct worker *worker;
+
+    if (type != 1) {
+        return NULL;
+    }
+    tally_log_thread("http");
+    worker = tally_alloc_zero(1, sizeof *worker);
+    worker->http = http;
+    worker->index = atomic_fetch_add(&http->worker_count, 1);
+    tally_assert(worker->index < http->workers_max);
+    tally_buf_init(&worker->out, OUT_BYTES_MAX);
+    tally_buf_init(&worker->body, GUARD_BODY_BYTES_MAX + WORKER_KEEP_BYTES);
+    response_init(&worker->exchange.response);
+    tally_arena_init(&worker->exchange.arena, ARENA_BLOCK_BYTES);
+    worker->exchange.runtime = http->runtime;
+    worker->exchange.cursor_key = &http->cursor_key;
+    worker->exchange.waiting = &http->waiting;
+    worker->exchange.started_us = http->started_us;
+    return worker;
+}
+
+static void exit_thread(const struct mg_context *context, int type, void *pointer)
+{
+    struct worker *worker = pointer;
+
+    (void)context;
+    (void)type;
+    if (worker) {
+        tally_buf_deinit(&worker->out);
+        tally_buf_deinit(&worker->body);
+        response_deinit(&worker->exchange.response);
+        tally_arena_deinit(&worker->exchange.arena);
+        tally_free(worker);
+    }
+}
+
+/* The library's own complaints: kept while it starts, else for the log. */
+static int log_message(const struct mg_connection *connection, const char *message)
+{
+    struct tally_http *http = mg_get_user_context_data(connection);
+    static struct tally_log_limit limit;
+
+    if (http && !atomic_load(&http->started)) {
+        snprintf(http->failure, sizeof http->failure, "%s", message);
+    } else if (tally_log_allowed(&limit, 1000)) {
+        tally_log(TALLY_LOG_DEBUG, "http server", TALLY_LOG_STR("reason", message));
+    }
+    return 1;
+}
+
+static int log_access(const struct mg_connection *connection, const char *message)
+{
+    (void)connection;
+    (void)message;
+    return 1;
+}
+
+/* --- start and stop -----------------------------------------------------------------------------
+ */
+
+/* Only digits behind the last ':'. civetweb would take "443s" for TLS, and "80,81" for two ports.
+ */
+static bool is_address(const char *listen)
+{
+    const char *colon = strrchr(listen, ':');
+
+    return colon && colon[1] && strspn(colon + 1, "0123456789") == strlen(colon + 1) &&
+           !strpbrk(listen, ", []");
+}
+
+static void read_address(struct tally_http *http, const char *listen)
+{
+    struct mg_server_port port = {0};
+
+    mg_get_server_ports(http->context, 1, &port);
+    snprintf(http->address, sizeof http->address, "%.*s:%d", (int)(strrchr(listen, ':') - listen),
+            listen, port.port);
+}
+
+static enum tally_code start_library(struct tally_http *http, const struct tally_config *config,
+        struct tally_error *err)
+{
+    const struct mg_callbacks callbacks = {
+            .begin_request = begin_request,
+            .http_error = http_error,
+            .log_message = log_message,
+            .log_access = log_access,
+            .init_thread = init_thread,
+            .exit_thread = exit_thread,
+    };
+    char threads[24];
+    const char *options[] = {"listening_ports", config->http_listen, "num_threads", threads,
+            "enable_keep_alive", "yes", "request_timeout_ms", "5000", "keep_alive_timeout_ms",
+            "5000", "max_request_size", "16384", "tcp_nodelay", "1", "connection_queue", "128",
+            "listen_backlog", "512", "decode_url", "no", "decode_query_string", "no",
+            "enable_directory_listing", "no", "enable_auth_domain_check", "no",
+            "access_control_allow_origin", "", "access_control_allow_methods", "",
+            "access_control_allow_headers", "", NULL};
+    sigset_t all, before;
+
+    snprintf(threads, sizeof threads, "%zu", http->workers_max);
+    sigfillset(&all); /* signals are for the main thread */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    http->context = mg_start(&callbacks, http, options);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!http->context) {
+        return tally_error_set(err, TALLY_CONFIG, "cannot listen on http.listen \"%s\": %s",
+                config->http_listen,
+                http->failure[0] ? http->failure : "the address is taken, or is none of this host");
+    }
+    atomic_store(&http->started, true);
+    read_address(http, config->http_listen);
+    return TALLY_OK;
+}
+
+static void destroy(struct tally_http *http)
+{
+    body_watch_stop(&http->watch);
+    tally_cond_deinit(&http->idle);
+    tally_mutex_deinit(&http->mutex);
+    tally_free(http);
+    mg_exit_library();
+}
+
+enum tally_code tally_http_start(struct tally_runtime *runtime, struct tally_http **out,
+        struct tally_error *err)
+{
+    const struct tally_config *config = tally_runtime_config(runtime);
+    struct tally_http *http;
+    enum tally_code code;
+
+    *out = NULL;
+    if (!is_address(config->http_listen)) {
+        return tally_error_set(err, TALLY_CONFIG, "http.listen: expected address:port, got \"%s\"",
+                config->http_listen);
+    }
+    mg_init_library(MG_FEATURES_DEFAULT);
+    http = tally_alloc_zero(1, sizeof *http);
+    http->runtime = runtime;
+    http->waiting.max = config->http_wait_max;
+    http->workers_max = (size_t)config->http_threads;
+    http->started_us = tally_mono_us(tally_clock_real());
+    tally_mutex_init(&http->mutex, TALLY_LOCK_HTTP);
+    tally_cond_init(&http->idle);
+    body_watch_start(&http->watch, http->workers_max);
+    code = cursor_key_make(config->http_cursor_key, &http->cursor_key, err);
+    if (!code) {
+        code = start_library(http, config, err);
+    }
+    if (code) {
+        destroy(http);
+        return code;
+    }
+    *out = http;
+    return TALLY_OK;
+}
+
+void tally_http_stop(struct tally_http *http)
+{
+    int64_t end_ms = tally_mono_ms(tally_clock_real()) + STOP_TIMEOUT_MS;
+
+    atomic_store(&http->stopping, true);
+    tally_mutex_lock(&http->mutex);
+    while (http->active > 0) {
+        int64_t left_ms = end_ms - tally_mono_ms(tally_clock_real());
+
+        if (left_ms <= 0 || !tally_cond_wait(&http->idle, &http->mutex, left_ms)) {
+            break;
+        }
+    }
+    tally_mutex_unlock(&http->mutex);
+    mg_stop(http->context);
+    destroy(http);
+}
+
+const char *tally_http_address(const struct tally_http *http)
+{
+    return http->address;
+}

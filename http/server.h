@@ -1,0 +1,13 @@
+/* http/server.h - HTTP of one instance, on civetweb's threads. @thread main */
+#pragma once
+#include "engine/runtime.h"
+
+struct tally_http;
+/* Listens on http.listen, which is not empty. CONFIG: no address, or it is taken. The runtime
+ * outlives the server. */
+TALLY_MUST_CHECK enum tally_code tally_http_start(struct tally_runtime *runtime,
+        struct tally_http **http, struct tally_error *err);
+/* Open requests finish, for a bounded time; new ones get 503 SHUTTING_DOWN; then no one listens. */
+void tally_http_stop(struct tally_http *http);
+/* host:port that is listened on, with the real port if http.listen says 0. */
+const char *tally_http_address(const struct tally_http *http);
