@@ -15,10 +15,10 @@ enum {
 
 /* How the value that a broker has is compared with the one of the spec. */
 enum tally_topic_compare {
-    TALLY_TOPIC_EQUAL,          /* the same text */
-    TALLY_TOPIC_AT_LEAST,       /* an integer, -1 counts as without limit */
-    TALLY_TOPIC_ABOVE_INPUT,    /* at least the same setting of spec.input plus value */
-    TALLY_TOPIC_WHEN_CREATED    /* set by creation, not checked later */
+    TALLY_TOPIC_EQUAL,       /* the same text */
+    TALLY_TOPIC_AT_LEAST,    /* an integer, -1 counts as without limit */
+    TALLY_TOPIC_ABOVE_INPUT, /* at least the same setting of spec.input plus value */
+    TALLY_TOPIC_WHEN_CREATED /* set by creation, not checked later */
 };
 
 struct tally_topic_setting {

@@ -10,7 +10,7 @@
  * that is down is made and says so through `reachable`.
  * config: borrowed until destroy. http_address: host:port at which other instances reach this one,
  * part of every client.id, copied; "" when there is none.
- * `destroy` asserts that every consumer and producer of the client is destroyed. @thread main */
+ * Every consumer and producer of the client is destroyed before it. @thread main */
 TALLY_MUST_CHECK enum tally_code tally_kafka_client_create(const struct tally_config *config,
         const char *http_address, struct tally_client **client, struct tally_error *err);
 
