@@ -13,6 +13,8 @@
 #include "schemas/serde_internal.h"
 
 #define PAIRWISE_MAX 32 /* members; above, names are sorted to find a double one */
+/* A document, its members with their names, and what is read before the limit is noticed. */
+#define TOKENS_MAX (2u * TALLY_DOCUMENT_ELEMENTS_MAX + 4)
 
 const char *tally_refusal_name(enum tally_refusal refusal)
 {
@@ -94,9 +96,10 @@ void serde_builder_init(struct serde_builder *builder, struct tally_arena *arena
 
 struct tally_token *serde_builder_grow(struct serde_builder *builder)
 {
-    uint32_t capacity = builder->capacity * 4;
+    uint32_t capacity = 2 * builder->capacity < TOKENS_MAX ? 2 * builder->capacity : TOKENS_MAX;
     struct tally_token *tokens = tally_arena_alloc(builder->arena, capacity * sizeof *tokens);
 
+    tally_assert(builder->count < capacity);
     memcpy(tokens, builder->tokens, builder->count * sizeof *tokens);
     builder->tokens = tokens;
     builder->capacity = capacity;
