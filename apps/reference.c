@@ -1,0 +1,223 @@
+/* apps/reference.c - see the header. Left out: settings, which config.h documents. */
+#include "apps/reference.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+
+#include "engine/base/metrics.h"
+#include "schemas/envelope.h"
+
+/* Text of a table's cell: '|' would end it. */
+static void put_cell(struct tally_buf *out, const char *text)
+{
+    for (; *text; text++) {
+        tally_buf_string(out, *text == '|' ? "\\|" : (char[]){*text, '\0'});
+    }
+}
+
+static void put_range(const struct tally_field *field, const char *unit, struct tally_buf *out)
+{
+    if (field->low == INT64_MIN && field->high == INT64_MAX) {
+        return;
+    }
+    if (field->high == INT64_MAX) {
+        tally_buf_format(out, ", at least %" PRId64 "%s", field->low, unit);
+    } else {
+        tally_buf_format(out, ", %" PRId64 " to %" PRId64 "%s", field->low, field->high, unit);
+    }
+}
+
+static void put_text_type(const struct tally_field *field, struct tally_buf *out)
+{
+    static const char *const names[] = {[TALLY_TEXT_ANY] = "text",
+            [TALLY_TEXT_ID] = "id",
+            [TALLY_TEXT_WAREHOUSE] = "warehouse",
+            [TALLY_TEXT_SLUG] = "slug",
+            [TALLY_TEXT_COMMAND_ID] = "command id"};
+
+    tally_buf_string(out, names[field->text]);
+    put_range(field, " bytes", out);
+}
+
+static void put_type(const struct tally_field *field, struct tally_buf *out)
+{
+    switch ((enum tally_field_kind)field->kind) {
+    case TALLY_KIND_STRING:
+        put_text_type(field, out);
+        break;
+    case TALLY_KIND_INT:
+        tally_buf_string(out, field->flags & TALLY_NONZERO ? "integer, not 0" : "integer");
+        put_range(field, "", out);
+        break;
+    case TALLY_KIND_BOOL:
+        tally_buf_string(out, "true or false");
+        break;
+    case TALLY_KIND_TIME:
+        tally_buf_string(out, "time");
+        break;
+    case TALLY_KIND_ENUM:
+        for (size_t i = 0; field->names[i]; i++) {
+            tally_buf_format(out, "%s%s", i ? ", " : "", field->names[i]);
+        }
+        break;
+    case TALLY_KIND_OBJECT:
+        tally_buf_string(out, "object");
+        break;
+    case TALLY_KIND_ARRAY:
+        tally_buf_string(out, field->schema ? "array of objects" : "array of text");
+        break;
+    case TALLY_KIND_ANY:
+        tally_buf_string(out, "any value");
+        break;
+    }
+}
+
+static void put_presence(const struct tally_field *field, struct tally_buf *out)
+{
+    if (field->flags & TALLY_REQUIRED) {
+        tally_buf_string(out, "required");
+    } else if (field->flags & TALLY_DEFAULTED && field->kind == TALLY_KIND_ENUM) {
+        tally_buf_string(out, field->names[field->default_value]);
+    } else if (field->flags & TALLY_DEFAULTED && field->kind == TALLY_KIND_BOOL) {
+        tally_buf_string(out, field->default_value ? "true" : "false");
+    } else if (field->flags & TALLY_DEFAULTED) {
+        tally_buf_format(out, "%" PRId64, field->default_value);
+    } else {
+        tally_buf_string(out, field->flags & TALLY_NULLABLE ? "optional, may be null" : "optional");
+    }
+}
+
+/* Members of an object are listed below it as "after.on_hand". */
+static void put_fields(const struct tally_schema *schema, const char *prefix, struct tally_buf *out)
+{
+    for (size_t i = 0; i < schema->field_count; i++) {
+        const struct tally_field *field = &schema->fields[i];
+
+        tally_buf_format(out, "| `%s%s` | ", prefix, field->name);
+        put_type(field, out);
+        tally_buf_string(out, " | ");
+        put_presence(field, out);
+        tally_buf_string(out, " | ");
+        put_cell(out, field->help ? field->help : "");
+        tally_buf_string(out, " |\n");
+        if (field->kind == TALLY_KIND_OBJECT && field->schema) {
+            struct tally_buf path;
+
+            tally_buf_init(&path, 256);
+            tally_buf_format(&path, "%s%s.", prefix, field->name);
+            tally_buf_byte(&path, '\0');
+            put_fields(field->schema, (const char *)path.data, out);
+            tally_buf_deinit(&path);
+        }
+    }
+}
+
+static void put_record(const struct tally_schema *schema, struct tally_buf *out)
+{
+    tally_buf_format(out, "\n### %s\n\n", schema->name);
+    if (schema->help) {
+        tally_buf_format(out, "%c%s.", toupper((unsigned char)schema->help[0]), schema->help + 1);
+    }
+    if (schema->key_field) {
+        bool prefixed = schema->key_prefix[0] != '\0';
+
+        tally_buf_format(out, " Record key: `%s%s%s%s`.", schema->key_prefix, prefixed ? "<" : "",
+                schema->key_field, prefixed ? ">" : "");
+    }
+    if (schema->internal) {
+        tally_buf_string(out, " Sent by tally itself only.");
+    }
+    tally_buf_string(out, "\n\n| field | type | default | meaning |\n|---|---|---|---|\n");
+    put_fields(schema, "", out);
+}
+
+void reference_records(struct tally_topology *const *topologies, size_t count,
+        struct tally_buf *out)
+{
+    tally_buf_string(out,
+            "# Records\n\nWritten by `tally docs records` from the tables in `schemas/`.\n\n"
+            "A record is a JSON object or a MessagePack map. Commands have, besides the fields "
+            "below, "
+            "`type` and `command_id`; those of an event stand in its `payload`.\n");
+    for (size_t i = 0; i < count; i++) {
+        const struct tally_aggregate *aggregate = tally_topology_aggregate(topologies[i]);
+
+        tally_buf_format(out, "\n## Commands on %s\n", aggregate->commands);
+        for (size_t j = 0; aggregate->command_types[j]; j++) {
+            put_record(aggregate->command_types[j], out);
+        }
+        tally_buf_format(out, "\n## Events on %s\n", aggregate->events);
+        for (size_t j = 0; aggregate->event_types[j]; j++) {
+            put_record(aggregate->event_types[j], out);
+        }
+    }
+}
+
+void reference_metrics(struct tally_buf *out)
+{
+    static const struct {
+        const char *name, *kind, *labels, *help;
+    } rows[] = {
+#define X(id, kind, name, labels, help) {name, #kind, labels, help},
+#include "engine/base/metrics.def"
+#undef X
+    };
+
+    tally_buf_string(out, "# Metrics\n\nWritten by `tally docs metrics` from "
+                          "`engine/base/metrics.def`; served at `/metrics`.\n\n"
+                          "| name | kind | labels | meaning |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        tally_buf_format(out, "| `%s` | %s | %s | ", rows[i].name,
+                strcmp(rows[i].kind, "COUNTER") == 0 ? "counter"
+                : strcmp(rows[i].kind, "GAUGE") == 0 ? "gauge"
+                                                     : "histogram",
+                rows[i].labels);
+        put_cell(out, rows[i].help);
+        tally_buf_string(out, " |\n");
+    }
+}
+
+static const char *reaction_text(enum tally_reaction reaction)
+{
+    static const char *const texts[] = {
+            [TALLY_REACT_NONE] = "the caller's matter",
+            [TALLY_REACT_RETRY] = "the same call again, bounded",
+            [TALLY_REACT_SKIP] = "the record goes to the dead letters",
+            [TALLY_REACT_ABORT] = "the transaction is aborted and its input read again",
+            [TALLY_REACT_REBUILD] = "the directory is set aside and built again from events",
+            [TALLY_REACT_RELEASE] = "nothing is written any more; restored from events",
+            [TALLY_REACT_HALT] = "the task is paused and checked again; the others go on",
+            [TALLY_REACT_EXIT] = "the process ends",
+    };
+
+    return texts[reaction];
+}
+
+void reference_errors(struct tally_buf *out)
+{
+    tally_buf_string(out, "# Errors\n\nWritten by `tally docs errors` from "
+                          "`engine/base/error.def`, `schemas/reject.def` and "
+                          "`schemas/refusal.def`.\n\n## Failures\n\n"
+                          "| code | means | what happens | HTTP |\n|---|---|---|---|\n");
+    for (int code = TALLY_OK + 1; code < TALLY_CODES; code++) {
+        tally_buf_format(out, "| %s | %s | %s | %d |\n", tally_code_name((enum tally_code)code),
+                tally_code_text((enum tally_code)code),
+                reaction_text(tally_code_reaction((enum tally_code)code)),
+                tally_code_http((enum tally_code)code));
+    }
+    tally_buf_string(out, "\n## Rejections of commands\n\nOutcomes, not failures: they are events "
+                          "and are remembered by their command id. Retryable: the same command may "
+                          "succeed later, under a new id.\n\n"
+                          "| code | title | retryable | HTTP |\n|---|---|---|---|\n");
+    for (int reject = TALLY_REJECT_NONE + 1; reject < TALLY_REJECTS; reject++) {
+        tally_buf_format(out, "| %s | %s | %s | %d |\n",
+                tally_reject_name((enum tally_reject)reject),
+                tally_reject_title((enum tally_reject)reject),
+                tally_reject_retryable((enum tally_reject)reject) ? "yes" : "",
+                tally_reject_http((enum tally_reject)reject));
+    }
+    tally_buf_string(out, "\n## Reasons of dead letters\n\n");
+    for (int refusal = TALLY_REFUSAL_NONE + 1; refusal < TALLY_REFUSALS; refusal++) {
+        tally_buf_format(out, "- %s\n", tally_refusal_name((enum tally_refusal)refusal));
+    }
+}

@@ -1,0 +1,11 @@
+/* apps/reference.h - documents that the program writes from its own tables, as Markdown. They are
+ * checked in under docs/, and `./dev check` compares. @thread any */
+#pragma once
+#include "engine/topology.h"
+
+/* Commands, their fields and the events they lead to, of these topologies. */
+void reference_records(struct tally_topology *const *topologies, size_t count,
+        struct tally_buf *out);
+void reference_metrics(struct tally_buf *out);
+/* Failures with their reactions, refusals, reasons of dead letters. */
+void reference_errors(struct tally_buf *out);
