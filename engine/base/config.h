@@ -32,6 +32,8 @@ struct tally_config {
 /* Removes --option value, --option=value, -c FILE and --config FILE and -X name=value
  * (kafka.properties) from argv (argc is lowered) and loads the settings. All mistakes go to
  * `mistakes`, one a line; then TALLY_CONFIG. Without -c, ./tally.yaml is read if it exists.
+ * Arguments it does not know stay for the caller, and so does all from "--" on. A switch such as
+ * --kafka.insecure may stand without "true". *config is to be deinitialised in any case.
  * @thread init */
 TALLY_MUST_CHECK enum tally_code tally_config_load(struct tally_config *config, int *argc,
         char **argv, struct tally_buf *mistakes, struct tally_error *err);

@@ -56,9 +56,9 @@ START_TEST(logfmt_quotes_what_needs_it)
     capture();
     tally_log(TALLY_LOG_INFO, "started");
     ck_assert_str_eq(logfmt(), "level=info msg=started\n");
-    tally_log(TALLY_LOG_WARN, "two words", TALLY_LOG_STR("a", "x=y"), TALLY_LOG_STR("b", "say \"hi\""),
-            TALLY_LOG_STR("c", "back\\slash"), TALLY_LOG_STR("d", ""), TALLY_LOG_STR("e", NULL),
-            TALLY_LOG_INT("f", INT64_MIN));
+    tally_log(TALLY_LOG_WARN, "two words", TALLY_LOG_STR("a", "x=y"),
+            TALLY_LOG_STR("b", "say \"hi\""), TALLY_LOG_STR("c", "back\\slash"),
+            TALLY_LOG_STR("d", ""), TALLY_LOG_STR("e", NULL), TALLY_LOG_INT("f", INT64_MIN));
     ck_assert_str_eq(logfmt(), "level=warn msg=\"two words\" a=\"x=y\" b=\"say \\\"hi\\\"\" "
             "c=\"back\\\\slash\" d=\"\" e=\"\" f=-9223372036854775808\n");
 }
@@ -69,7 +69,8 @@ START_TEST(no_value_breaks_a_line)
     capture();
     tally_log(TALLY_LOG_ERROR, "bad", TALLY_LOG_STR("a", "1\n2\r3\t4\x1b[31m\x7f"),
             TALLY_LOG_BYTES("b", tally_slice_of("\xff\0ok\xc3", 5)),
-            TALLY_LOG_STR("c", "gr\xc3\xbc\xc3\x9f" "e"), TALLY_LOG_STR("d", "\xe2\x80\xaereversed"));
+            TALLY_LOG_STR("c", "gr\xc3\xbc\xc3\x9f" "e"),
+            TALLY_LOG_STR("d", "\xe2\x80\xaereversed"));
     ck_assert_str_eq(logfmt(), "level=error msg=bad a=\"1\\n2\\r3\\t4\\u001b[31m\\u007f\" "
             "b=\"\\xff\\u0000ok\\xc3\" c=\"gr\xc3\xbc\xc3\x9f" "e\" d=\"\\u202ereversed\"\n");
 }
@@ -81,8 +82,8 @@ START_TEST(json_lines)
     tally_log_init(TALLY_LOG_DEBUG, TALLY_LOG_JSON);
     tally_log(TALLY_LOG_DEBUG, "say \"hi\"", TALLY_LOG_INT("n", 5), TALLY_LOG_STR("s", "a\\\n"),
             TALLY_LOG_BYTES("b", tally_slice_of("\xff", 1)));
-    ck_assert_str_eq(json(),
-            "\"level\":\"debug\",\"msg\":\"say \\\"hi\\\"\",\"n\":5,\"s\":\"a\\\\\\n\",\"b\":\"\\\\xff\"}\n");
+    ck_assert_str_eq(json(), "\"level\":\"debug\",\"msg\":\"say \\\"hi\\\"\",\"n\":5,"
+            "\"s\":\"a\\\\\\n\",\"b\":\"\\\\xff\"}\n");
 }
 END_TEST
 
@@ -183,8 +184,9 @@ static char printed[1024];
 
 static void print(const char *line)
 {
-    strncat(printed, line, sizeof printed - strlen(printed) - 1);
-    strncat(printed, ";", sizeof printed - strlen(printed) - 1);
+    size_t len = strlen(printed);
+
+    (void)snprintf(printed + len, sizeof printed - len, "%s;", line);
 }
 
 START_TEST(context_for_assertions)
