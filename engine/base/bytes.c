@@ -12,8 +12,8 @@
 #include "engine/base/mem.h"
 
 #define CAPACITY_MIN 64u
-#define DAY_MS INT64_C(86400000)
-#define TIME_MS_MAX INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
+#define DAY_MS       INT64_C(86400000)
+#define TIME_MS_MAX  INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
 
 void tally_buf_init(struct tally_buf *buf, size_t max)
 {

@@ -35,7 +35,7 @@ static inline bool tally_slice_equal(struct tally_slice a, struct tally_slice b)
 static inline bool tally_slice_starts(struct tally_slice bytes, struct tally_slice prefix)
 {
     return bytes.len >= prefix.len &&
-            (prefix.len == 0 || memcmp(bytes.data, prefix.data, prefix.len) == 0);
+           (prefix.len == 0 || memcmp(bytes.data, prefix.data, prefix.len) == 0);
 }
 
 /* Bytewise order, a shorter prefix first: <0, 0, >0. */

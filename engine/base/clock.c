@@ -44,7 +44,7 @@ static int64_t fake_mono_us(struct tally_clock *clock)
 void tally_fake_clock_init(struct tally_fake_clock *fake, int64_t wall_ms)
 {
     *fake = (struct tally_fake_clock){
-        .clock = {.wall_ms = fake_wall_ms, .mono_us = fake_mono_us}, .now_us = wall_ms * 1000};
+            .clock = {.wall_ms = fake_wall_ms, .mono_us = fake_mono_us}, .now_us = wall_ms * 1000};
 }
 
 void tally_fake_clock_advance(struct tally_fake_clock *fake, int64_t by_ms)

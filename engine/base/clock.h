@@ -3,7 +3,7 @@
 #include <stdint.h>
 
 struct tally_clock {
-    int64_t (*wall_ms)(struct tally_clock *clock);  /* since 1970, may jump */
+    int64_t (*wall_ms)(struct tally_clock *clock); /* since 1970, may jump */
     int64_t (*mono_us)(struct tally_clock *clock); /* never goes back */
 };
 

@@ -16,7 +16,7 @@
 #include "engine/base/config_internal.h"
 #include "engine/base/mem.h"
 
-#define DEFAULT_FILE "tally.yaml"
+#define DEFAULT_FILE     "tally.yaml"
 #define NEAREST_NAME_MAX 64u
 
 const struct config_option config_options[CONFIG_OPTIONS] = {
@@ -313,7 +313,7 @@ enum tally_code tally_config_load(struct tally_config *config, int *argc, char *
     struct flags flags;
 
     *config = (struct tally_config){
-        .origins = tally_alloc_zero(CONFIG_OPTIONS, sizeof *config->origins)};
+            .origins = tally_alloc_zero(CONFIG_OPTIONS, sizeof *config->origins)};
     set_defaults(&load);
     take_flags(&flags, argc, argv);
     load_file(&load, &flags);

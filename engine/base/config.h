@@ -14,12 +14,12 @@ struct tally_config_list {
     size_t count;
 };
 
-#define TALLY_CONFIG_STRING char *
-#define TALLY_CONFIG_INT int64_t
-#define TALLY_CONFIG_BOOL bool
+#define TALLY_CONFIG_STRING   char *
+#define TALLY_CONFIG_INT      int64_t
+#define TALLY_CONFIG_BOOL     bool
 #define TALLY_CONFIG_DURATION int64_t
-#define TALLY_CONFIG_SIZE int64_t
-#define TALLY_CONFIG_LIST struct tally_config_list
+#define TALLY_CONFIG_SIZE     int64_t
+#define TALLY_CONFIG_LIST     struct tally_config_list
 
 struct tally_config_origin; /* per option: where its value came from */
 struct tally_config {

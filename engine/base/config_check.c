@@ -19,10 +19,10 @@ static const struct {
     const char *values[5];
     const char *text;
 } choices[] = {
-    {CONFIG_start_offset, {"earliest", "latest"}, "earliest or latest"},
-    {CONFIG_events_format, {"msgpack", "json"}, "msgpack or json"},
-    {CONFIG_log_level, {"debug", "info", "warn", "error"}, "debug, info, warn or error"},
-    {CONFIG_log_format, {"logfmt", "json"}, "logfmt or json"},
+        {CONFIG_start_offset, {"earliest", "latest"}, "earliest or latest"},
+        {CONFIG_events_format, {"msgpack", "json"}, "msgpack or json"},
+        {CONFIG_log_level, {"debug", "info", "warn", "error"}, "debug, info, warn or error"},
+        {CONFIG_log_format, {"logfmt", "json"}, "logfmt or json"},
 };
 #define CHOICES (sizeof choices / sizeof choices[0])
 
@@ -31,29 +31,29 @@ static const struct {
     const char *name; /* "*" stands for any text in front or behind */
     const char *why;
 } refused[] = {
-    {"bootstrap.servers", "use kafka.bootstrap.servers"},
-    {"metadata.broker.list", "use kafka.bootstrap.servers"},
-    {"group.id", "use app.id"},
-    {"group.instance.id", "use instance.id"},
-    {"client.id", "it carries the address of this instance"},
-    {"transactional.id", "use app.id and instance.id"},
-    {"session.timeout.ms", "use engine.session.timeout"},
-    {"max.poll.interval.ms", "use engine.max.poll.interval"},
-    {"transaction.timeout.ms", "use engine.transaction.timeout"},
-    {"enable.auto.commit", PROTOCOL},
-    {"auto.commit.enable", PROTOCOL},
-    {"enable.auto.offset.store", PROTOCOL},
-    {"isolation.level", PROTOCOL},
-    {"partition.assignment.strategy", PROTOCOL},
-    {"auto.offset.reset", PROTOCOL ": see start.offset"},
-    {"acks", PROTOCOL},
-    {"request.required.acks", PROTOCOL},
-    {"enable.idempotence", PROTOCOL},
-    {"partitioner", "keys must go where every other client puts them"},
-    {"plugin.library.paths", "no foreign code is loaded"},
-    {"test.mock.*", "a mock cluster keeps nothing"},
-    {"*.callback", "a function cannot be given as text"},
-    {"*_cb", "a function cannot be given as text"},
+        {"bootstrap.servers", "use kafka.bootstrap.servers"},
+        {"metadata.broker.list", "use kafka.bootstrap.servers"},
+        {"group.id", "use app.id"},
+        {"group.instance.id", "use instance.id"},
+        {"client.id", "it carries the address of this instance"},
+        {"transactional.id", "use app.id and instance.id"},
+        {"session.timeout.ms", "use engine.session.timeout"},
+        {"max.poll.interval.ms", "use engine.max.poll.interval"},
+        {"transaction.timeout.ms", "use engine.transaction.timeout"},
+        {"enable.auto.commit", PROTOCOL},
+        {"auto.commit.enable", PROTOCOL},
+        {"enable.auto.offset.store", PROTOCOL},
+        {"isolation.level", PROTOCOL},
+        {"partition.assignment.strategy", PROTOCOL},
+        {"auto.offset.reset", PROTOCOL ": see start.offset"},
+        {"acks", PROTOCOL},
+        {"request.required.acks", PROTOCOL},
+        {"enable.idempotence", PROTOCOL},
+        {"partitioner", "keys must go where every other client puts them"},
+        {"plugin.library.paths", "no foreign code is loaded"},
+        {"test.mock.*", "a mock cluster keeps nothing"},
+        {"*.callback", "a function cannot be given as text"},
+        {"*_cb", "a function cannot be given as text"},
 };
 #define REFUSED (sizeof refused / sizeof refused[0])
 
@@ -102,7 +102,7 @@ bool config_secret(enum config_index index, const char *text)
     }
     property_name(text, name);
     return strncmp(name, "sasl.", 5) == 0 || ends_with(name, "password") ||
-            ends_with(name, "secret") || ends_with(name, "key.pem");
+           ends_with(name, "secret") || ends_with(name, "key.pem");
 }
 
 static bool matches(const char *name, const char *pattern)
@@ -182,7 +182,7 @@ static bool port_valid(const char *text)
     int64_t port = 0;
 
     return text[strspn(text, "0123456789")] == '\0' &&
-            tally_parse_int(tally_slice_string(text), &port) && port <= 65535;
+           tally_parse_int(tally_slice_string(text), &port) && port <= 65535;
 }
 
 static bool check_listen(const char *text, char why[static CONFIG_WHY_MAX])
@@ -195,8 +195,10 @@ static bool check_listen(const char *text, char why[static CONFIG_WHY_MAX])
         return true; /* no HTTP */
     }
     if (colon && colon[1] && ends_with(colon, "s")) {
-        (void)snprintf(why, CONFIG_WHY_MAX, "\"%.60s\" asks for TLS, which is not served: let a "
-                "proxy in front end it and leave the 's' out", text);
+        (void)snprintf(why, CONFIG_WHY_MAX,
+                "\"%.60s\" asks for TLS, which is not served: let a "
+                "proxy in front end it and leave the 's' out",
+                text);
         return false;
     }
     if (colon) {
@@ -309,7 +311,7 @@ static bool encrypted(const struct tally_config_list *properties)
 
         if (strncmp(item, name, sizeof name - 1) == 0) {
             return strcasecmp(item + sizeof name - 1, "ssl") == 0 ||
-                    strcasecmp(item + sizeof name - 1, "sasl_ssl") == 0;
+                   strcasecmp(item + sizeof name - 1, "sasl_ssl") == 0;
         }
     }
     return false;
@@ -331,7 +333,7 @@ static void mistake_between(struct config_load *load, enum config_index index,
         origin = &load->config->origins[other];
     }
     place = (struct config_place){
-        .source = origin->source, .line = origin->line, .column = origin->column};
+            .source = origin->source, .line = origin->line, .column = origin->column};
     config_mistake(load, &place, label, "%s", text);
 }
 
@@ -353,9 +355,11 @@ static void check_network(struct config_load *load)
     if (good(load, CONFIG_kafka_servers, CONFIG_kafka_insecure) &&
             !config->origins[CONFIG_kafka_properties].wrong && !config->kafka_insecure &&
             remote_server(config->kafka_servers, host) && !encrypted(&config->kafka_properties)) {
-        (void)snprintf(text, sizeof text, "\"%.60s\" would be reached without encryption: add "
+        (void)snprintf(text, sizeof text,
+                "\"%.60s\" would be reached without encryption: add "
                 "security.protocol=ssl or sasl_ssl to kafka.properties, or set kafka.insecure to "
-                "true", host);
+                "true",
+                host);
         mistake_between(load, CONFIG_kafka_servers, CONFIG_kafka_insecure,
                 "kafka.bootstrap.servers", text);
     }

@@ -75,8 +75,9 @@ void tally_config_show(const struct tally_config *config, struct tally_buf *out)
         tally_buf_format(out, "%-*s = ", name_width, config_options[index].name);
         start = out->len;
         put_value(out, config, (enum config_index)index);
-        tally_buf_format(out, "%*s  # %s", value_width > (int)(out->len - start)
-                ? value_width - (int)(out->len - start) : 0, "", origin->source);
+        tally_buf_format(out, "%*s  # %s",
+                value_width > (int)(out->len - start) ? value_width - (int)(out->len - start) : 0,
+                "", origin->source);
         if (origin->line) {
             tally_buf_format(out, ":%zu", origin->line);
         }
@@ -107,16 +108,21 @@ static void put_range(struct tally_buf *out, enum config_index index)
     }
     config_format_number(option->kind, option->low, low);
     config_format_number(option->kind, option->high, high);
-    tally_buf_format(out, "%s to %s%s", low, high, option->kind == CONFIG_KIND_STRING ? " bytes"
-            : option->kind == CONFIG_KIND_LIST ? " items" : "");
+    tally_buf_format(out, "%s to %s%s", low, high,
+            option->kind == CONFIG_KIND_STRING ? " bytes"
+            : option->kind == CONFIG_KIND_LIST ? " items"
+                                               : "");
 }
 
 static void put_row(struct tally_buf *out, enum config_index index)
 {
     static const char *const kinds[] = {
-        [CONFIG_KIND_STRING] = "text",   [CONFIG_KIND_INT] = "integer",
-        [CONFIG_KIND_BOOL] = "switch",   [CONFIG_KIND_DURATION] = "duration",
-        [CONFIG_KIND_SIZE] = "size",     [CONFIG_KIND_LIST] = "list",
+            [CONFIG_KIND_STRING] = "text",
+            [CONFIG_KIND_INT] = "integer",
+            [CONFIG_KIND_BOOL] = "switch",
+            [CONFIG_KIND_DURATION] = "duration",
+            [CONFIG_KIND_SIZE] = "size",
+            [CONFIG_KIND_LIST] = "list",
     };
     const struct config_option *option = &config_options[index];
     char name[CONFIG_NAME_MAX];

@@ -16,8 +16,8 @@
 #include "engine/base/mem.h"
 
 #define SECRET_MAX_BYTES 65536u
-#define PREFIX "TALLY_"
-#define FILE_SUFFIX "_FILE"
+#define PREFIX           "TALLY_"
+#define FILE_SUFFIX      "_FILE"
 
 /* Variables of the command ./dev, of test builds and of the tests. */
 static const char *const others[] = {"TALLY_CACHE", "TALLY_FAIL", "TALLY_VERBOSE"};
@@ -53,8 +53,10 @@ static char *read_open_file(struct config_load *load, enum config_index index,
     }
     text[len] = '\0';
     if (got < 0 || len == SECRET_MAX_BYTES || strlen(text) != len) {
-        config_mistake_in(load, index, place, NULL, "file \"%.200s\" %s", path, got < 0
-                ? "cannot be read" : len == SECRET_MAX_BYTES ? "is 64K or larger" : "holds a NUL");
+        config_mistake_in(load, index, place, NULL, "file \"%.200s\" %s", path,
+                got < 0                   ? "cannot be read"
+                : len == SECRET_MAX_BYTES ? "is 64K or larger"
+                                          : "holds a NUL");
         tally_free(text);
         return NULL;
     }

@@ -13,9 +13,9 @@
 #include "engine/base/config_internal.h"
 #include "engine/base/mem.h"
 
-#define FILE_MAX_BYTES ((size_t)1 << 20)
+#define FILE_MAX_BYTES  ((size_t)1 << 20)
 #define VALUE_MAX_BYTES ((size_t)1 << 16)
-#define SECTIONS_MAX 64u
+#define SECTIONS_MAX    64u
 
 struct reader {
     yaml_parser_t parser;
@@ -56,7 +56,8 @@ static void next(struct reader *reader)
 static struct config_place place_here(const struct reader *reader)
 {
     return (struct config_place){.source = reader->path,
-        .line = reader->event.start_mark.line + 1, .column = reader->event.start_mark.column + 1};
+            .line = reader->event.start_mark.line + 1,
+            .column = reader->event.start_mark.column + 1};
 }
 
 static void skip_node(struct reader *reader)
@@ -98,8 +99,8 @@ static bool is_null(const struct reader *reader)
     const char *text = (const char *)reader->event.data.scalar.value;
 
     return reader->event.type == YAML_SCALAR_EVENT &&
-            reader->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
-            (!text[0] || strcmp(text, "~") == 0 || strcmp(text, "null") == 0);
+           reader->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+           (!text[0] || strcmp(text, "~") == 0 || strcmp(text, "null") == 0);
 }
 
 /* Appends the value of "${NAME}" or "${NAME:default}" at *text and moves behind it. */

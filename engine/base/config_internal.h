@@ -48,7 +48,7 @@ struct config_load {
 };
 
 #define CONFIG_NAME_MAX 128u
-#define CONFIG_WHY_MAX 200u
+#define CONFIG_WHY_MAX  200u
 
 /* config.c */
 enum config_index config_find(const char *name); /* CONFIG_OPTIONS: no such option */

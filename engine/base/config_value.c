@@ -16,16 +16,16 @@ static const struct unit {
     const char *suffix;
     int64_t factor;
 } units[] = {
-    {CONFIG_KIND_DURATION, "d", 86400000},
-    {CONFIG_KIND_DURATION, "h", 3600000},
-    {CONFIG_KIND_DURATION, "m", 60000},
-    {CONFIG_KIND_DURATION, "s", 1000},
-    {CONFIG_KIND_DURATION, "ms", 1},
-    {CONFIG_KIND_SIZE, "T", INT64_C(1) << 40},
-    {CONFIG_KIND_SIZE, "G", INT64_C(1) << 30},
-    {CONFIG_KIND_SIZE, "M", INT64_C(1) << 20},
-    {CONFIG_KIND_SIZE, "K", INT64_C(1) << 10},
-    {CONFIG_KIND_SIZE, "", 1},
+        {CONFIG_KIND_DURATION, "d", 86400000},
+        {CONFIG_KIND_DURATION, "h", 3600000},
+        {CONFIG_KIND_DURATION, "m", 60000},
+        {CONFIG_KIND_DURATION, "s", 1000},
+        {CONFIG_KIND_DURATION, "ms", 1},
+        {CONFIG_KIND_SIZE, "T", INT64_C(1) << 40},
+        {CONFIG_KIND_SIZE, "G", INT64_C(1) << 30},
+        {CONFIG_KIND_SIZE, "M", INT64_C(1) << 20},
+        {CONFIG_KIND_SIZE, "K", INT64_C(1) << 10},
+        {CONFIG_KIND_SIZE, "", 1},
 };
 #define UNITS (sizeof units / sizeof units[0])
 
@@ -107,8 +107,9 @@ static void set_number(struct config_load *load, enum config_index index,
         const struct config_place *place, const char *text)
 {
     const struct config_option *option = &config_options[index];
-    const char *noun = option->kind == CONFIG_KIND_INT ? "an integer"
-            : option->kind == CONFIG_KIND_SIZE ? "a size" : "a duration";
+    const char *noun = option->kind == CONFIG_KIND_INT    ? "an integer"
+                       : option->kind == CONFIG_KIND_SIZE ? "a size"
+                                                          : "a duration";
     int64_t value = 0;
     char limit[32];
 

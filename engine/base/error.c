@@ -18,7 +18,7 @@ static const struct {
     enum tally_reaction reaction;
     int http;
 } codes[TALLY_CODES] = {
-    [TALLY_OK] = {"OK", "no error", TALLY_REACT_NONE, 200},
+        [TALLY_OK] = {"OK", "no error", TALLY_REACT_NONE, 200},
 #define X(code, react, status, words) [TALLY_##code] = {#code, words, TALLY_REACT_##react, status},
 #include "engine/base/error.def"
 #undef X

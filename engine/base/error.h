@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TALLY_MUST_CHECK __attribute__((warn_unused_result))
+#define TALLY_MUST_CHECK          __attribute__((warn_unused_result))
 #define TALLY_PRINTF(text, first) __attribute__((format(printf, text, first)))
 
 enum tally_code {

@@ -21,8 +21,8 @@
 #include "engine/base/metrics.h"
 #include "engine/base/thread.h"
 
-#define LINE_MAX_BYTES 8192
-#define END_RESERVED 32 /* truncated=true and the end of the line */
+#define LINE_MAX_BYTES  8192
+#define END_RESERVED    32 /* truncated=true and the end of the line */
 #define VALUE_MAX_BYTES 2048
 
 struct line {
@@ -77,9 +77,9 @@ TALLY_PRINTF(2, 3) static void put_format(struct line *line, const char *format,
 static bool printable(uint32_t code_point)
 {
     return code_point >= 0x20 && !(code_point >= 0x7f && code_point < 0xa0) &&
-            !(code_point >= 0x200e && code_point <= 0x200f) &&
-            !(code_point >= 0x2028 && code_point <= 0x202e) &&
-            !(code_point >= 0x2066 && code_point <= 0x2069) && code_point != 0xfeff;
+           !(code_point >= 0x200e && code_point <= 0x200f) &&
+           !(code_point >= 0x2028 && code_point <= 0x202e) &&
+           !(code_point >= 0x2066 && code_point <= 0x2069) && code_point != 0xfeff;
 }
 
 static void put_escaped(struct line *line, uint32_t code_point)
@@ -294,8 +294,9 @@ void tally_log_write(enum tally_log_level level, const char *message,
         if (fields->kind == TALLY_FIELD_INT) {
             field_int(&line, fields->name, fields->integer);
         } else {
-            field_bytes(&line, fields->name, fields->kind == TALLY_FIELD_TEXT
-                    ? tally_slice_string(fields->text) : fields->bytes);
+            field_bytes(&line, fields->name,
+                    fields->kind == TALLY_FIELD_TEXT ? tally_slice_string(fields->text)
+                                                     : fields->bytes);
         }
     }
     if (left_out) {
@@ -306,8 +307,7 @@ void tally_log_write(enum tally_log_level level, const char *message,
     count_line(level);
 }
 
-void tally_log_error(enum tally_log_level level, const char *message,
-        const struct tally_error *err)
+void tally_log_error(enum tally_log_level level, const char *message, const struct tally_error *err)
 {
     if (!err) {
         tally_log(level, message);
@@ -323,7 +323,7 @@ bool tally_log_allowed(struct tally_log_limit *limit, int64_t every_ms)
     int64_t next_ms = __atomic_load_n(&limit->next_ms, __ATOMIC_RELAXED);
 
     if (now_ms < next_ms || !__atomic_compare_exchange_n(&limit->next_ms, &next_ms,
-            now_ms + every_ms, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+                                    now_ms + every_ms, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
         (void)__atomic_add_fetch(&limit->left_out, 1, __ATOMIC_RELAXED);
         return false;
     }

@@ -23,9 +23,9 @@ struct tally_log_field {
 
 /* tally_log(TALLY_LOG_WARN, "task halted", TALLY_LOG_STR("task", id), TALLY_LOG_INT("offset", o));
  * A field of the same name as one of the thread's context replaces it. */
-#define tally_log(level, message, ...) \
+#define tally_log(level, message, ...)  \
     tally_log_write((level), (message), \
-            (const struct tally_log_field[]){__VA_ARGS__ __VA_OPT__(,) {.name = NULL}})
+            (const struct tally_log_field[]){__VA_ARGS__ __VA_OPT__(, ){.name = NULL}})
 void tally_log_write(enum tally_log_level level, const char *message,
         const struct tally_log_field *fields /* ends with name NULL */);
 /* As tally_log with the error's code and message added. */

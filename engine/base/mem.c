@@ -26,15 +26,15 @@
 #endif
 #ifdef POISONING /* makes a use after tally_arena_reset as visible as a use after free */
 #include <sanitizer/asan_interface.h>
-#define POISON(address, size) ASAN_POISON_MEMORY_REGION((address), (size))
+#define POISON(address, size)   ASAN_POISON_MEMORY_REGION((address), (size))
 #define UNPOISON(address, size) ASAN_UNPOISON_MEMORY_REGION((address), (size))
 #else
-#define POISON(address, size) ((void)(address), (void)(size))
+#define POISON(address, size)   ((void)(address), (void)(size))
 #define UNPOISON(address, size) ((void)(address), (void)(size))
 #endif
 
-#define ALIGNMENT 16u
-#define HUGE_PAGE ((size_t)2 << 20)
+#define ALIGNMENT      16u
+#define HUGE_PAGE      ((size_t)2 << 20)
 #define BLOCK_SIZE_MIN ((size_t)1024)
 
 struct tally_arena_block {
@@ -149,7 +149,7 @@ static void destroy_block(struct tally_arena_block *block)
 void tally_arena_init(struct tally_arena *arena, size_t block_size)
 {
     *arena = (struct tally_arena){
-        .block_size = block_size < BLOCK_SIZE_MIN ? BLOCK_SIZE_MIN : block_size};
+            .block_size = block_size < BLOCK_SIZE_MIN ? BLOCK_SIZE_MIN : block_size};
 }
 
 void tally_arena_deinit(struct tally_arena *arena)
@@ -219,8 +219,8 @@ void *tally_arena_alloc(struct tally_arena *arena, size_t size)
     }
     if (!block || block->size - block->used < rounded) {
         block = rounded > arena->block_size - sizeof *block - ALIGNMENT
-                ? block_for_big(arena, rounded)
-                : block_for_small(arena, rounded);
+                        ? block_for_big(arena, rounded)
+                        : block_for_small(arena, rounded);
     }
     memory = take(arena, block, rounded);
     UNPOISON(memory, size);

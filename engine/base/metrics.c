@@ -16,13 +16,13 @@
 #include "engine/base/mem.h"
 #include "engine/base/thread.h"
 
-#define SERIES_MAX 500u
-#define COLLECTORS_MAX 16u
+#define SERIES_MAX       500u
+#define COLLECTORS_MAX   16u
 #define LABELS_MAX_BYTES 1024u
-#define CACHE_LINE 64
-#define SUB_BITS 4u /* 16 buckets an octave */
-#define OCTAVES 40u
-#define BUCKETS ((OCTAVES - SUB_BITS + 1u) << SUB_BITS)
+#define CACHE_LINE       64
+#define SUB_BITS         4u /* 16 buckets an octave */
+#define OCTAVES          40u
+#define BUCKETS          ((OCTAVES - SUB_BITS + 1u) << SUB_BITS)
 
 enum kind { COUNTER, GAUGE, HISTOGRAM };
 
@@ -39,9 +39,21 @@ static const struct {
     int64_t us;
     const char *seconds;
 } bounds[] = {
-    {1000, "0.001"}, {2500, "0.0025"}, {5000, "0.005"}, {10000, "0.01"}, {25000, "0.025"},
-    {50000, "0.05"}, {100000, "0.1"}, {250000, "0.25"}, {500000, "0.5"}, {1000000, "1"},
-    {2500000, "2.5"}, {5000000, "5"}, {10000000, "10"}, {30000000, "30"}, {60000000, "60"},
+        {1000, "0.001"},
+        {2500, "0.0025"},
+        {5000, "0.005"},
+        {10000, "0.01"},
+        {25000, "0.025"},
+        {50000, "0.05"},
+        {100000, "0.1"},
+        {250000, "0.25"},
+        {500000, "0.5"},
+        {1000000, "1"},
+        {2500000, "2.5"},
+        {5000000, "5"},
+        {10000000, "10"},
+        {30000000, "30"},
+        {60000000, "60"},
 };
 #define BOUNDS (sizeof bounds / sizeof bounds[0])
 
@@ -83,7 +95,7 @@ static size_t bucket_of(int64_t us)
         return BUCKETS - 1;
     }
     return (size_t)(octave - SUB_BITS + 1) << SUB_BITS |
-            (value >> (octave - SUB_BITS) & ((1u << SUB_BITS) - 1));
+           (value >> (octave - SUB_BITS) & ((1u << SUB_BITS) - 1));
 }
 
 static int64_t bucket_highest(size_t bucket)

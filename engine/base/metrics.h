@@ -20,9 +20,9 @@ struct tally_series;
  * lives as long as the process. Over 500 series in all, a shared overflow series is returned. */
 struct tally_series *tally_series_get(enum tally_metric metric, const char *const *label_values);
 #define tally_series_of(metric, ...) \
-    tally_series_get((metric), (const char *const[]){__VA_ARGS__ __VA_OPT__(,) NULL})
-void tally_series_add(struct tally_series *series, int64_t by);  /* counter */
-void tally_series_set(struct tally_series *series, int64_t to);  /* gauge */
+    tally_series_get((metric), (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+void tally_series_add(struct tally_series *series, int64_t by);        /* counter */
+void tally_series_set(struct tally_series *series, int64_t to);        /* gauge */
 void tally_series_observe_us(struct tally_series *series, int64_t us); /* histogram */
 int64_t tally_series_read(const struct tally_series *series); /* of a histogram: its count */
 /* Value at quantile 0..1 in µs, never below the true one and at most 1/16 above; 0 without

@@ -17,7 +17,10 @@ struct tally_mutex {
     pthread_mutex_t mutex;
     enum tally_lock_rank rank;
 };
-#define TALLY_MUTEX_INITIALIZER(lock_rank) {.mutex = PTHREAD_MUTEX_INITIALIZER, .rank = (lock_rank)}
+#define TALLY_MUTEX_INITIALIZER(lock_rank)                      \
+    {                                                           \
+        .mutex = PTHREAD_MUTEX_INITIALIZER, .rank = (lock_rank) \
+    }
 void tally_mutex_init(struct tally_mutex *mutex, enum tally_lock_rank rank);
 void tally_mutex_deinit(struct tally_mutex *mutex);
 void tally_mutex_lock(struct tally_mutex *mutex);

@@ -110,18 +110,19 @@ START_TEST(a_file_nested_and_dotted)
 {
     ck_assert_int_eq(setenv("PORT_OF_HTTP", "9000", 1), 0);
     assert_loads("# settings\n"
-            "kafka:\n"
-            "  bootstrap.servers: localhost:9092\n"
-            "  properties: [\"fetch.wait.max.ms=20\", \"ssl.ca.location=${CA_FILE:ca.pem}\"]\n"
-            "state: { dir: './$${other', memory: 512M }\n"
-            "app.id: shop\n"
-            "topics.prefix: \"\"\n"
-            "engine: { threads: 2, commit.interval: 50ms, transaction: {timeout: 5s} }\n"
-            "state.flush.interval: 2s\n"
-            "http:\n  listen: 127.0.0.1:${PORT_OF_HTTP}\n"
-            "log:\n"
-            "instance.id: ${NOT_SET:}b\n"
-            "topologies:\n- stock\n", "");
+                 "kafka:\n"
+                 "  bootstrap.servers: localhost:9092\n"
+                 "  properties: [\"fetch.wait.max.ms=20\", \"ssl.ca.location=${CA_FILE:ca.pem}\"]\n"
+                 "state: { dir: './$${other', memory: 512M }\n"
+                 "app.id: shop\n"
+                 "topics.prefix: \"\"\n"
+                 "engine: { threads: 2, commit.interval: 50ms, transaction: {timeout: 5s} }\n"
+                 "state.flush.interval: 2s\n"
+                 "http:\n  listen: 127.0.0.1:${PORT_OF_HTTP}\n"
+                 "log:\n"
+                 "instance.id: ${NOT_SET:}b\n"
+                 "topologies:\n- stock\n",
+            "");
     ck_assert_str_eq(config.kafka_servers, "localhost:9092");
     ck_assert_uint_eq(config.kafka_properties.count, 2);
     ck_assert_str_eq(config.kafka_properties.items[1], "ssl.ca.location=ca.pem");
@@ -163,7 +164,7 @@ START_TEST(later_sources_win)
     unload();
     ck_assert_int_eq(load("state.dir: file\nlog.level: loud\n", "--log.level debug"), TALLY_CONFIG);
     ck_assert_str_eq((char *)mistakes.data, "tally.yaml:2:12: log.level: expected debug, info, "
-            "warn or error, got \"loud\"\n");
+                                            "warn or error, got \"loud\"\n");
     unload();
 }
 END_TEST
@@ -203,7 +204,8 @@ static void assert_arguments(const char *expected)
 START_TEST(flags_are_taken_from_the_arguments)
 {
     write_file("other.yaml", "app.id: other\n", 0644);
-    assert_loads("app.id: not-read\n", "run --state.dir=/data --engine.threads 3 --kafka.insecure "
+    assert_loads("app.id: not-read\n",
+            "run --state.dir=/data --engine.threads 3 --kafka.insecure "
             "--follow --kafka.guard false -c other.yaml stock --topologies stock -- --app.id x");
     assert_arguments("run --follow stock -- --app.id x");
     ck_assert_str_eq(config.app_id, "other");
@@ -238,7 +240,8 @@ START_TEST(other_machines_need_a_word)
     assert_loads("kafka: {bootstrap.servers: 'b1:9092,b2:9092', insecure: true}\n", "");
     unload();
     assert_loads("kafka: {bootstrap.servers: 'b1:9092', "
-            "properties: [security.protocol=SASL_SSL]}\n", "");
+                 "properties: [security.protocol=SASL_SSL]}\n",
+            "");
     unload();
     assert_loads("http: {listen: '0.0.0.0:80', insecure: true}\n", "");
     unload();
@@ -254,171 +257,189 @@ END_TEST
 static const struct {
     const char *yaml, *mistakes;
 } broken_files[] = {
-    {"state: {dir: x,\n  memory: 12M}\n",
-        "tally.yaml:2:11: state.memory: expected a size of at least 64M, got \"12M\"\n"},
-    {"state: { dir: ./state, memory: 2048T }\n",
-        "tally.yaml:1:32: state.memory: expected a size of at most 1T, got \"2048T\"\n"},
-    {"state.memory: lots\n",
-        "tally.yaml:1:15: state.memory: expected a size such as 64K, 512M or 2G, got \"lots\"\n"},
-    {"state.memory: 512m\n",
-        "tally.yaml:1:15: state.memory: expected a size such as 64K, 512M or 2G, got \"512m\"\n"},
-    {"state.memory: 9999999999999999T\n",
-        "tally.yaml:1:15: state.memory: expected a size such as 64K, 512M or 2G, got "
-        "\"9999999999999999T\"\n"},
-    {"state.memory: -1G\n",
-        "tally.yaml:1:15: state.memory: expected a size such as 64K, 512M or 2G, got \"-1G\"\n"},
-    {"engine.commit.interval: 100\n",
-        "tally.yaml:1:25: engine.commit.interval: expected a duration with a unit, such as "
-        "100ms, 5s, 10m, 2h or 7d, got \"100\"\n"},
-    {"engine.commit.interval: 0ms\n",
-        "tally.yaml:1:25: engine.commit.interval: expected a duration of at least 1ms, got "
-        "\"0ms\"\n"},
-    {"engine.commit.interval: 2m\n",
-        "tally.yaml:1:25: engine.commit.interval: expected a duration of at most 1m, got "
-        "\"2m\"\n"},
-    {"engine: {commit.interval: 1.5s}\n",
-        "tally.yaml:1:27: engine.commit.interval: expected a duration with a unit, such as "
-        "100ms, 5s, 10m, 2h or 7d, got \"1.5s\"\n"},
-    {"engine.threads: many\n",
-        "tally.yaml:1:17: engine.threads: expected an integer, got \"many\"\n"},
-    {"engine.threads: 257\n",
-        "tally.yaml:1:17: engine.threads: expected an integer of at most 256, got \"257\"\n"},
-    {"http.threads: 3\n",
-        "tally.yaml:1:15: http.threads: expected an integer of at least 4, got \"3\"\n"},
-    {"engine.threads: 1e2\n",
-        "tally.yaml:1:17: engine.threads: expected an integer, got \"1e2\"\n"},
-    {"engine.threads:\n", "tally.yaml:1:16: engine.threads: expected an integer, got nothing\n"},
-    {"app.id: ~\n",
-        "tally.yaml:1:9: app.id: expected text, got nothing; write \"\" for an empty text\n"},
-    {"app.id: ''\n", "tally.yaml:1:9: app.id: expected text of at least 1 byte, got \"\"\n"},
-    {"app.id: 0123456789012345678901234567890123456789012345678901234567890123x\n",
-        "tally.yaml:1:9: app.id: expected text of at most 64 bytes, got "
-        "\"012345678901234567890123456789012345678901234567890123456789\"\n"},
-    {"app.id: a/b\n",
-        "tally.yaml:1:9: app.id: expected letters, digits, '.', '_' and '-' only, got \"a/b\"\n"},
-    {"state.dir: \"a\\nb\"\n",
-        "tally.yaml:1:12: state.dir: expected UTF-8 text without control characters\n"},
-    {"state.dir: \"a\\0b\"\n", "tally.yaml:1:12: state.dir: expected text without NUL\n"},
-    {"kafka.guard: yes\n", "tally.yaml:1:14: kafka.guard: expected true or false, got \"yes\"\n"},
-    {"kafka.guard: [true]\n", "tally.yaml:1:14: kafka.guard: expected true or false, got a list\n"},
-    {"state.dir: {a: b}\n", "tally.yaml:1:12: state.dir: expected text, got a map\n"},
-    {"topologies: stock\n", "tally.yaml:1:13: topologies: expected a list, got \"stock\"\n"},
-    {"topologies: []\n",
-        "tally.yaml:1:13: topologies: expected a list of at least 1 item, got 0\n"},
-    {"topologies:\n- stock\n- stock\n",
-        "tally.yaml:3:3: topologies[1]: \"stock\" is listed twice\n"},
-    {"topologies:\n  - stock\n  - {a: b}\n  -\n",
-        "tally.yaml:3:5: topologies[1]: expected text, got a map\n"
-        "tally.yaml:4:4: topologies[2]: expected text, got nothing\n"},
-    {"topologies:\n", "tally.yaml:1:12: topologies: expected a list, got nothing\n"},
-    {"state.dri: x\n", "tally.yaml:1:1: state.dri: unknown option, did you mean \"state.dir\"?\n"},
-    {"state: {dir: x, memroy: 64M}\n",
-        "tally.yaml:1:17: state.memroy: unknown option, did you mean \"state.memory\"?\n"},
-    {"threads: 4\n", "tally.yaml:1:1: threads: unknown option, did you mean \"engine.threads\"?\n"},
-    {"colour: red\n", "tally.yaml:1:1: colour: unknown option\n"},
-    {"kafak: {bootstrap.servers: 'x:1'}\nstate.dri: x\n",
-        "tally.yaml:1:1: kafak: unknown section, did you mean \"kafka\"?\n"
-        "tally.yaml:2:1: state.dri: unknown option, did you mean \"state.dir\"?\n"},
-    {"http: 8080\n", "tally.yaml:1:7: http: expected a map of options, got a value\n"},
-    {"state.dir: x\nstate:\n  dir: y\n", "tally.yaml:3:3: state.dir: set twice, first in line 1\n"},
-    {"state.dir: ${NOT_SET}/x\n",
-        "tally.yaml:1:12: state.dir: variable NOT_SET is not set: set it or write "
-        "${NOT_SET:default}\n"},
-    {"state.dir: ${NOT\n",
-        "tally.yaml:1:12: state.dir: expected ${NAME} or ${NAME:default}; write $${ for a plain "
-        "${\n"},
-    {"state.dir: ${}\n",
-        "tally.yaml:1:12: state.dir: expected ${NAME} or ${NAME:default}; write $${ for a plain "
-        "${\n"},
-    {"a: &x 1\nstate.dir: *x\n",
-        "tally.yaml:1:1: a: unknown option\n"
-        "tally.yaml:2:12: state.dir: expected text, got an alias, which is not supported\n"},
-    {"? [a, b]\n: c\n", "tally.yaml:1:3: expected the name of an option, got a list\n"},
-    {"- a\n- b\n", "tally.yaml:1:1: expected a map of options, got a list\n"},
-    {"just text\n", "tally.yaml:1:1: expected a map of options, got a value\n"},
-    {"app.id: a\n---\napp.id: b\n", "tally.yaml:2:1: expected one document\n"},
-    {"app.id: a\nstate: {dir: x\nlog.level: loud\n",
-        "tally.yaml:3:10: not valid YAML: did not find expected ',' or '}'\n"},
-    {"state.dri: x\napp.id: \"open\n",
-        "tally.yaml:1:1: state.dri: unknown option, did you mean \"state.dir\"?\n"
-        "tally.yaml:3:1: not valid YAML: found unexpected end of stream\n"},
-    {"app.id: a\n\tb: c\n",
-        "tally.yaml:2:1: not valid YAML: found a tab character that violates indentation\n"},
-    {"app.id: a\nstate.dir: \xff\n",
-        "tally.yaml:2:12: not valid YAML: invalid leading UTF-8 octet\n"},
-    {"start.offset: newest\n",
-        "tally.yaml:1:15: start.offset: expected earliest or latest, got \"newest\"\n"},
-    {"log: {level: trace, format: xml}\n",
-        "tally.yaml:1:14: log.level: expected debug, info, warn or error, got \"trace\"\n"
-        "tally.yaml:1:29: log.format: expected logfmt or json, got \"xml\"\n"},
-    {"events.format: avro\n",
-        "tally.yaml:1:16: events.format: expected msgpack or json, got \"avro\"\n"},
-    {"http.listen: 127.0.0.1:8443s\n",
-        "tally.yaml:1:14: http.listen: \"127.0.0.1:8443s\" asks for TLS, which is not served: "
-        "let a proxy in front end it and leave the 's' out\n"},
-    {"http.listen: localhost:80\n",
-        "tally.yaml:1:14: http.listen: expected an IPv4 address and a port such as "
-        "127.0.0.1:8080, got \"localhost:80\"\n"},
-    {"http.listen: '8080'\n",
-        "tally.yaml:1:14: http.listen: expected an IPv4 address and a port such as "
-        "127.0.0.1:8080, got \"8080\"\n"},
-    {"http.listen: 127.0.0.1:65536\n",
-        "tally.yaml:1:14: http.listen: expected an IPv4 address and a port such as "
-        "127.0.0.1:8080, got \"127.0.0.1:65536\"\n"},
-    {"http.listen: 0.0.0.0:8080\n",
-        "tally.yaml:1:14: http.listen: other machines could use HTTP without credentials: "
-        "listen on 127.0.0.1 behind a proxy, or set http.insecure to true\n"},
-    {"kafka.bootstrap.servers: b1\n",
-        "tally.yaml:1:26: kafka.bootstrap.servers: expected host:port joined by commas, got "
-        "\"b1\"\n"},
-    {"kafka.bootstrap.servers: 'localhost:1,'\n",
-        "tally.yaml:1:26: kafka.bootstrap.servers: expected host:port behind the last comma\n"},
-    {"kafka.bootstrap.servers: 'localhost:1,,localhost:2'\n",
-        "tally.yaml:1:26: kafka.bootstrap.servers: expected host:port joined by commas, got "
-        "\"\"\n"},
-    {"kafka.bootstrap.servers: 'ssl://b1:9092'\n",
-        "tally.yaml:1:26: kafka.bootstrap.servers: expected host:port joined by commas, got "
-        "\"ssl://b1:9092\"\n"},
-    {"kafka.bootstrap.servers: 'localhost:1,b1:9092'\n",
-        "tally.yaml:1:26: kafka.bootstrap.servers: \"b1\" would be reached without encryption: "
-        "add security.protocol=ssl or sasl_ssl to kafka.properties, or set kafka.insecure to "
-        "true\n"},
-    {"kafka:\n  bootstrap.servers: b1:9092\n  properties: [security.protocol=plaintext]\n",
-        "tally.yaml:2:22: kafka.bootstrap.servers: \"b1\" would be reached without encryption: "
-        "add security.protocol=ssl or sasl_ssl to kafka.properties, or set kafka.insecure to "
-        "true\n"},
-    {"kafka.properties: [x]\n", "tally.yaml:1:20: kafka.properties[0]: expected name=value\n"},
-    {"kafka.properties: ['=x', 'a b=c', '']\n",
-        "tally.yaml:1:20: kafka.properties[0]: expected name=value\n"
-        "tally.yaml:1:26: kafka.properties[1]: expected name=value\n"
-        "tally.yaml:1:35: kafka.properties[2]: expected text, got an empty item\n"},
-    {"kafka.properties: [a=1, group.id=x, a=2]\n",
-        "tally.yaml:1:25: kafka.properties[1]: property \"group.id\" cannot be set here: use "
-        "app.id\n"
-        "tally.yaml:1:37: kafka.properties[2]: \"a\" is listed twice\n"},
-    {"kafka.properties: [plugin.library.paths=evil.so, test.mock.num.brokers=3]\n",
-        "tally.yaml:1:20: kafka.properties[0]: property \"plugin.library.paths\" cannot be set "
-        "here: no foreign code is loaded\n"
-        "tally.yaml:1:50: kafka.properties[1]: property \"test.mock.num.brokers\" cannot be set "
-        "here: a mock cluster keeps nothing\n"},
-    {"kafka.properties: [x.callback=1, stats_cb=1]\n",
-        "tally.yaml:1:20: kafka.properties[0]: property \"x.callback\" cannot be set here: a "
-        "function cannot be given as text\n"
-        "tally.yaml:1:34: kafka.properties[1]: property \"stats_cb\" cannot be set here: a "
-        "function cannot be given as text\n"},
-    {"reply.topics: '(open'\n",
-        "tally.yaml:1:15: reply.topics: expected an extended regular expression, got \"(open\": "
-        "Unmatched ( or \\(\n"},
-    {"http: {wait.max: 64}\n", "tally.yaml:1:18: http.wait.max must be below http.threads (64)\n"},
-    {"http: {threads: 16}\n", "tally.yaml:1:17: http.wait.max must be below http.threads (16)\n"},
-    {"engine: {session.timeout: 24s}\n",
-        "tally.yaml:1:27: engine.session.timeout must be at least 15s above "
-        "engine.transaction.timeout (10s)\n"},
-    {"engine: {session.timeout: 90s, max.poll.interval: 45s}\n",
-        "tally.yaml:1:51: engine.max.poll.interval must be at least engine.session.timeout "
-        "(90s)\n"},
-    {"engine: {transaction.timeout: 1s, commit.interval: 1s}\n",
-        "tally.yaml:1:52: engine.commit.interval must be below engine.transaction.timeout (1s)\n"},
+        {"state: {dir: x,\n  memory: 12M}\n",
+                "tally.yaml:2:11: state.memory: expected a size of at least 64M, got \"12M\"\n"},
+        {"state: { dir: ./state, memory: 2048T }\n",
+                "tally.yaml:1:32: state.memory: expected a size of at most 1T, got \"2048T\"\n"},
+        {"state.memory: lots\n", "tally.yaml:1:15: state.memory: expected a size such as 64K, 512M "
+                                 "or 2G, got \"lots\"\n"},
+        {"state.memory: 512m\n", "tally.yaml:1:15: state.memory: expected a size such as 64K, 512M "
+                                 "or 2G, got \"512m\"\n"},
+        {"state.memory: 9999999999999999T\n",
+                "tally.yaml:1:15: state.memory: expected a size such as 64K, 512M or 2G, got "
+                "\"9999999999999999T\"\n"},
+        {"state.memory: -1G\n", "tally.yaml:1:15: state.memory: expected a size such as 64K, 512M "
+                                "or 2G, got \"-1G\"\n"},
+        {"engine.commit.interval: 100\n",
+                "tally.yaml:1:25: engine.commit.interval: expected a duration with a unit, such as "
+                "100ms, 5s, 10m, 2h or 7d, got \"100\"\n"},
+        {"engine.commit.interval: 0ms\n",
+                "tally.yaml:1:25: engine.commit.interval: expected a duration of at least 1ms, got "
+                "\"0ms\"\n"},
+        {"engine.commit.interval: 2m\n",
+                "tally.yaml:1:25: engine.commit.interval: expected a duration of at most 1m, got "
+                "\"2m\"\n"},
+        {"engine: {commit.interval: 1.5s}\n",
+                "tally.yaml:1:27: engine.commit.interval: expected a duration with a unit, such as "
+                "100ms, 5s, 10m, 2h or 7d, got \"1.5s\"\n"},
+        {"engine.threads: many\n",
+                "tally.yaml:1:17: engine.threads: expected an integer, got \"many\"\n"},
+        {"engine.threads: 257\n", "tally.yaml:1:17: engine.threads: expected an integer of at most "
+                                  "256, got \"257\"\n"},
+        {"http.threads: 3\n",
+                "tally.yaml:1:15: http.threads: expected an integer of at least 4, got \"3\"\n"},
+        {"engine.threads: 1e2\n",
+                "tally.yaml:1:17: engine.threads: expected an integer, got \"1e2\"\n"},
+        {"engine.threads:\n",
+                "tally.yaml:1:16: engine.threads: expected an integer, got nothing\n"},
+        {"app.id: ~\n", "tally.yaml:1:9: app.id: expected text, got nothing; write \"\" for an "
+                        "empty text\n"},
+        {"app.id: ''\n", "tally.yaml:1:9: app.id: expected text of at least 1 byte, got \"\"\n"},
+        {"app.id: 0123456789012345678901234567890123456789012345678901234567890123x\n",
+                "tally.yaml:1:9: app.id: expected text of at most 64 bytes, got "
+                "\"012345678901234567890123456789012345678901234567890123456789\"\n"},
+        {"app.id: a/b\n", "tally.yaml:1:9: app.id: expected letters, digits, '.', '_' and '-' "
+                          "only, got \"a/b\"\n"},
+        {"state.dir: \"a\\nb\"\n",
+                "tally.yaml:1:12: state.dir: expected UTF-8 text without control characters\n"},
+        {"state.dir: \"a\\0b\"\n", "tally.yaml:1:12: state.dir: expected text without NUL\n"},
+        {"kafka.guard: yes\n",
+                "tally.yaml:1:14: kafka.guard: expected true or false, got \"yes\"\n"},
+        {"kafka.guard: [true]\n",
+                "tally.yaml:1:14: kafka.guard: expected true or false, got a list\n"},
+        {"state.dir: {a: b}\n", "tally.yaml:1:12: state.dir: expected text, got a map\n"},
+        {"topologies: stock\n", "tally.yaml:1:13: topologies: expected a list, got \"stock\"\n"},
+        {"topologies: []\n",
+                "tally.yaml:1:13: topologies: expected a list of at least 1 item, got 0\n"},
+        {"topologies:\n- stock\n- stock\n",
+                "tally.yaml:3:3: topologies[1]: \"stock\" is listed twice\n"},
+        {"topologies:\n  - stock\n  - {a: b}\n  -\n",
+                "tally.yaml:3:5: topologies[1]: expected text, got a map\n"
+                "tally.yaml:4:4: topologies[2]: expected text, got nothing\n"},
+        {"topologies:\n", "tally.yaml:1:12: topologies: expected a list, got nothing\n"},
+        {"state.dri: x\n",
+                "tally.yaml:1:1: state.dri: unknown option, did you mean \"state.dir\"?\n"},
+        {"state: {dir: x, memroy: 64M}\n",
+                "tally.yaml:1:17: state.memroy: unknown option, did you mean \"state.memory\"?\n"},
+        {"threads: 4\n",
+                "tally.yaml:1:1: threads: unknown option, did you mean \"engine.threads\"?\n"},
+        {"colour: red\n", "tally.yaml:1:1: colour: unknown option\n"},
+        {"kafak: {bootstrap.servers: 'x:1'}\nstate.dri: x\n",
+                "tally.yaml:1:1: kafak: unknown section, did you mean \"kafka\"?\n"
+                "tally.yaml:2:1: state.dri: unknown option, did you mean \"state.dir\"?\n"},
+        {"http: 8080\n", "tally.yaml:1:7: http: expected a map of options, got a value\n"},
+        {"state.dir: x\nstate:\n  dir: y\n",
+                "tally.yaml:3:3: state.dir: set twice, first in line 1\n"},
+        {"state.dir: ${NOT_SET}/x\n",
+                "tally.yaml:1:12: state.dir: variable NOT_SET is not set: set it or write "
+                "${NOT_SET:default}\n"},
+        {"state.dir: ${NOT\n", "tally.yaml:1:12: state.dir: expected ${NAME} or ${NAME:default}; "
+                               "write $${ for a plain "
+                               "${\n"},
+        {"state.dir: ${}\n", "tally.yaml:1:12: state.dir: expected ${NAME} or ${NAME:default}; "
+                             "write $${ for a plain "
+                             "${\n"},
+        {"a: &x 1\nstate.dir: *x\n", "tally.yaml:1:1: a: unknown option\n"
+                                     "tally.yaml:2:12: state.dir: expected text, got an alias, "
+                                     "which is not supported\n"},
+        {"? [a, b]\n: c\n", "tally.yaml:1:3: expected the name of an option, got a list\n"},
+        {"- a\n- b\n", "tally.yaml:1:1: expected a map of options, got a list\n"},
+        {"just text\n", "tally.yaml:1:1: expected a map of options, got a value\n"},
+        {"app.id: a\n---\napp.id: b\n", "tally.yaml:2:1: expected one document\n"},
+        {"app.id: a\nstate: {dir: x\nlog.level: loud\n",
+                "tally.yaml:3:10: not valid YAML: did not find expected ',' or '}'\n"},
+        {"state.dri: x\napp.id: \"open\n",
+                "tally.yaml:1:1: state.dri: unknown option, did you mean \"state.dir\"?\n"
+                "tally.yaml:3:1: not valid YAML: found unexpected end of stream\n"},
+        {"app.id: a\n\tb: c\n", "tally.yaml:2:1: not valid YAML: found a tab character that "
+                                "violates indentation\n"},
+        {"app.id: a\nstate.dir: \xff\n",
+                "tally.yaml:2:12: not valid YAML: invalid leading UTF-8 octet\n"},
+        {"start.offset: newest\n",
+                "tally.yaml:1:15: start.offset: expected earliest or latest, got \"newest\"\n"},
+        {"log: {level: trace, format: xml}\n",
+                "tally.yaml:1:14: log.level: expected debug, info, warn or error, got \"trace\"\n"
+                "tally.yaml:1:29: log.format: expected logfmt or json, got \"xml\"\n"},
+        {"events.format: avro\n",
+                "tally.yaml:1:16: events.format: expected msgpack or json, got \"avro\"\n"},
+        {"http.listen: 127.0.0.1:8443s\n", "tally.yaml:1:14: http.listen: \"127.0.0.1:8443s\" asks "
+                                           "for TLS, which is not served: "
+                                           "let a proxy in front end it and leave the 's' out\n"},
+        {"http.listen: localhost:80\n",
+                "tally.yaml:1:14: http.listen: expected an IPv4 address and a port such as "
+                "127.0.0.1:8080, got \"localhost:80\"\n"},
+        {"http.listen: '8080'\n",
+                "tally.yaml:1:14: http.listen: expected an IPv4 address and a port such as "
+                "127.0.0.1:8080, got \"8080\"\n"},
+        {"http.listen: 127.0.0.1:65536\n",
+                "tally.yaml:1:14: http.listen: expected an IPv4 address and a port such as "
+                "127.0.0.1:8080, got \"127.0.0.1:65536\"\n"},
+        {"http.listen: 0.0.0.0:8080\n",
+                "tally.yaml:1:14: http.listen: other machines could use HTTP without credentials: "
+                "listen on 127.0.0.1 behind a proxy, or set http.insecure to true\n"},
+        {"kafka.bootstrap.servers: b1\n", "tally.yaml:1:26: kafka.bootstrap.servers: expected "
+                                          "host:port joined by commas, got "
+                                          "\"b1\"\n"},
+        {"kafka.bootstrap.servers: 'localhost:1,'\n", "tally.yaml:1:26: kafka.bootstrap.servers: "
+                                                      "expected host:port behind the last comma\n"},
+        {"kafka.bootstrap.servers: 'localhost:1,,localhost:2'\n",
+                "tally.yaml:1:26: kafka.bootstrap.servers: expected host:port joined by commas, "
+                "got "
+                "\"\"\n"},
+        {"kafka.bootstrap.servers: 'ssl://b1:9092'\n", "tally.yaml:1:26: kafka.bootstrap.servers: "
+                                                       "expected host:port joined by commas, got "
+                                                       "\"ssl://b1:9092\"\n"},
+        {"kafka.bootstrap.servers: 'localhost:1,b1:9092'\n",
+                "tally.yaml:1:26: kafka.bootstrap.servers: \"b1\" would be reached without "
+                "encryption: "
+                "add security.protocol=ssl or sasl_ssl to kafka.properties, or set kafka.insecure "
+                "to "
+                "true\n"},
+        {"kafka:\n  bootstrap.servers: b1:9092\n  properties: [security.protocol=plaintext]\n",
+                "tally.yaml:2:22: kafka.bootstrap.servers: \"b1\" would be reached without "
+                "encryption: "
+                "add security.protocol=ssl or sasl_ssl to kafka.properties, or set kafka.insecure "
+                "to "
+                "true\n"},
+        {"kafka.properties: [x]\n", "tally.yaml:1:20: kafka.properties[0]: expected name=value\n"},
+        {"kafka.properties: ['=x', 'a b=c', '']\n",
+                "tally.yaml:1:20: kafka.properties[0]: expected name=value\n"
+                "tally.yaml:1:26: kafka.properties[1]: expected name=value\n"
+                "tally.yaml:1:35: kafka.properties[2]: expected text, got an empty item\n"},
+        {"kafka.properties: [a=1, group.id=x, a=2]\n",
+                "tally.yaml:1:25: kafka.properties[1]: property \"group.id\" cannot be set here: "
+                "use "
+                "app.id\n"
+                "tally.yaml:1:37: kafka.properties[2]: \"a\" is listed twice\n"},
+        {"kafka.properties: [plugin.library.paths=evil.so, test.mock.num.brokers=3]\n",
+                "tally.yaml:1:20: kafka.properties[0]: property \"plugin.library.paths\" cannot be "
+                "set "
+                "here: no foreign code is loaded\n"
+                "tally.yaml:1:50: kafka.properties[1]: property \"test.mock.num.brokers\" cannot "
+                "be set "
+                "here: a mock cluster keeps nothing\n"},
+        {"kafka.properties: [x.callback=1, stats_cb=1]\n",
+                "tally.yaml:1:20: kafka.properties[0]: property \"x.callback\" cannot be set here: "
+                "a "
+                "function cannot be given as text\n"
+                "tally.yaml:1:34: kafka.properties[1]: property \"stats_cb\" cannot be set here: a "
+                "function cannot be given as text\n"},
+        {"reply.topics: '(open'\n", "tally.yaml:1:15: reply.topics: expected an extended regular "
+                                    "expression, got \"(open\": "
+                                    "Unmatched ( or \\(\n"},
+        {"http: {wait.max: 64}\n",
+                "tally.yaml:1:18: http.wait.max must be below http.threads (64)\n"},
+        {"http: {threads: 16}\n",
+                "tally.yaml:1:17: http.wait.max must be below http.threads (16)\n"},
+        {"engine: {session.timeout: 24s}\n",
+                "tally.yaml:1:27: engine.session.timeout must be at least 15s above "
+                "engine.transaction.timeout (10s)\n"},
+        {"engine: {session.timeout: 90s, max.poll.interval: 45s}\n",
+                "tally.yaml:1:51: engine.max.poll.interval must be at least engine.session.timeout "
+                "(90s)\n"},
+        {"engine: {transaction.timeout: 1s, commit.interval: 1s}\n",
+                "tally.yaml:1:52: engine.commit.interval must be below engine.transaction.timeout "
+                "(1s)\n"},
 };
 
 START_TEST(a_broken_file_tells_where_and_what)
@@ -433,43 +454,46 @@ END_TEST
 static const struct {
     const char *variable, *value, *words, *mistakes;
 } broken_others[] = {
-    {"TALLY_STATE_MEMORY", "12M", "",
-        "TALLY_STATE_MEMORY: expected a size of at least 64M, got \"12M\"\n"},
-    {"TALLY_STATE_MEMROY", "64M", "",
-        "TALLY_STATE_MEMROY: unknown variable, did you mean \"TALLY_STATE_MEMORY\"?\n"},
-    {"TALLY_XYZ", "1", "", "TALLY_XYZ: unknown variable\n"},
-    {"TALLY_TOPOLOGIES", "a,,b", "", "TALLY_TOPOLOGIES: expected text, got an empty item\n"},
-    {"TALLY_TOPOLOGIES", "a,", "", "TALLY_TOPOLOGIES: expected text, got an empty item\n"},
-    {"TALLY_APP_ID", "\x1b[31m\xff", "",
-        "TALLY_APP_ID: expected UTF-8 text without control characters\n"},
-    {"TALLY_ENGINE_THREADS", "1\n2", "",
-        "TALLY_ENGINE_THREADS: expected an integer, got \"1?2\"\n"},
-    {"TALLY_HTTP_CURSOR_KEY_FILE", "missing", "",
-        "TALLY_HTTP_CURSOR_KEY_FILE: could not open file \"missing\": No such file or "
-        "directory\n"},
-    {"TALLY_HTTP_CURSOR_KEY_FILE", ".", "", "TALLY_HTTP_CURSOR_KEY_FILE: \".\" is not a file\n"},
-    {"TALLY_HTTP_CURSOR_KEY_FILE", "open", "",
-        "TALLY_HTTP_CURSOR_KEY_FILE: file \"open\" is open to others (mode 0640): make it 0600 "
-        "or 0400\n"},
-    {"X", "", "--state.memory 12M",
-        "--state.memory: expected a size of at least 64M, got \"12M\"\n"},
-    {"X", "", "--state.dir", "--state.dir: expected a value\n"},
-    {"X", "", "--state.dir=", "--state.dir: expected text of at least 1 byte, got \"\"\n"},
-    {"X", "", "--kafka.guard=maybe", "--kafka.guard: expected true or false, got \"maybe\"\n"},
-    {"X", "", "-X", "-X: expected a value\n"},
-    {"X", "", "-X acks=1 -X nothing",
-        "-X: property \"acks\" cannot be set here: it belongs to the exactly-once protocol\n"
-        "-X: expected name=value\n"},
-    {"X", "", "-c", "-c: expected the name of a file\n"},
-    {"X", "", "-c missing.yaml",
-        "missing.yaml: could not open the file: No such file or directory\n"},
-    {"X", "", "-c a --config b", "--config: given twice; there is one configuration file\n"},
-    {"X", "", "-c .", ".: could not read the file\n"},
-    {"X", "", "--http.wait.max 100",
-        "--http.wait.max: http.wait.max must be below http.threads (64)\n"},
-    {"TALLY_LOG_LEVEL", "x", "--log.format y",
-        "TALLY_LOG_LEVEL: expected debug, info, warn or error, got \"x\"\n"
-        "--log.format: expected logfmt or json, got \"y\"\n"},
+        {"TALLY_STATE_MEMORY", "12M", "",
+                "TALLY_STATE_MEMORY: expected a size of at least 64M, got \"12M\"\n"},
+        {"TALLY_STATE_MEMROY", "64M", "",
+                "TALLY_STATE_MEMROY: unknown variable, did you mean \"TALLY_STATE_MEMORY\"?\n"},
+        {"TALLY_XYZ", "1", "", "TALLY_XYZ: unknown variable\n"},
+        {"TALLY_TOPOLOGIES", "a,,b", "", "TALLY_TOPOLOGIES: expected text, got an empty item\n"},
+        {"TALLY_TOPOLOGIES", "a,", "", "TALLY_TOPOLOGIES: expected text, got an empty item\n"},
+        {"TALLY_APP_ID", "\x1b[31m\xff", "",
+                "TALLY_APP_ID: expected UTF-8 text without control characters\n"},
+        {"TALLY_ENGINE_THREADS", "1\n2", "",
+                "TALLY_ENGINE_THREADS: expected an integer, got \"1?2\"\n"},
+        {"TALLY_HTTP_CURSOR_KEY_FILE", "missing", "",
+                "TALLY_HTTP_CURSOR_KEY_FILE: could not open file \"missing\": No such file or "
+                "directory\n"},
+        {"TALLY_HTTP_CURSOR_KEY_FILE", ".", "",
+                "TALLY_HTTP_CURSOR_KEY_FILE: \".\" is not a file\n"},
+        {"TALLY_HTTP_CURSOR_KEY_FILE", "open", "",
+                "TALLY_HTTP_CURSOR_KEY_FILE: file \"open\" is open to others (mode 0640): make it "
+                "0600 "
+                "or 0400\n"},
+        {"X", "", "--state.memory 12M",
+                "--state.memory: expected a size of at least 64M, got \"12M\"\n"},
+        {"X", "", "--state.dir", "--state.dir: expected a value\n"},
+        {"X", "", "--state.dir=", "--state.dir: expected text of at least 1 byte, got \"\"\n"},
+        {"X", "", "--kafka.guard=maybe", "--kafka.guard: expected true or false, got \"maybe\"\n"},
+        {"X", "", "-X", "-X: expected a value\n"},
+        {"X", "", "-X acks=1 -X nothing",
+                "-X: property \"acks\" cannot be set here: it belongs to the exactly-once "
+                "protocol\n"
+                "-X: expected name=value\n"},
+        {"X", "", "-c", "-c: expected the name of a file\n"},
+        {"X", "", "-c missing.yaml",
+                "missing.yaml: could not open the file: No such file or directory\n"},
+        {"X", "", "-c a --config b", "--config: given twice; there is one configuration file\n"},
+        {"X", "", "-c .", ".: could not read the file\n"},
+        {"X", "", "--http.wait.max 100",
+                "--http.wait.max: http.wait.max must be below http.threads (64)\n"},
+        {"TALLY_LOG_LEVEL", "x", "--log.format y",
+                "TALLY_LOG_LEVEL: expected debug, info, warn or error, got \"x\"\n"
+                "--log.format: expected logfmt or json, got \"y\"\n"},
 };
 
 START_TEST(a_broken_variable_or_flag_tells_its_name)
@@ -489,7 +513,7 @@ START_TEST(a_value_and_its_file_exclude_each_other)
     ck_assert_int_eq(setenv("TALLY_HTTP_CURSOR_KEY_FILE", "secret", 1), 0);
     ck_assert_int_eq(load(NULL, ""), TALLY_CONFIG);
     ck_assert_str_eq((char *)mistakes.data, "TALLY_HTTP_CURSOR_KEY_FILE: TALLY_HTTP_CURSOR_KEY "
-            "is set too: keep one of them\n");
+                                            "is set too: keep one of them\n");
     unload();
 }
 END_TEST
@@ -536,7 +560,8 @@ START_TEST(show_tells_origins_and_hides_secrets)
 
     ck_assert_int_eq(setenv("TALLY_HTTP_CURSOR_KEY", "hidden", 1), 0);
     assert_loads("kafka.properties: [sasl.password=hidden, ssl.key.password=hidden, a=b]\n"
-            "state:\n  memory: 1024M\n", "--log.level warn -X c=d");
+                 "state:\n  memory: 1024M\n",
+            "--log.level warn -X c=d");
     tally_buf_init(&out, 65536);
     tally_config_show(&config, &out);
     ck_assert(!out.failed);
@@ -544,7 +569,7 @@ START_TEST(show_tells_origins_and_hides_secrets)
     text = (const char *)out.data;
     ck_assert_ptr_null(strstr(text, "hidden"));
     ck_assert_ptr_nonnull(strstr(text, " = sasl.password=***,ssl.key.password=***,a=b,c=d  # "
-            "tally.yaml:1 and -X\n"));
+                                       "tally.yaml:1 and -X\n"));
     ck_assert_ptr_nonnull(strstr(text, "# tally.yaml:3\n"));
     ck_assert_ptr_nonnull(strstr(text, "= 1G "));
     ck_assert_ptr_nonnull(strstr(text, "# TALLY_HTTP_CURSOR_KEY\n"));
@@ -571,7 +596,7 @@ START_TEST(docs_list_every_option)
 #include "engine/base/config.def"
 #undef X
     ck_assert_ptr_nonnull(strstr(text, "| `state.memory` | `TALLY_STATE_MEMORY` | size | `256M` "
-            "| 64M to 1T | memory of"));
+                                       "| 64M to 1T | memory of"));
     ck_assert_ptr_nonnull(strstr(text, "| `group.id` | use app.id |\n"));
     tally_buf_deinit(&out);
 }
@@ -589,7 +614,8 @@ START_TEST(nearest_names)
     ck_assert_ptr_null(tally_config_nearest("", names, 3));
     ck_assert_ptr_null(tally_config_nearest("x", names, 0));
     ck_assert_ptr_null(tally_config_nearest("state.dir.that.is.longer.than.any.name.of.an.option."
-            "could.be.and.so.is.not.compared", names, 3));
+                                            "could.be.and.so.is.not.compared",
+            names, 3));
 }
 END_TEST
 

@@ -64,8 +64,8 @@ START_TEST(murmur2_is_javas)
         const char *key;
         int32_t hash;
     } cases[] = {{"21", -973932308}, {"foobar", -790332482},
-        {"a-little-bit-long-string", -985981536}, {"a-little-bit-longer-string", -1486304829},
-        {"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971}, {"abc", 479470107}};
+            {"a-little-bit-long-string", -985981536}, {"a-little-bit-longer-string", -1486304829},
+            {"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971}, {"abc", 479470107}};
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct tally_slice key = tally_slice_string(cases[i].key);

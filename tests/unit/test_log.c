@@ -60,7 +60,7 @@ START_TEST(logfmt_quotes_what_needs_it)
             TALLY_LOG_STR("b", "say \"hi\""), TALLY_LOG_STR("c", "back\\slash"),
             TALLY_LOG_STR("d", ""), TALLY_LOG_STR("e", NULL), TALLY_LOG_INT("f", INT64_MIN));
     ck_assert_str_eq(logfmt(), "level=warn msg=\"two words\" a=\"x=y\" b=\"say \\\"hi\\\"\" "
-            "c=\"back\\\\slash\" d=\"\" e=\"\" f=-9223372036854775808\n");
+                               "c=\"back\\\\slash\" d=\"\" e=\"\" f=-9223372036854775808\n");
 }
 END_TEST
 
@@ -69,10 +69,12 @@ START_TEST(no_value_breaks_a_line)
     capture();
     tally_log(TALLY_LOG_ERROR, "bad", TALLY_LOG_STR("a", "1\n2\r3\t4\x1b[31m\x7f"),
             TALLY_LOG_BYTES("b", tally_slice_of("\xff\0ok\xc3", 5)),
-            TALLY_LOG_STR("c", "gr\xc3\xbc\xc3\x9f" "e"),
+            TALLY_LOG_STR("c", "gr\xc3\xbc\xc3\x9f"
+                               "e"),
             TALLY_LOG_STR("d", "\xe2\x80\xaereversed"));
     ck_assert_str_eq(logfmt(), "level=error msg=bad a=\"1\\n2\\r3\\t4\\u001b[31m\\u007f\" "
-            "b=\"\\xff\\u0000ok\\xc3\" c=\"gr\xc3\xbc\xc3\x9f" "e\" d=\"\\u202ereversed\"\n");
+                               "b=\"\\xff\\u0000ok\\xc3\" c=\"gr\xc3\xbc\xc3\x9f"
+                               "e\" d=\"\\u202ereversed\"\n");
 }
 END_TEST
 
@@ -83,7 +85,7 @@ START_TEST(json_lines)
     tally_log(TALLY_LOG_DEBUG, "say \"hi\"", TALLY_LOG_INT("n", 5), TALLY_LOG_STR("s", "a\\\n"),
             TALLY_LOG_BYTES("b", tally_slice_of("\xff", 1)));
     ck_assert_str_eq(json(), "\"level\":\"debug\",\"msg\":\"say \\\"hi\\\"\",\"n\":5,"
-            "\"s\":\"a\\\\\\n\",\"b\":\"\\\\xff\"}\n");
+                             "\"s\":\"a\\\\\\n\",\"b\":\"\\\\xff\"}\n");
 }
 END_TEST
 
@@ -133,7 +135,7 @@ START_TEST(errors_carry_code_and_message)
     (void)tally_error_set(&err, TALLY_STORE_ERROR, "could not open store \"level\": no space left");
     tally_log_error(TALLY_LOG_ERROR, "commit failed", &err);
     ck_assert_str_eq(logfmt(), "level=error msg=\"commit failed\" code=STORE_ERROR "
-            "error=\"could not open store \\\"level\\\": no space left\"\n");
+                               "error=\"could not open store \\\"level\\\": no space left\"\n");
     err.message[0] = '\0';
     tally_log_error(TALLY_LOG_ERROR, "commit failed", &err);
     ck_assert_ptr_nonnull(strstr(logfmt(), "error=\"store cannot be read or written\"\n"));

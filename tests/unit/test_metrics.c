@@ -29,11 +29,11 @@ START_TEST(plain_metrics_are_zero_from_the_start)
 
     assert_shows(text, "# HELP tally_producers_recreated_total Transactional producers replaced");
     assert_shows(text, "# TYPE tally_producers_recreated_total counter\n"
-            "tally_producers_recreated_total 0\n");
+                       "tally_producers_recreated_total 0\n");
     assert_shows(text, "# TYPE tally_commit_seconds histogram\n"
-            "tally_commit_seconds_bucket{le=\"0.001\"} 0\n");
+                       "tally_commit_seconds_bucket{le=\"0.001\"} 0\n");
     assert_shows(text, "tally_commit_seconds_bucket{le=\"+Inf\"} 0\n"
-            "tally_commit_seconds_sum 0.000000\ntally_commit_seconds_count 0\n");
+                       "tally_commit_seconds_sum 0.000000\ntally_commit_seconds_count 0\n");
     ck_assert_ptr_null(strstr(text, "tally_commands_total"));
     tally_buf_deinit(&out);
 }
@@ -55,8 +55,8 @@ START_TEST(a_series_is_found_again)
     ck_assert_int_eq(tally_series_read(accepted), 5);
     ck_assert_int_eq(tally_series_read(lag), -7);
     assert_shows(print(), "# TYPE tally_commands_total counter\n"
-            "tally_commands_total{topology=\"stock\",outcome=\"accepted\"} 5\n"
-            "tally_commands_total{topology=\"stock\",outcome=\"rejected\"} 0\n#");
+                          "tally_commands_total{topology=\"stock\",outcome=\"accepted\"} 5\n"
+                          "tally_commands_total{topology=\"stock\",outcome=\"rejected\"} 0\n#");
     assert_shows((const char *)out.data,
             "tally_consumer_lag_records{topology=\"stock\",partition=\"0\"} -7\n");
     tally_buf_deinit(&out);
@@ -76,17 +76,17 @@ START_TEST(buckets_are_cumulative_and_exact)
     struct tally_series *series = tally_series_of(TALLY_METRIC_HTTP_TIME, "/v1/stock");
     const char *text;
 
-    tally_series_observe_us(series, 1000);      /* at the bound */
-    tally_series_observe_us(series, 1001);      /* above it */
-    tally_series_observe_us(series, 60000001);  /* above the last */
-    tally_series_observe_us(series, -5);        /* a clock that went back */
+    tally_series_observe_us(series, 1000);     /* at the bound */
+    tally_series_observe_us(series, 1001);     /* above it */
+    tally_series_observe_us(series, 60000001); /* above the last */
+    tally_series_observe_us(series, -5);       /* a clock that went back */
     text = print();
     assert_shows(text, "tally_http_request_seconds_bucket{route=\"/v1/stock\",le=\"0.001\"} 2\n"
-            "tally_http_request_seconds_bucket{route=\"/v1/stock\",le=\"0.0025\"} 3\n");
+                       "tally_http_request_seconds_bucket{route=\"/v1/stock\",le=\"0.0025\"} 3\n");
     assert_shows(text, "{route=\"/v1/stock\",le=\"60\"} 3\n"
-            "tally_http_request_seconds_bucket{route=\"/v1/stock\",le=\"+Inf\"} 4\n"
-            "tally_http_request_seconds_sum{route=\"/v1/stock\"} 60.002002\n"
-            "tally_http_request_seconds_count{route=\"/v1/stock\"} 4\n");
+                       "tally_http_request_seconds_bucket{route=\"/v1/stock\",le=\"+Inf\"} 4\n"
+                       "tally_http_request_seconds_sum{route=\"/v1/stock\"} 60.002002\n"
+                       "tally_http_request_seconds_count{route=\"/v1/stock\"} 4\n");
     tally_buf_deinit(&out);
 }
 END_TEST
