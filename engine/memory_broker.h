@@ -81,6 +81,8 @@ struct tally_memory_fault {
     enum tally_code code; /* what that call answers; OK with kill: FENCED */
     bool happened;        /* the broker did it all the same: only the answer is bad */
     bool kill;            /* the process dies here: its clients reach the broker no more */
+    /* Not an error: the group rebalances before that call, which then goes on. */
+    enum { TALLY_MEMORY_NO_REBALANCE, TALLY_MEMORY_REVOKE, TALLY_MEMORY_LOSE } rebalance;
 };
 #define TALLY_MEMORY_FAULTS_MAX 8
 void tally_memory_broker_fault(struct tally_memory_broker *broker,

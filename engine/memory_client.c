@@ -15,6 +15,10 @@ struct memory_call memory_client_begin(struct memory_client *client, enum tally_
         return call;
     }
     call.hit = memory_broker_call(client->broker, op, &call.fault);
+    if (call.hit && call.fault.rebalance != TALLY_MEMORY_NO_REBALANCE) {
+        tally_memory_broker_rebalance(client->broker, call.fault.rebalance == TALLY_MEMORY_LOSE);
+        call.hit = false;
+    }
     if (call.hit) {
         call.effect = call.fault.happened;
         client->dead = call.fault.kill;

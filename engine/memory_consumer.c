@@ -168,7 +168,8 @@ static enum tally_code take(struct memory_consumer *consumer, struct tally_recor
                 .offset = found.offset,
                 .timestamp_ms = found.timestamp_ms,
                 .key = found.key,
-                .value = found.value};
+                .value = found.value,
+                .message = consumer /* there is one: to be released */};
         assigned->next = found.offset + 1;
         consumer->turn = index + 1;
         consumer->client->unreleased++;

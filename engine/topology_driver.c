@@ -2,8 +2,8 @@
  *
  *   STARTED --[stop | crash]--> STOPPED --[start]--> STARTED
  *
- * Time passes only where the thread waits for it: a turn that finds nothing to do while a task is
- * not running advances the clock by IDLE_MS (back-offs, rechecks of halted tasks). */
+ * Time passes only where the thread waits for it: turns that find nothing to do while a task is not
+ * running advance the clock by IDLE_MS each (back-offs, rechecks of halted tasks). */
 #include "engine/topology_driver.h"
 
 #include "engine/base/mem.h"
@@ -14,6 +14,7 @@
 #define EVENT_BYTES_MAX        (4 * 1024 * 1024)
 #define WAITERS_MAX            4
 #define TURNS_MAX              20000 /* far more than any test needs: then it is stuck */
+#define IDLE_TURNS             4     /* turns that may find nothing to do before time passes */
 #define HALTED_TURNS           20    /* idle turns after which halted tasks count as at rest */
 #define IDLE_MS                50
 
@@ -235,7 +236,7 @@ static enum rest at_rest(struct tally_topology_driver *driver)
 enum tally_code tally_topology_driver_run(struct tally_topology_driver *driver,
         struct tally_error *err)
 {
-    int halted_turns = 0;
+    int idle_turns = 0, halted_turns = 0;
 
     tally_assert(driver->thread);
     for (int turn = 0; turn < TURNS_MAX; turn++) {
@@ -250,13 +251,16 @@ enum tally_code tally_topology_driver_run(struct tally_topology_driver *driver,
             return code;
         }
         if (busy) {
+            idle_turns = 0;
             continue;
         }
         rest = at_rest(driver);
         if (rest == REST_ALL || (rest == REST_HALTED && ++halted_turns >= HALTED_TURNS)) {
             return TALLY_OK;
         }
-        tally_fake_clock_advance(&driver->clock, IDLE_MS);
+        if (++idle_turns > IDLE_TURNS) {
+            tally_fake_clock_advance(&driver->clock, IDLE_MS);
+        }
     }
     return tally_error_set(err, TALLY_STUCK, "no rest after %d turns, thread is %s", TURNS_MAX,
             tally_stream_thread_state_name(driver->thread));
