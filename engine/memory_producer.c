@@ -142,6 +142,7 @@ static void write_record(struct memory_producer *producer, struct memory_partiti
             record->key, record->value, record->headers, record->header_count);
 
     if (record->delivery) {
+        record->delivery->produced++;
         add_report(producer, record->delivery, offset);
     }
 }

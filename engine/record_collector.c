@@ -81,9 +81,6 @@ void tally_collector_add(struct tally_collector *collector, const char *topic, i
         target->records = tally_realloc(target->records, target->capacity * sizeof target->records[0]);
     }
     target->records[target->count++] = *record;
-    if (record->delivery) {
-        record->delivery->produced++;
-    }
 }
 
 enum tally_code tally_collector_flush(struct tally_collector *collector, struct tally_producer *producer,

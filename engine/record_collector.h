@@ -13,7 +13,7 @@ struct tally_collector;
 struct tally_collector *tally_collector_create(void);
 void tally_collector_destroy(struct tally_collector *collector);
 struct tally_arena *tally_collector_arena(struct tally_collector *collector);
-/* Queues one record; counted in record->delivery->produced. */
+/* Queues one record; the producer counts it in record->delivery when it takes it. */
 void tally_collector_add(struct tally_collector *collector, const char *topic, int32_t partition,
         const struct tally_produce *record);
 /* Hands everything queued to the producer. TOO_LARGE: a record that can never be written. */

@@ -143,6 +143,7 @@ START_TEST(a_transaction_is_visible_when_it_commits)
     ck_assert_int_eq(producer->ops->begin(producer, NULL), TALLY_OK);
     ck_assert_int_eq(write_out(producer, "a", &delivery), TALLY_OK);
     ck_assert_int_eq(write_out(producer, "b", &delivery), TALLY_OK);
+    ck_assert_uint_eq(delivery.produced, 2);
     ck_assert_uint_eq(delivery.delivered, 0);
     nothing_visible(0);
     ck_assert_int_eq(producer->ops->commit(producer, TIMEOUT_MS, NULL), TALLY_OK);
