@@ -58,13 +58,28 @@ static int parse_offsets(struct tail *tail, const struct cli_list *offsets)
     return CLI_CONTINUE;
 }
 
+static int check_formats(struct tail *tail)
+{
+    const char *const texts[] = {
+            tail->format.format, tail->format.key_delimiter, tail->format.record_delimiter};
+
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char unknown = tail_format_unknown(texts[i]);
+
+        if (unknown) {
+            return cli_usage(tail->cli, "unknown token \"%%%c\" in \"%s\"", unknown, texts[i]);
+        }
+    }
+    return CLI_CONTINUE;
+}
+
 static void on_ended(void *context, int32_t partition, int64_t offset)
 {
     const struct tail *tail = context;
 
     if (!tail->quiet) {
         fflush(stdout);
-        fprintf(stderr, "%% reached end of topic %s [%d] at offset %lld\n", tail->topic,
+        fprintf(stderr, "%% Reached end of topic %s [%d] at offset %lld\n", tail->topic,
                 (int)partition, (long long)offset);
     }
 }
@@ -188,6 +203,9 @@ int cmd_tail(int argc, char **argv)
     }
     if (status == CLI_CONTINUE) {
         status = parse_offsets(&tail, &offsets);
+    }
+    if (status == CLI_CONTINUE) {
+        status = check_formats(&tail);
     }
     if (status == CLI_CONTINUE) {
         if (unbuffered) {

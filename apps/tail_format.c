@@ -1,6 +1,6 @@
 /* apps/tail_format.c - see the header. Tokens and escapes are kcat's:
  *   %t topic  %p partition  %o offset  %k key  %K its size  %s payload  %S its size
- *   %T timestamp in ms  %h headers  %% percent   \n \r \t \e \xNN
+ *   %T timestamp in ms  %h headers  %% percent   \n \r \t \xNN
  * A null key or payload has size -1. */
 #include "apps/tail_format.h"
 
@@ -77,8 +77,6 @@ static uint8_t escaped(const char **at)
         return '\r';
     case 't':
         return '\t';
-    case 'e':
-        return 0x1b;
     case 'x':
         digits[0] = (*at)[1];
         digits[1] = digits[0] ? (*at)[2] : '\0';
@@ -124,14 +122,10 @@ static void put_token(const struct tail_format *format, const struct tail_record
         put_headers(record, out);
         break;
     default:
-        if (token != '%') {
-            tally_buf_byte(out, '%');
-        }
         tally_buf_byte(out, (uint8_t)token);
     }
 }
 
-/* Escapes always, tokens only when there is a record. */
 static void put_format(const struct tail_format *format, const struct tail_record *record,
         struct tally_slice payload, const char *text, struct tally_buf *out)
 {
@@ -139,13 +133,28 @@ static void put_format(const struct tail_format *format, const struct tail_recor
         if (*at == '\\' && at[1]) {
             at++;
             tally_buf_byte(out, escaped(&at));
-        } else if (record && *at == '%' && at[1]) {
+        } else if (*at == '%' && at[1]) {
             at++;
             put_token(format, record, payload, *at, out);
         } else {
             tally_buf_byte(out, (uint8_t)*at);
         }
     }
+}
+
+char tail_format_unknown(const char *text)
+{
+    for (; text && *text; text++) {
+        if (*text == '\\' && text[1]) {
+            text++;
+        } else if (*text == '%') {
+            text++;
+            if (!*text || !strchr("tpokKsSTh%", *text)) {
+                return *text ? *text : '%';
+            }
+        }
+    }
+    return '\0';
 }
 
 /* JSON text must be UTF-8: what is not becomes U+FFFD, byte by byte. */
@@ -244,8 +253,8 @@ void tail_format_record(const struct tail_format *format, const struct tail_reco
     }
     if (format->key_delimiter) {
         put_bytes(format, record->record->key, out);
-        put_format(format, NULL, payload, format->key_delimiter, out);
+        put_format(format, record, payload, format->key_delimiter, out);
     }
     put_bytes(format, payload, out);
-    put_format(format, NULL, payload, format->record_delimiter, out);
+    put_format(format, record, payload, format->record_delimiter, out);
 }

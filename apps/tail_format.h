@@ -22,6 +22,8 @@ struct tail_record {
     size_t header_count;
 };
 
+/* The first token of a format or delimiter that does not exist; 0: all do. */
+char tail_format_unknown(const char *text);
 /* Appends the record to *out. A MessagePack value is shown as the JSON of the same document (also
  * inside the envelope, whose payload is always a string) unless raw; %S is the size of what %s
  * shows. arena is reset. */
