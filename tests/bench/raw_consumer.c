@@ -11,7 +11,7 @@
 #include <time.h>
 
 #define BATCH          10000
-#define TIMEOUT_MS     1000
+#define TIMEOUT_MS     10 /* a batch that is not full waits so long */
 #define PARTITIONS_MAX 1024
 
 struct totals {
@@ -107,12 +107,13 @@ static void read_all(rd_kafka_t *consumer, int32_t partitions, struct totals *to
 
     while (totals->ended < partitions) {
         ssize_t count = rd_kafka_consume_batch_queue(queue, TIMEOUT_MS, messages, BATCH);
+        int64_t before = totals->records;
 
         for (ssize_t i = 0; i < count; i++) {
             take(totals, messages[i]);
             rd_kafka_message_destroy(messages[i]);
         }
-        totals->last_us = count > 0 ? now_us() : totals->last_us;
+        totals->last_us = totals->records > before ? now_us() : totals->last_us;
     }
     rd_kafka_queue_destroy(queue);
 }
