@@ -17,12 +17,21 @@
 #define MISTAKES_MAX (64 * 1024)
 enum { CODE_HELP = 1000, CODE_CONFIG, CODE_PROPERTY, CODE_SETTING, CODE_OWN = 2000 };
 
-static const char *const setting_names[] = {
-#define X(field, name, kind, default_, low, high, help) name,
+#define KIND_STRING   false
+#define KIND_INT      false
+#define KIND_BOOL     true
+#define KIND_DURATION false
+#define KIND_SIZE     false
+#define KIND_LIST     false
+static const struct {
+    const char *name;
+    bool is_switch; /* may stand without a value */
+} settings[] = {
+#define X(field, name, kind, default_, low, high, help) {name, KIND_##kind},
 #include "engine/base/config.def"
 #undef X
 };
-#define SETTING_COUNT (sizeof setting_names / sizeof setting_names[0])
+#define SETTING_COUNT (sizeof settings / sizeof settings[0])
 
 struct parse {
     struct cli *cli;
@@ -141,12 +150,12 @@ static void print_help(const struct cli *cli)
                "Settings are also read from --config FILE (default: ./tally.yaml, if it exists) "
                "and from\n"
                "TALLY_... in the environment. -X NAME=VALUE passes a property to librdkafka.\n",
-                setting_names[0]);
+                settings[0].name);
     }
     printf("\nexamples\n%s", cli->examples);
 }
 
-static void add_long(struct parse *parse, const char *name, bool has_value, int code)
+static void add_long(struct parse *parse, const char *name, int has_arg, int code)
 {
     for (size_t i = 0; i < parse->count; i++) {
         if (strcmp(parse->longs[i].name, name) == 0) {
@@ -154,8 +163,7 @@ static void add_long(struct parse *parse, const char *name, bool has_value, int 
         }
     }
     tally_assert(parse->count < OPTION_MAX);
-    parse->longs[parse->count++] = (struct option){
-            .name = name, .has_arg = has_value ? required_argument : no_argument, .val = code};
+    parse->longs[parse->count++] = (struct option){.name = name, .has_arg = has_arg, .val = code};
 }
 
 static void add_letter(struct parse *parse, char letter, bool has_value)
@@ -178,19 +186,21 @@ static void build_tables(struct parse *parse)
     for (size_t i = 0; i < own_options(cli); i++) {
         bool has_value = cli->options[i].kind != CLI_FLAG;
 
-        add_long(parse, cli->options[i].name, has_value, CODE_OWN + (int)i);
+        add_long(parse, cli->options[i].name, has_value ? required_argument : no_argument,
+                CODE_OWN + (int)i);
         add_letter(parse, cli->options[i].letter, has_value);
     }
-    add_long(parse, "help", false, CODE_HELP);
+    add_long(parse, "help", no_argument, CODE_HELP);
     add_letter(parse, 'h', false);
     if (cli->no_settings) {
         return;
     }
-    add_long(parse, "config", true, CODE_CONFIG);
+    add_long(parse, "config", required_argument, CODE_CONFIG);
     add_letter(parse, 'c', true);
     add_letter(parse, 'X', true);
     for (size_t i = 0; i < SETTING_COUNT; i++) {
-        add_long(parse, setting_names[i], true, CODE_SETTING);
+        add_long(parse, settings[i].name,
+                settings[i].is_switch ? optional_argument : required_argument, CODE_SETTING);
     }
 }
 
@@ -308,9 +318,22 @@ static int unknown_option(const struct parse *parse, const char *argument, char 
     return cli_usage(parse->cli, "unknown option \"--%s\"", name);
 }
 
-/* One option that getopt_long found; `at` is the argument that it came from. */
-static int take_option(struct parse *parse, int code, int long_index, const char *at)
+/* getopt_long leaves "--kafka.insecure false" apart, because the value may be missing. */
+static void take_switch(struct parse *parse, const char *name, int argc, char **argv)
 {
+    const char *value = optarg;
+
+    if (!value && optind < argc &&
+            (strcmp(argv[optind], "true") == 0 || strcmp(argv[optind], "false") == 0)) {
+        value = argv[optind++];
+    }
+    keep_setting(parse, "--", name, value ? value : "true");
+}
+
+/* One option that getopt_long found; `at` is the argument that it came from. */
+static int take_option(struct parse *parse, int code, int long_index, int argc, char **argv)
+{
+    const char *at = argv[optind - 1];
     const struct cli_option *own = option_of_code(parse->cli, code);
 
     if (code == '?') {
@@ -336,7 +359,11 @@ static int take_option(struct parse *parse, int code, int long_index, const char
         keep_setting(parse, optarg, "", NULL);
         return CLI_CONTINUE;
     default:
-        keep_setting(parse, "--", parse->longs[long_index].name, optarg);
+        if (parse->longs[long_index].has_arg == optional_argument) {
+            take_switch(parse, parse->longs[long_index].name, argc, argv);
+        } else {
+            keep_setting(parse, "--", parse->longs[long_index].name, optarg);
+        }
         return CLI_CONTINUE;
     }
 }
@@ -376,12 +403,11 @@ int cli_begin(struct cli *cli, int argc, char **argv)
     opterr = 0;
     optind = 1;
     while (status == CLI_CONTINUE) {
-        /* What is looked at next: getopt_long moves options in front of other arguments. */
         code = getopt_long(argc, argv, parse.letters, parse.longs, &long_index);
         if (code == -1) {
             break;
         }
-        status = take_option(&parse, code, long_index, argv[optind - 1]);
+        status = take_option(&parse, code, long_index, argc, argv);
     }
     cli->args = argv + optind;
     cli->arg_count = argc - optind;
