@@ -1,0 +1,377 @@
+/* state/overlay.c - dirty and clean entries in one flat hash table over a log of chunks.
+ * Entries are allocated one behind the other in chunks. Eviction takes the oldest chunk: entries
+ * that were prefetched again since they were written or last passed get a second chance and are
+ * copied to the newest chunk, dirty ones are always copied, the others go; then the whole chunk is
+ * free. That is CLOCK without a free list and without fragmentation, and every pass frees at least
+ * half a chunk of clean entries, so its cost is bounded by what it frees. */
+#include "state/overlay_internal.h"
+
+#include "engine/base/mem.h"
+#include "state/key_schema.h"
+
+enum entry_state { ENTRY_DEAD, ENTRY_CLEAN, ENTRY_DIRTY };
+
+enum {
+    CHUNK_SIZE = 256 * 1024,
+    TABLE_SLOTS_MIN = 1024,
+    VALUE_ROOM_MAX = 512, /* an absent key's entry keeps at most so much for its value */
+    ROW_COST = 32         /* of a dirty entry beside its bytes, in overlay->dirty_bytes */
+};
+
+struct overlay_chunk {
+    struct overlay_chunk *next;
+    size_t size, used; /* of bytes */
+    _Alignas(struct overlay_entry) uint8_t bytes[];
+};
+
+static void account_add(struct overlay *overlay, long long by)
+{
+    overlay->size = (size_t)((long long)overlay->size + by);
+    if (overlay->account)
+        atomic_fetch_add_explicit(overlay->account, by, memory_order_relaxed);
+}
+
+void overlay_init(struct overlay *overlay, atomic_llong *account)
+{
+    *overlay = (struct overlay){.account = account, .mask = TABLE_SLOTS_MIN - 1};
+    overlay->slots = tally_alloc_zero(TABLE_SLOTS_MIN, sizeof *overlay->slots);
+    account_add(overlay, (long long)(TABLE_SLOTS_MIN * sizeof *overlay->slots));
+}
+
+void overlay_deinit(struct overlay *overlay)
+{
+    while (overlay->oldest) {
+        struct overlay_chunk *chunk = overlay->oldest;
+
+        overlay->oldest = chunk->next;
+        tally_free(chunk);
+    }
+    tally_free(overlay->slots);
+    tally_free(overlay->dirty);
+    account_add(overlay, -(long long)overlay->size);
+    *overlay = (struct overlay){0};
+}
+
+/* --- table ------------------------------------------------------------------------------------ */
+
+static struct tally_slice entry_key(const struct overlay_entry *entry)
+{
+    return (struct tally_slice){entry->bytes, entry->key_len};
+}
+
+static struct overlay_slot *slot_of(const struct overlay *overlay, struct tally_slice key,
+        uint64_t hash)
+{
+    uint64_t at = hash & overlay->mask;
+
+    for (; overlay->slots[at].entry; at = (at + 1) & overlay->mask) {
+        if (overlay->slots[at].hash == hash &&
+                tally_slice_equal(entry_key(overlay->slots[at].entry), key)) {
+            break;
+        }
+    }
+    return &overlay->slots[at];
+}
+
+/* The slot that points to this very entry. */
+static struct overlay_slot *slot_of_entry(const struct overlay *overlay,
+        const struct overlay_entry *entry)
+{
+    uint64_t at = row_hash(entry_key(entry)) & overlay->mask;
+
+    while (overlay->slots[at].entry != entry) {
+        tally_assert(overlay->slots[at].entry != NULL);
+        at = (at + 1) & overlay->mask;
+    }
+    return &overlay->slots[at];
+}
+
+struct overlay_entry *overlay_find(const struct overlay *overlay, struct tally_slice key,
+        uint64_t hash)
+{
+    return slot_of(overlay, key, hash)->entry;
+}
+
+static void resize(struct overlay *overlay, size_t count)
+{
+    size_t old_count = overlay->mask + 1;
+    struct overlay_slot *old = overlay->slots;
+
+    overlay->slots = tally_alloc_zero(count, sizeof *overlay->slots);
+    overlay->mask = count - 1;
+    for (size_t i = 0; i < old_count; i++) {
+        uint64_t at = old[i].hash & overlay->mask;
+
+        if (!old[i].entry)
+            continue;
+        while (overlay->slots[at].entry) {
+            at = (at + 1) & overlay->mask;
+        }
+        overlay->slots[at] = old[i];
+    }
+    tally_free(old);
+    account_add(overlay, ((long long)count - (long long)old_count) *
+                    (long long)sizeof *overlay->slots);
+}
+
+static void insert(struct overlay *overlay, uint64_t hash, struct overlay_entry *entry)
+{
+    uint64_t at;
+
+    if (2 * (overlay->entries + 1) > overlay->mask + 1)
+        resize(overlay, 2 * (overlay->mask + 1));
+    at = hash & overlay->mask;
+    while (overlay->slots[at].entry) {
+        at = (at + 1) & overlay->mask;
+    }
+    overlay->slots[at] = (struct overlay_slot){.hash = hash, .entry = entry};
+    overlay->entries++;
+}
+
+/* Takes an entry out of the table; later slots of its cluster move up, so no markers are left. */
+static void remove_entry(struct overlay *overlay, struct overlay_entry *entry)
+{
+    uint64_t hole = (uint64_t)(slot_of_entry(overlay, entry) - overlay->slots), at = hole;
+
+    for (;;) {
+        uint64_t home;
+
+        at = (at + 1) & overlay->mask;
+        if (!overlay->slots[at].entry)
+            break;
+        home = overlay->slots[at].hash & overlay->mask;
+        if (((at - home) & overlay->mask) >= ((at - hole) & overlay->mask)) {
+            overlay->slots[hole] = overlay->slots[at];
+            hole = at;
+        }
+    }
+    overlay->slots[hole] = (struct overlay_slot){0};
+    overlay->entries--;
+    entry->state = ENTRY_DEAD;
+}
+
+/* --- entries ---------------------------------------------------------------------------------- */
+
+static size_t entry_size(const struct overlay_entry *entry)
+{
+    return sizeof *entry + entry->room;
+}
+
+static struct overlay_chunk *add_chunk(struct overlay *overlay, size_t entry_bytes)
+{
+    size_t size = entry_bytes > CHUNK_SIZE ? entry_bytes : CHUNK_SIZE;
+    struct overlay_chunk *chunk = tally_alloc(sizeof *chunk + size);
+
+    *chunk = (struct overlay_chunk){.size = size};
+    if (overlay->newest) {
+        overlay->newest->next = chunk;
+    } else {
+        overlay->oldest = chunk;
+    }
+    overlay->newest = chunk;
+    account_add(overlay, (long long)(sizeof *chunk + size));
+    return chunk;
+}
+
+static struct overlay_entry *allocate(struct overlay *overlay, struct tally_slice key,
+        size_t value_room)
+{
+    const size_t align = _Alignof(struct overlay_entry) - 1;
+    size_t size = (sizeof(struct overlay_entry) + key.len + value_room + align) & ~align;
+    struct overlay_chunk *chunk = overlay->newest;
+    struct overlay_entry *entry;
+
+    tally_assert(key.len > 0 && key.len <= TALLY_KEY_MAX && size < UINT32_MAX);
+    if (!chunk || chunk->size - chunk->used < size)
+        chunk = add_chunk(overlay, size);
+    entry = (struct overlay_entry *)(void *)(chunk->bytes + chunk->used);
+    chunk->used += size;
+    *entry = (struct overlay_entry){.room = (uint32_t)(size - sizeof *entry),
+        .key_len = (uint16_t)key.len,
+        .state = ENTRY_CLEAN,
+        .absent = true};
+    memcpy(entry->bytes, key.data, key.len);
+    return entry;
+}
+
+static void set_value(struct overlay_entry *entry, struct tally_slice value, bool absent)
+{
+    entry->absent = absent;
+    entry->value_len = absent ? 0 : (uint32_t)value.len;
+    if (entry->value_len > 0)
+        memmove(entry->bytes + entry->key_len, value.data, value.len);
+}
+
+struct overlay_entry *overlay_load(struct overlay *overlay, struct tally_slice key, uint64_t hash,
+        struct tally_slice value, bool absent)
+{
+    size_t room = absent ? overlay->value_room[key.data[0]] : value.len;
+    struct overlay_entry *entry = allocate(overlay, key, room);
+
+    set_value(entry, value, absent);
+    insert(overlay, hash, entry);
+    return entry;
+}
+
+static void make_dirty(struct overlay *overlay, struct overlay_entry *entry)
+{
+    if (overlay->dirty_count == overlay->dirty_capacity) {
+        overlay->dirty_capacity = overlay->dirty_capacity ? 2 * overlay->dirty_capacity : 256;
+        overlay->dirty = tally_realloc(overlay->dirty,
+                overlay->dirty_capacity * sizeof *overlay->dirty);
+    }
+    entry->state = ENTRY_DIRTY;
+    entry->dirty_index = (uint32_t)overlay->dirty_count;
+    overlay->dirty[overlay->dirty_count++] = entry;
+    overlay->dirty_bytes += ROW_COST + entry->key_len + entry->value_len;
+}
+
+/* Puts a copy with more room in the place of an entry. */
+static struct overlay_entry *replace(struct overlay *overlay, struct overlay_entry *old,
+        size_t value_room)
+{
+    struct overlay_entry *entry = allocate(overlay, entry_key(old), value_room);
+
+    slot_of_entry(overlay, old)->entry = entry;
+    entry->state = old->state;
+    entry->absent = old->absent;
+    entry->referenced = old->referenced;
+    entry->dirty_index = old->dirty_index;
+    entry->value_len = old->value_len;
+    memcpy(entry->bytes + entry->key_len, old->bytes + old->key_len, old->value_len);
+    if (entry->state == ENTRY_DIRTY)
+        overlay->dirty[entry->dirty_index] = entry;
+    old->state = ENTRY_DEAD;
+    return entry;
+}
+
+void overlay_put(struct overlay *overlay, struct tally_slice key, struct tally_slice value,
+        bool absent)
+{
+    uint64_t hash = row_hash(key);
+    struct overlay_entry *entry = overlay_find(overlay, key, hash);
+    size_t len = absent ? 0 : value.len;
+
+    if (!absent)
+        overlay->value_room[key.data[0]] = (uint16_t)(len < VALUE_ROOM_MAX ? len : VALUE_ROOM_MAX);
+    if (!entry) {
+        entry = allocate(overlay, key, len);
+        insert(overlay, hash, entry);
+    } else if (entry->room - entry->key_len < len) {
+        entry = replace(overlay, entry, len); /* value may borrow from the old one: it stays */
+    }
+    if (entry->state == ENTRY_DIRTY) {
+        overlay->dirty_bytes -= entry->value_len;
+        set_value(entry, value, absent);
+        overlay->dirty_bytes += entry->value_len;
+    } else {
+        set_value(entry, value, absent);
+        make_dirty(overlay, entry);
+    }
+}
+
+static bool in_range(struct tally_slice key, struct tally_slice lower, struct tally_slice upper)
+{
+    return tally_slice_compare(key, lower) >= 0 &&
+            (upper.len == 0 || tally_slice_compare(key, upper) < 0);
+}
+
+size_t overlay_rows(const struct overlay *overlay, struct tally_slice lower,
+        struct tally_slice upper, struct row **rows)
+{
+    size_t count = 0;
+
+    *rows = tally_alloc((overlay->dirty_count + 1) * sizeof **rows);
+    for (size_t i = 0; i < overlay->dirty_count; i++) {
+        const struct overlay_entry *entry = overlay->dirty[i];
+
+        if ((lower.len > 0 || upper.len > 0) && !in_range(entry_key(entry), lower, upper))
+            continue;
+        (*rows)[count++] = (struct row){.key = entry->bytes,
+            .value_len = entry->value_len,
+            .key_len = entry->key_len,
+            .deleted = entry->absent};
+    }
+    row_sort(*rows, count);
+    return count;
+}
+
+void overlay_commit(struct overlay *overlay)
+{
+    for (size_t i = 0; i < overlay->dirty_count; i++) {
+        overlay->dirty[i]->state = ENTRY_CLEAN;
+    }
+    overlay->dirty_count = 0;
+    overlay->dirty_bytes = 0;
+}
+
+void overlay_rollback(struct overlay *overlay)
+{
+    for (size_t i = 0; i < overlay->dirty_count; i++) {
+        remove_entry(overlay, overlay->dirty[i]);
+    }
+    overlay->dirty_count = 0;
+    overlay->dirty_bytes = 0;
+}
+
+/* --- eviction --------------------------------------------------------------------------------- */
+
+static void free_oldest(struct overlay *overlay)
+{
+    struct overlay_chunk *chunk = overlay->oldest;
+
+    overlay->oldest = chunk->next;
+    if (!overlay->oldest)
+        overlay->newest = NULL;
+    account_add(overlay, -(long long)(sizeof *chunk + chunk->size));
+    tally_free(chunk);
+}
+
+static void evict_oldest(struct overlay *overlay)
+{
+    struct overlay_chunk *chunk = overlay->oldest;
+    size_t chances = chunk->used / 2;
+
+    if (chunk == overlay->newest)
+        add_chunk(overlay, 0); /* what is kept must go elsewhere */
+    for (size_t at = 0; at < chunk->used;) {
+        struct overlay_entry *entry = (struct overlay_entry *)(void *)(chunk->bytes + at);
+        size_t size = entry_size(entry);
+
+        at += size;
+        if (entry->state == ENTRY_DIRTY) {
+            replace(overlay, entry, entry->room - entry->key_len);
+        } else if (entry->state == ENTRY_CLEAN && entry->referenced && size <= chances) {
+            chances -= size;
+            replace(overlay, entry, entry->value_len)->referenced = false;
+        } else if (entry->state == ENTRY_CLEAN) {
+            remove_entry(overlay, entry);
+        }
+    }
+    free_oldest(overlay);
+}
+
+/* A burst of writes leaves a large table behind, which counts against the limit. */
+static void shrink_table(struct overlay *overlay)
+{
+    size_t slots = overlay->mask + 1;
+
+    while (slots > TABLE_SLOTS_MIN && 8 * overlay->entries < slots) {
+        slots /= 2;
+    }
+    if (slots < overlay->mask + 1)
+        resize(overlay, slots);
+}
+
+void overlay_evict(struct overlay *overlay, size_t limit)
+{
+    size_t passes = 0;
+
+    for (struct overlay_chunk *chunk = overlay->oldest; chunk; chunk = chunk->next) {
+        passes++;
+    }
+    for (; passes > 0 && overlay->size > limit + overlay->dirty_bytes; passes--) {
+        evict_oldest(overlay);
+        shrink_table(overlay);
+    }
+}

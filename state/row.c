@@ -1,0 +1,209 @@
+/* state/row.c - hashing and sorting of keys.
+ * Sorting is a radix sort on eight bytes at a time: commits sort tens of thousands of keys whose
+ * first bytes (store, common part of ids) are mostly equal, so every byte that does not vary costs
+ * one look at a histogram and comparisons of whole keys are left to small groups. */
+#include "state/row_internal.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "engine/base/mem.h"
+#include "state/key_schema.h"
+
+enum {
+    SORT_INSERTION_MAX = 24, /* below, shifting is cheapest */
+    SORT_COMPARE_MAX = 256,  /* below, clearing the histograms costs more than comparing */
+    CHUNK = 8
+};
+
+struct item {
+    uint64_t chunk; /* key bytes depth .. depth + 7, zero behind the end */
+    struct row row;
+};
+
+static uint64_t hash_seed = 0x9e3779b97f4a7c15u;
+static pthread_once_t hash_seed_once = PTHREAD_ONCE_INIT;
+
+static void make_seed(void)
+{
+    uint64_t seed = 0;
+
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed)
+        hash_seed = seed;
+}
+
+void row_hash_seed_init(void)
+{
+    pthread_once(&hash_seed_once, make_seed);
+}
+
+/* 64 x 64 -> 128 bit product, folded: every input bit reaches every output bit. */
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+    unsigned __int128 product = (unsigned __int128)a * b;
+
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static uint64_t load8(const uint8_t *from)
+{
+    uint64_t value;
+
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+static uint64_t load4(const uint8_t *from)
+{
+    uint32_t value;
+
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+uint64_t row_hash(struct tally_slice key)
+{
+    const uint64_t k1 = 0xa0761d6478bd642fu, k2 = 0xe7037ed1a0b428dbu;
+    const uint8_t *at = key.data;
+    size_t left = key.len;
+    uint64_t state = hash_seed, a = 0, b = 0;
+
+    while (left > 16) {
+        state = mix(load8(at) ^ k1, load8(at + 8) ^ state);
+        at += 16;
+        left -= 16;
+    }
+    if (left >= 8) {
+        a = load8(at);
+        b = load8(at + left - 8);
+    } else if (left >= 4) {
+        a = load4(at);
+        b = load4(at + left - 4);
+    } else if (left > 0) {
+        a = ((uint64_t)at[0] << 16) | ((uint64_t)at[left >> 1] << 8) | at[left - 1];
+    }
+    return mix(k1 ^ key.len, mix(a ^ k2, b ^ state));
+}
+
+static uint64_t chunk_at(const struct row *row, size_t depth)
+{
+    if (depth >= row->key_len)
+        return 0;
+    return row_prefix((struct tally_slice){row->key + depth, row->key_len - depth});
+}
+
+static int item_compare(const void *left, const void *right)
+{
+    const struct item *a = left, *b = right;
+
+    if (a->chunk != b->chunk)
+        return a->chunk < b->chunk ? -1 : 1;
+    return tally_slice_compare(row_key(&a->row), row_key(&b->row));
+}
+
+static void sort_insertion(struct item *items, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct item item = items[i];
+        size_t at = i;
+
+        for (; at > 0 && item_compare(&item, &items[at - 1]) < 0; at--) {
+            items[at] = items[at - 1];
+        }
+        items[at] = item;
+    }
+}
+
+/* Least significant byte first over the chunk; bytes that all items share are skipped. The result
+ * is in `items`; `space` has room for as many. */
+static void sort_chunks(struct item *items, struct item *space, size_t count)
+{
+    uint32_t counts[CHUNK][256] = {{0}};
+    struct item *from = items, *to = space;
+
+    for (size_t i = 0; i < count; i++) {
+        for (unsigned byte = 0; byte < CHUNK; byte++) {
+            counts[byte][(items[i].chunk >> (8 * byte)) & 255]++;
+        }
+    }
+    for (unsigned byte = 0; byte < CHUNK; byte++) {
+        uint32_t *starts = counts[byte], sum = 0;
+        struct item *swap = from;
+
+        if (starts[(from[0].chunk >> (8 * byte)) & 255] == count)
+            continue;
+        for (unsigned value = 0; value < 256; value++) {
+            uint32_t here = starts[value];
+
+            starts[value] = sum;
+            sum += here;
+        }
+        for (size_t i = 0; i < count; i++) {
+            to[starts[(from[i].chunk >> (8 * byte)) & 255]++] = from[i];
+        }
+        from = to;
+        to = swap;
+    }
+    if (from != items)
+        memcpy(items, from, count * sizeof *items);
+}
+
+/* Items agree on the bytes before depth. */
+static void sort_from(struct item *items, struct item *space, size_t count, size_t depth)
+{
+    size_t start = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        items[i].chunk = chunk_at(&items[i].row, depth);
+    }
+    if (count <= SORT_INSERTION_MAX) {
+        sort_insertion(items, count);
+        return;
+    }
+    if (count <= SORT_COMPARE_MAX || depth >= TALLY_KEY_MAX) {
+        qsort(items, count, sizeof *items, item_compare);
+        return;
+    }
+    sort_chunks(items, space, count);
+    for (size_t i = 1; i <= count; i++) {
+        if (i < count && items[i].chunk == items[start].chunk)
+            continue;
+        if (i - start > 1)
+            sort_from(items + start, space, i - start, depth + CHUNK);
+        start = i;
+    }
+}
+
+void row_sort(struct row *rows, size_t count)
+{
+    struct item *items;
+
+    if (count < 2)
+        return;
+    items = tally_alloc(2 * count * sizeof *items);
+    for (size_t i = 0; i < count; i++) {
+        items[i].row = rows[i];
+    }
+    sort_from(items, items + count, count, 0);
+    for (size_t i = 0; i < count; i++) {
+        rows[i] = items[i].row;
+    }
+    tally_free(items);
+}
+
+bool row_expired(struct tally_slice key, struct tally_slice value, int64_t cutoff_ms)
+{
+    if (key.len == 0 || key.data[0] != tally_store_byte(TALLY_STORE_DEDUP))
+        return false;
+    return value.len >= 8 && (int64_t)tally_read_u64(value.data) < cutoff_ms;
+}
+
+int64_t row_cutoff(int64_t decision_time_ms, int64_t retention_ms)
+{
+    int64_t cutoff = INT64_MIN;
+
+    if (decision_time_ms > 0 && !__builtin_sub_overflow(decision_time_ms, retention_ms, &cutoff))
+        return cutoff;
+    return INT64_MIN;
+}

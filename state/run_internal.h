@@ -1,0 +1,45 @@
+/* state/run_internal.h - the writes of one or more commits: sorted, immutable, counted.
+ * Ownership: a run owns its bytes; rows and cursors borrow from it while a reference is held.
+ * @thread any */
+#pragma once
+#include <stdatomic.h>
+
+#include "state/cursor_internal.h"
+#include "state/row_internal.h"
+
+struct run {
+    atomic_int references;
+    uint32_t count;
+    uint64_t sequence;          /* of the newest commit in it */
+    size_t used;                /* bytes of keys and values */
+    size_t size;                /* bytes of all its memory */
+    atomic_llong *account;      /* lowered by size when it is freed; NULL: not counted */
+    struct run_entry *entries;  /* sorted by key */
+    uint8_t *bytes;             /* keys and values in the order of the entries */
+    uint64_t *index;            /* open addressing: upper 32 bits of the hash, entry + 1 */
+    uint64_t index_mask;
+};
+
+/* Copies sorted rows. NULL account: memory is not counted. */
+struct run *run_freeze(const struct row *rows, size_t count, uint64_t sequence,
+        atomic_llong *account);
+/* Merges runs, the newest first, at least one; keep_deleted: something older lies below. */
+struct run *run_merge(struct run *const *runs, size_t count, bool keep_deleted,
+        atomic_llong *account);
+/* Collects what a cursor yields; count and size are guesses. Fails as the cursor does. */
+TALLY_MUST_CHECK enum tally_code run_collect(struct cursor *source, size_t count, size_t size,
+        bool keep_deleted, atomic_llong *account, struct run **run, struct tally_error *err);
+struct run *run_ref(struct run *run);
+void run_unref(struct run *run);
+
+/* The row of a key, which may be a deleted one. Borrows from the run. */
+bool run_find(const struct run *run, struct tally_slice key, uint64_t hash, struct row *row);
+/* Starts loading what run_find will look at first. */
+static inline void run_find_soon(const struct run *run, uint64_t hash)
+{
+    __builtin_prefetch(&run->index[hash & run->index_mask]);
+}
+
+/* Rows lower <= key < upper (empty upper: no bound). The caller keeps the run alive. */
+struct cursor *run_cursor(const struct run *run, struct tally_slice lower,
+        struct tally_slice upper, bool backwards);

@@ -1,0 +1,98 @@
+/* state/store_internal.h - the structs behind store.h and who may touch which part of them. */
+#pragma once
+#include "engine/base/thread.h"
+#include "state/overlay_internal.h"
+#include "state/store.h"
+#include "state/view_internal.h"
+
+struct tally_series;
+struct store_rocksdb_shared;
+struct store_memory_disk;
+
+/* How the memory number is divided: half is RocksDB's block cache (with index and filter blocks);
+ * of the other half overlays take what they need, their clean entries at most a half of it, and
+ * runs the rest. */
+enum { STATE_SHARE = 2, CLEAN_SHARE = 4, CLEAN_BYTES_MIN = 4 * 1024 * 1024 };
+
+struct tally_state {
+    struct tally_state_options options; /* dir is a copy */
+    int lock_fd;                        /* -1: none */
+    bool read_only;
+    struct store_rocksdb_shared *rocksdb; /* NULL without dir */
+    atomic_llong overlay_bytes, run_bytes;
+    atomic_int open_stores;
+    struct tally_series *overlay_gauge, *run_gauge, *cache_gauge;
+    struct tally_series *flush_ok, *flush_failed, *flush_time, *flush_bytes;
+
+    struct tally_mutex lock;  /* FLUSH; guards what follows and the part of a store named so */
+    struct tally_cond work;   /* something may be due, or stop */
+    struct tally_cond done;   /* an attempt ended, or a base closed */
+    struct tally_store *stores;
+    struct base *bases;
+    struct store_memory_disk *disks; /* memory stores outlive their closing, as directories do */
+    bool stop;
+    struct tally_thread thread;
+};
+
+/* What flush threads and tests may know of an identity: an owned copy. */
+struct store_identity {
+    struct tally_store_identity fields; /* strings are owned */
+};
+
+struct tally_store {
+    struct tally_state *state;
+    bool owns_state; /* read only: the state was made for this store */
+    char *path;      /* of the task directory; also the name of a memory store */
+    struct store_identity identity;
+
+    /* owner */
+    struct overlay overlay;
+    uint64_t sequence; /* of the newest commit */
+    int64_t cutoff_ms;
+    struct tally_buf loaded;      /* one value read from the base */
+    struct store_wanted *wanted;  /* keys of a prefetch */
+    size_t wanted_capacity;
+
+    /* VIEW */
+    struct tally_mutex view_lock;
+    struct tally_view *view;
+    uint64_t flushing, flushed; /* commits that a flush is working on; that are in the base */
+    int64_t pending_since_ms;   /* monotonic time of the oldest commit not in the base */
+    struct tally_error health;
+
+    /* FLUSH */
+    struct tally_store *next;
+    bool busy;      /* someone flushes; the next part is theirs */
+    bool requested; /* flush whatever there is */
+    bool crowded;   /* level 0 has too many files: fewer, larger flushes */
+    uint64_t attempts;
+    int64_t backoff_ms, retry_at_ms; /* 0: the last attempt succeeded */
+
+    /* whoever has set busy */
+    struct base *base;
+    bool lost; /* the base is to be closed and opened anew */
+};
+
+/* --- state.c ----------------------------------------------------------------------------------- */
+
+void state_add_base(struct tally_state *state, struct base *base);
+void state_remove_base(struct tally_state *state, struct base *base);
+/* Waits until no base of this path is open: readers of a closed store may still hold one. */
+TALLY_MUST_CHECK enum tally_code state_wait_closed(struct tally_state *state, const char *path,
+        struct tally_error *err);
+int64_t state_share_bytes(const struct tally_state *state); /* of overlays and runs */
+size_t state_clean_bytes(const struct tally_state *state);  /* of one overlay's clean entries */
+bool state_pressed(const struct tally_state *state);        /* flush before it is full */
+void state_show_memory(struct tally_state *state);          /* into the metrics */
+/* A state for one store that is only read. */
+TALLY_MUST_CHECK enum tally_code state_open_read_only(const char *dir, struct tally_state **state,
+        struct tally_error *err);
+
+/* --- store.c ----------------------------------------------------------------------------------- */
+
+/* Opens the base of a store that exists; used again after the base was lost. */
+TALLY_MUST_CHECK enum tally_code store_open_base(struct tally_store *store, struct base **base,
+        struct tally_error *err);
+/* Replaces the view's base and drops runs that are in it (sequence <= flushed). */
+void store_publish_base(struct tally_store *store, struct base_snapshot *snapshot,
+        uint64_t flushed, int64_t now_ms);
