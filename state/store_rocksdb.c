@@ -199,6 +199,7 @@ static enum tally_code rocks_get(struct base_snapshot *snapshot, struct tally_sl
 {
     struct rocksdb_snapshot *self = (struct rocksdb_snapshot *)snapshot;
     struct rocksdb_base *base = base_of(self);
+    const char *data;
     char *errptr = NULL;
     size_t len = 0;
     rocksdb_pinnableslice_t *pinned = rocksdb_get_pinned_cf(base->db, self->read, base->family,
@@ -208,7 +209,8 @@ static enum tally_code rocks_get(struct base_snapshot *snapshot, struct tally_sl
         return read_error(base, errptr, err);
     if (!pinned)
         return TALLY_NOT_FOUND;
-    tally_buf_append(value, rocksdb_pinnableslice_value(pinned, &len), len);
+    data = rocksdb_pinnableslice_value(pinned, &len);
+    tally_buf_append(value, data, len);
     rocksdb_pinnableslice_destroy(pinned);
     return TALLY_OK;
 }
