@@ -93,7 +93,7 @@ struct tally_producer *kafka_producer_create(const struct kafka_options *options
 /* --- kafka_topics.c: which topics exist, asked without ever creating one --- */
 
 struct kafka_topics;
-/* rk: a consumer handle without allow.auto.create.topics, borrowed. */
+/* rk: borrowed; every handle of ours has allow.auto.create.topics=false. */
 struct kafka_topics *kafka_topics_create(rd_kafka_t *rk);
 void kafka_topics_destroy(struct kafka_topics *topics);
 /* Number of partitions, from memory or by asking the broker within timeout_ms; 0: asks nobody.
