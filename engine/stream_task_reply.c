@@ -38,7 +38,8 @@ static int32_t wanted_partition(const struct tally_header *header)
     return (int32_t)partition;
 }
 
-void stream_task_want_reply(struct tally_stream_task *task, const struct batch_item *item, bool duplicate,
+/* Apart, because most records have no headers and the array is large. */
+static void read_request(struct tally_stream_task *task, const struct batch_item *item, bool duplicate,
         struct tally_consumer *consumer)
 {
     struct tally_arena *arena = tally_collector_arena(task->options.collector);
@@ -66,6 +67,14 @@ void stream_task_want_reply(struct tally_stream_task *task, const struct batch_i
     };
     *task->replies_end = request;
     task->replies_end = &request->next;
+}
+
+void stream_task_want_reply(struct tally_stream_task *task, const struct batch_item *item, bool duplicate,
+        struct tally_consumer *consumer)
+{
+    if (consumer->ops->headers(consumer, item->record, NULL, 0) > 0) {
+        read_request(task, item, duplicate, consumer);
+    }
 }
 
 static void send_reply(struct tally_stream_task *task, const struct reply_request *request, struct tally_view *view,
