@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/base/log.h"
 #include "engine/base/mem.h"
 
 enum {
@@ -82,8 +83,9 @@ static void write_pid(int fd)
     int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
 
     /* Only for the message of another process: the lock itself is what counts. */
-    if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)len, 0) != len)
-        (void)ftruncate(fd, 0);
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)len, 0) != len) {
+        tally_log(TALLY_LOG_WARN, "pid not written to the lock file of the state directory");
+    }
 }
 
 enum tally_code state_directory_lock(const char *dir, bool exclusive, int *fd,
