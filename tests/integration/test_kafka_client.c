@@ -85,6 +85,36 @@ START_TEST(pauses_and_resumes)
 }
 END_TEST
 
+START_TEST(seeks_while_paused)
+{
+    struct kafka_fixture fixture;
+    struct kafka_member member;
+    struct tally_error err = {.code = TALLY_OK};
+    struct tally_record record;
+    struct tally_topic_partition in = {.partition = 0};
+
+    kafka_fixture_open(&fixture, "a");
+    in.topic = kafka_fixture_topic(&fixture, "in", 1);
+    kafka_fixture_fill(&fixture, in.topic, 5);
+    kafka_member_join(&member, &fixture, 0, in.topic);
+    for (int i = 0; i < 4; i++) {
+        kafka_member_next(member.consumer, &record);
+        member.consumer->ops->release(member.consumer, &record);
+    }
+    kafka_ok(member.consumer->ops->pause(member.consumer, &in, 1, &err));
+    in.offset = 1;
+    kafka_ok(member.consumer->ops->seek(member.consumer, &in, 1, KAFKA_FIXTURE_WAIT_MS, &err));
+    kafka_ok(member.consumer->ops->resume(member.consumer, &in, 1, &err));
+    for (int i = 1; i < 5; i++) {
+        kafka_member_next(member.consumer, &record);
+        ck_assert_int_eq(record.offset, i);
+        member.consumer->ops->release(member.consumer, &record);
+    }
+    kafka_member_leave(&member);
+    kafka_fixture_close(&fixture);
+}
+END_TEST
+
 START_TEST(restarts_a_static_member_without_a_rebalance)
 {
     struct kafka_fixture first, second;
@@ -278,6 +308,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, says_none_where_nothing_was_committed);
     tcase_add_test(tcase, seeks_back_after_an_abort);
     tcase_add_test(tcase, pauses_and_resumes);
+    tcase_add_test(tcase, seeks_while_paused);
     tcase_add_test(tcase, restarts_a_static_member_without_a_rebalance);
     tcase_add_test(tcase, halts_at_an_offset_that_does_not_exist);
     tcase_add_test(tcase, publishes_by_the_murmur2_of_the_key);
