@@ -193,32 +193,47 @@ static bool is_said_elsewhere(const struct tally_token *name)
            tally_slice_equal(name->string, TALLY_SLICE("command_id"));
 }
 
-static void write_payload(const struct submission *submission, struct tally_writer *writer)
+static void write_copied_name(struct exchange *exchange, struct tally_writer *writer,
+        struct tally_slice name)
+{
+    char *text = tally_arena_alloc(&exchange->arena, name.len + 1);
+
+    memcpy(text, name.data, name.len);
+    text[name.len] = '\0'; /* names hold no NUL, or the body would have been refused */
+    tally_write_name(writer, text);
+}
+
+/* The payload as a document of its own: the body itself, or its members without those said
+ * elsewhere and with the version of If-Match. */
+static void write_payload(struct exchange *exchange, const struct submission *submission,
+        struct tally_buf *out)
 {
     const struct tally_token *members = submission->members, *name;
     bool adds_version =
             submission->expects_version && !tally_token_member(members, "expected_version");
     uint32_t left_out = 0;
+    struct tally_writer writer;
 
     name = members + 1;
     for (uint32_t i = 0; i < members->count; i++, name = tally_token_next(tally_token_next(name))) {
         left_out += is_said_elsewhere(name);
     }
     if (left_out == 0 && !adds_version) {
-        tally_write_raw(writer, submission->fields);
+        tally_buf_slice(out, submission->fields);
         return;
     }
-    tally_write_map(writer, members->count - left_out + adds_version);
+    tally_write_begin(&writer, out, submission->format);
+    tally_write_map(&writer, members->count - left_out + adds_version);
     name = members + 1;
     for (uint32_t i = 0; i < members->count; i++, name = tally_token_next(tally_token_next(name))) {
         if (!is_said_elsewhere(name)) {
-            tally_write_token(writer, name);
-            tally_write_token(writer, tally_token_next(name));
+            write_copied_name(exchange, &writer, name->string);
+            tally_write_token(&writer, tally_token_next(name));
         }
     }
     if (adds_version) {
-        tally_write_name(writer, "expected_version");
-        tally_write_int(writer, submission->expected_version);
+        tally_write_name(&writer, "expected_version");
+        tally_write_int(&writer, submission->expected_version);
     }
 }
 
@@ -231,9 +246,11 @@ static void write_member(struct tally_writer *writer, const char *name, struct t
 static bool write_record(struct exchange *exchange, struct submission *submission)
 {
     struct tally_writer writer;
-    struct tally_buf out;
+    struct tally_buf out, payload;
 
     tally_buf_init(&out, TALLY_DOCUMENT_BYTES_MAX);
+    tally_buf_init(&payload, TALLY_DOCUMENT_BYTES_MAX);
+    write_payload(exchange, submission, &payload);
     tally_write_begin(&writer, &out, submission->format);
     tally_write_map(&writer, submission->actor.data ? 5 : 4);
     write_member(&writer, "id", submission->id);
@@ -243,13 +260,14 @@ static bool write_record(struct exchange *exchange, struct submission *submissio
         write_member(&writer, "actor", submission->actor);
     }
     tally_write_name(&writer, "payload");
-    write_payload(submission, &writer);
-    if (out.failed) {
+    tally_write_raw(&writer, tally_buf_bytes(&payload));
+    if (out.failed || payload.failed) {
         problem_answer(exchange, PROBLEM_BODY_TOO_LARGE,
                 "the command is over 1 MiB with its envelope");
     } else {
         submission->record = tally_arena_copy(&exchange->arena, tally_buf_bytes(&out));
     }
+    tally_buf_deinit(&payload);
     tally_buf_deinit(&out);
     return submission->record.data != NULL;
 }
