@@ -289,9 +289,6 @@ static enum tally_code read_common(struct event_decoder *decoder)
             rejection->errors = copy_encoded(value, decoder->arena);
         }
     }
-    if (!code && is_rejected(decoder->event) && rejection->code == TALLY_REJECT_NONE) {
-        return broken(decoder, "code of the rejection is missing");
-    }
     return code || outcome ? code : broken(decoder, "outcome is missing or damaged");
 }
 

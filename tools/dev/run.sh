@@ -106,7 +106,7 @@ Settings: .run/tally.yaml. Logs: ./dev logs [kafka|postgres|redis|tally] [-f]. T
   curl -s -X POST http://127.0.0.1:$tally_port/v1/commands/ReceiveStock -H "Idempotency-Key: \$(uuidgen)" \\
     -H 'Content-Type: application/json' -H 'Prefer: wait=5' \\
     -d '{"sku":"TS-RED-M","warehouse":"AMS1","quantity":5}' | jq
-  build/release/tally tail --config .run/tally.yaml -t stock.events -o beginning -e
+  build/release/tally tail -c .run/tally.yaml -t stock.events -o beginning -e
 TEXT
 }
 

@@ -1,0 +1,113 @@
+/* tests/topology/driver_fixture.c - see driver_fixture.h. */
+#include "tests/topology/driver_fixture.h"
+
+#include <check.h>
+
+#include "engine/base/log.h"
+#include "engine/base/mem.h"
+#include "topologies/registry.h"
+
+#define SMALL_BATCH_RECORDS 5
+#define TEXT_MAX            (64 * 1024 * 1024)
+
+static void load_config(struct tally_config *config)
+{
+    char *argv[] = {(char[]){"test"}, NULL};
+    int argc = 1;
+    struct tally_buf mistakes;
+    struct tally_error err = {.code = TALLY_OK};
+
+    tally_buf_init(&mistakes, TEXT_MAX);
+    ck_assert_msg(tally_config_load(config, &argc, argv, &mistakes, &err) == TALLY_OK, "%.*s",
+            (int)mistakes.len, (const char *)mistakes.data);
+    tally_buf_deinit(&mistakes);
+}
+
+void driver_fixture_open(struct driver_fixture *fixture,
+        const struct driver_fixture_options *options)
+{
+    static const char *const names[FIXTURE_TOPOLOGIES] = {"catalogue", "stock"};
+    struct tally_error err = {.code = TALLY_OK};
+    enum tally_code code;
+
+    tally_log_init(TALLY_LOG_ERROR, TALLY_LOG_LOGFMT);
+    load_config(&fixture->config);
+    fixture->config.stock_require_registration = !options->registration_optional;
+    if (options->json_events) {
+        tally_free(fixture->config.events_format);
+        fixture->config.events_format = tally_copy_string("json");
+    }
+    if (options->small_transactions) {
+        fixture->config.batch_records = SMALL_BATCH_RECORDS;
+        fixture->config.uncommitted_bytes = 1; /* commits after every batch */
+        fixture->config.state_flush_bytes = 1;
+    }
+    for (size_t i = 0; i < FIXTURE_TOPOLOGIES; i++) {
+        code = tally_registry_create(names[i], &fixture->config, &fixture->topologies[i], &err);
+        ck_assert_msg(code == TALLY_OK, "%s", err.message);
+    }
+    code = tally_topology_driver_create(
+            &(struct tally_topology_driver_options){
+                    .topologies = fixture->topologies,
+                    .topology_count = FIXTURE_TOPOLOGIES,
+                    .config = &fixture->config,
+                    .partitions = options->partitions,
+                    .state_dir = options->state_dir,
+                    .now_ms = FIXTURE_NOW_MS,
+            },
+            &fixture->driver, &err);
+    ck_assert_msg(code == TALLY_OK, "%s", err.message);
+}
+
+void driver_fixture_close(struct driver_fixture *fixture)
+{
+    tally_topology_driver_destroy(fixture->driver);
+    for (size_t i = 0; i < FIXTURE_TOPOLOGIES; i++) {
+        tally_topology_destroy(fixture->topologies[i]);
+    }
+    tally_config_deinit(&fixture->config);
+}
+
+void driver_fixture_pipe(struct driver_fixture *fixture, const char *topic, const char *json)
+{
+    ck_assert_int_ge(tally_topology_driver_command(fixture->driver, topic,
+                             tally_slice_string(json)),
+            0);
+}
+
+void driver_fixture_run(struct driver_fixture *fixture)
+{
+    struct tally_error err = {.code = TALLY_OK};
+    enum tally_code code = tally_topology_driver_run(fixture->driver, &err);
+
+    ck_assert_msg(code == TALLY_OK, "%s: %s", tally_code_name(code), err.message);
+}
+
+static char *text_of(struct tally_buf *buf)
+{
+    char *text;
+
+    tally_buf_byte(buf, 0);
+    ck_assert(!buf->failed);
+    text = tally_copy_string((const char *)buf->data);
+    tally_buf_deinit(buf);
+    return text;
+}
+
+char *driver_fixture_records(struct driver_fixture *fixture, const char *topic)
+{
+    struct tally_buf buf;
+
+    tally_buf_init(&buf, TEXT_MAX);
+    tally_topology_driver_print(fixture->driver, topic, -1, &buf);
+    return text_of(&buf);
+}
+
+char *driver_fixture_dump(struct driver_fixture *fixture)
+{
+    struct tally_buf buf;
+
+    tally_buf_init(&buf, TEXT_MAX);
+    tally_topology_driver_dump(fixture->driver, &buf);
+    return text_of(&buf);
+}

@@ -1,0 +1,234 @@
+/* tests/topology/test_positions.c - a position that cannot be proved halts its task with a named
+ * error, and nothing is skipped; limits of quantities; a setting that changed. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/base/mem.h"
+#include "tests/topology/workload.h"
+
+#define RECORDS 30
+#define GROUP   "tally"
+
+static struct driver_fixture fixture;
+static char path[64];
+
+static void remove_directory(void)
+{
+    char command[512];
+
+    snprintf(command, sizeof command, "rm -rf '%s'", path);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static void open_fixture(bool on_disk)
+{
+    driver_fixture_open(&fixture,
+            &(struct driver_fixture_options){.partitions = 1, .state_dir = on_disk ? path : NULL});
+    workload_prepare(&fixture);
+    workload_pipe(&fixture, RECORDS, false);
+    driver_fixture_run(&fixture);
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "stock", 0), "RUNNING");
+}
+
+static void setup(void)
+{
+    snprintf(path, sizeof path, "/tmp/tally-positions-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(path));
+}
+
+static void teardown(void)
+{
+    driver_fixture_close(&fixture);
+    remove_directory();
+}
+
+static struct tally_memory_broker *broker(void)
+{
+    return tally_topology_driver_broker(fixture.driver);
+}
+
+static void restart(void)
+{
+    struct tally_error err = {.code = TALLY_OK};
+
+    ck_assert_msg(tally_topology_driver_start(fixture.driver, &err) == TALLY_OK, "%s", err.message);
+    driver_fixture_run(&fixture);
+}
+
+static void halts_with(const char *code)
+{
+    restart();
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "stock", 0), code);
+    /* the other topology goes on */
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "catalogue", 0), "RUNNING");
+}
+
+START_TEST(events_gone_and_no_state)
+{
+    open_fixture(false);
+    tally_topology_driver_stop(fixture.driver);
+    tally_memory_broker_truncate(broker(), "stock.events", 0, 3);
+    halts_with("EVENTS_INCOMPLETE");
+}
+END_TEST
+
+START_TEST(events_gone_that_the_state_has)
+{
+    open_fixture(true);
+    tally_topology_driver_stop(fixture.driver);
+    tally_memory_broker_truncate(broker(), "stock.events", 0, 3);
+    restart();
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "stock", 0), "RUNNING");
+}
+END_TEST
+
+START_TEST(a_group_that_was_rewound)
+{
+    open_fixture(true);
+    tally_topology_driver_stop(fixture.driver);
+    tally_memory_broker_set_committed(broker(), GROUP, "stock.commands", 0, 2);
+    halts_with("OFFSETS_BEHIND");
+}
+END_TEST
+
+START_TEST(a_group_that_lost_its_offset)
+{
+    open_fixture(false);
+    tally_topology_driver_stop(fixture.driver);
+    tally_memory_broker_set_committed(broker(), GROUP, "stock.commands", 0, TALLY_OFFSET_NONE);
+    halts_with("OFFSETS_LOST");
+}
+END_TEST
+
+START_TEST(a_group_beyond_the_end)
+{
+    open_fixture(true);
+    tally_topology_driver_stop(fixture.driver);
+    tally_memory_broker_set_committed(broker(), GROUP, "stock.commands", 0, 1000);
+    halts_with("INPUT_LOST");
+}
+END_TEST
+
+START_TEST(commands_consumed_without_an_event)
+{
+    open_fixture(true);
+    tally_topology_driver_stop(fixture.driver);
+    driver_fixture_pipe(&fixture, "stock.commands",
+            "{\"type\":\"ReceiveStock\",\"command_id\":\"new\",\"sku\":\"SKU-1\","
+            "\"warehouse\":\"AMS1\",\"quantity\":1}");
+    tally_memory_broker_set_committed(broker(), GROUP, "stock.commands", 0,
+            tally_memory_broker_end(broker(), "stock.commands", 0));
+    halts_with("EVENTS_LOST");
+}
+END_TEST
+
+START_TEST(a_halted_task_goes_on_when_its_cause_is_gone)
+{
+    int64_t committed;
+
+    open_fixture(true);
+    tally_topology_driver_stop(fixture.driver);
+    committed = tally_memory_broker_committed(broker(), GROUP, "stock.commands", 0);
+    tally_memory_broker_set_committed(broker(), GROUP, "stock.commands", 0, 2);
+    halts_with("OFFSETS_BEHIND");
+    tally_memory_broker_set_committed(broker(), GROUP, "stock.commands", 0, committed);
+    tally_topology_driver_advance(fixture.driver, 60000);
+    driver_fixture_run(&fixture);
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "stock", 0), "RUNNING");
+}
+END_TEST
+
+START_TEST(foreign_events_are_ignored)
+{
+    char *before, *after;
+
+    open_fixture(false);
+    before = driver_fixture_dump(&fixture);
+    tally_topology_driver_stop(fixture.driver);
+    ck_assert_int_ge(tally_topology_driver_pipe(fixture.driver, "stock.events", 0,
+                             TALLY_SLICE("SKU-1"), TALLY_SLICE("{\"type\":\"Spam\"}"), NULL, 0),
+            0);
+    restart();
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "stock", 0), "RUNNING");
+    after = driver_fixture_dump(&fixture);
+    ck_assert_str_eq(after, before);
+    tally_free(before);
+    tally_free(after);
+}
+END_TEST
+
+START_TEST(an_event_of_a_newer_release)
+{
+    open_fixture(false);
+    tally_topology_driver_stop(fixture.driver);
+    ck_assert_int_ge(
+            tally_topology_driver_pipe(fixture.driver, "stock.events", 0, TALLY_SLICE("SKU-1"),
+                    TALLY_SLICE("{\"id\":\"stock/0@9000\",\"type\":\"StockMoved\",\"version\":"
+                                "\"1.0\",\"source\":\"tally/stock\",\"time\":\"2026-01-15T10:00:"
+                                "00.000Z\",\"correlation_id\":\"c\",\"causation_id\":\"c\","
+                                "\"payload\":{\"outcome\":{\"command\":\"MoveStock\","
+                                "\"fingerprint\":\"0000000000000000\",\"status\":\"ACCEPTED\"}}}"),
+                    NULL, 0),
+            0);
+    halts_with("EVENT_UNKNOWN");
+}
+END_TEST
+
+/* 9000 receipts of 10^12 reach the limit of a quantity; one unit more is refused. */
+START_TEST(no_quantity_passes_its_limit)
+{
+    const char *at_limit = "\"on_hand\":9000000000000000,\"available\":9000000000000000";
+    char command[256];
+    char *events;
+
+    driver_fixture_open(&fixture,
+            &(struct driver_fixture_options){.partitions = 1, .registration_optional = true});
+    for (int i = 0; i < 9000; i++) {
+        snprintf(command, sizeof command,
+                "{\"type\":\"ReceiveStock\",\"command_id\":\"c-%d\",\"sku\":\"BIG\","
+                "\"warehouse\":\"AMS1\",\"quantity\":1000000000000}",
+                i);
+        driver_fixture_pipe(&fixture, "stock.commands", command);
+    }
+    driver_fixture_pipe(&fixture, "stock.commands",
+            "{\"type\":\"ReceiveStock\",\"command_id\":\"over\",\"sku\":\"BIG\","
+            "\"warehouse\":\"AMS1\",\"quantity\":1}");
+    driver_fixture_run(&fixture);
+    events = driver_fixture_records(&fixture, "stock.events");
+    ck_assert_ptr_nonnull(strstr(events, at_limit));
+    ck_assert_ptr_nonnull(strstr(events,
+            "\"code\":\"QUANTITY_OVERFLOW\",\"retryable\":false,\"detail\":\"on_hand would be "
+            "9000000000000001, limit 9000000000000000\",\"errors\":[{\"pointer\":\"/quantity\","
+            "\"code\":\"QUANTITY_OVERFLOW\",\"meta\":{\"sku\":\"BIG\",\"warehouse\":\"AMS1\","
+            "\"limit\":9000000000000000}}]"));
+    tally_free(events);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("positions");
+    TCase *tcase = tcase_create("halts");
+    SRunner *runner;
+    int failed;
+
+    tcase_set_timeout(tcase, 60);
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, events_gone_and_no_state);
+    tcase_add_test(tcase, events_gone_that_the_state_has);
+    tcase_add_test(tcase, a_group_that_was_rewound);
+    tcase_add_test(tcase, a_group_that_lost_its_offset);
+    tcase_add_test(tcase, a_group_beyond_the_end);
+    tcase_add_test(tcase, commands_consumed_without_an_event);
+    tcase_add_test(tcase, a_halted_task_goes_on_when_its_cause_is_gone);
+    tcase_add_test(tcase, foreign_events_are_ignored);
+    tcase_add_test(tcase, an_event_of_a_newer_release);
+    tcase_add_test(tcase, no_quantity_passes_its_limit);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
