@@ -27,6 +27,9 @@ verb_fmt() {
 documents() {
     cat <<'TABLE'
 docs/configuration.md config docs
+docs/records.md docs records
+docs/metrics.md docs metrics
+docs/errors.md docs errors
 TABLE
 }
 

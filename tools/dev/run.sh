@@ -39,9 +39,9 @@ tally_start() {
     tally_stop
     port_must_be_free "$tally_port" "$tally_setting"
     say 'starting tally'
-    "$program" topics create -c "$home/tally.yaml" >"$home/log/topics.log" 2>&1 ||
+    "$program" topics create --config "$home/tally.yaml" >"$home/log/topics.log" 2>&1 ||
         { cat "$home/log/topics.log" >&2; fail 'could not create the topics'; }
-    spawn tally "$program" run -c "$home/tally.yaml"
+    spawn tally "$program" run --config "$home/tally.yaml"
     echo "$wanted" >"$home/tally.started"
 }
 
@@ -71,7 +71,7 @@ sample_stocked() { # the last command of the file has had its effect
 }
 
 send_samples() { # file
-    "$(built release)" send -c "$home/tally.yaml" "samples/$1" >"$home/log/samples.log" 2>&1 ||
+    "$(built release)" send --config "$home/tally.yaml" "samples/$1" >"$home/log/samples.log" 2>&1 ||
         { cat "$home/log/samples.log" >&2; fail "could not send samples/$1"; }
 }
 
@@ -103,10 +103,10 @@ verb_up() {
 
 Settings: .run/tally.yaml. Logs: ./dev logs [kafka|postgres|redis|tally] [-f]. Try:
   curl -s http://127.0.0.1:$tally_port/v1/stock/TS-RED-M | jq .levels
-  curl -s -X POST http://127.0.0.1:$tally_port/v1/commands/ReceiveStock -H "Idempotency-Key: \$(uuidgen)" \\
+  curl -s -X POST http://127.0.0.1:$tally_port/v1/commands/ReceiveStock -H 'Idempotency-Key: first-try' \\
     -H 'Content-Type: application/json' -H 'Prefer: wait=5' \\
     -d '{"sku":"TS-RED-M","warehouse":"AMS1","quantity":5}' | jq
-  build/release/tally tail -c .run/tally.yaml -t stock.events -o beginning -e
+  build/release/tally tail --config .run/tally.yaml -t stock.events -o beginning -e
 TEXT
 }
 
