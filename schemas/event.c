@@ -5,19 +5,20 @@
  *      such an id is foreign; one with it is ours and has to be understood completely, but for
  *      members that a newer release added. */
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "schemas/envelope_internal.h"
 #include "schemas/serde_internal.h"
 
-#define EVENT_ID_MAX 128
+#define TOPOLOGY_MAX 64  /* bytes of a topology's name */
+#define EVENT_ID_MAX 128 /* that, two numbers and two signs */
 
 /* --- writing
  * --------------------------------------------------------------------------------------- */
 
-static void write_text(struct tally_writer *writer, const char *name, struct tally_slice text)
+static inline void write_text(struct tally_writer *writer, struct tally_slice name,
+        struct tally_slice text)
 {
-    tally_write_name(writer, name);
+    serde_write_name(writer, name);
     tally_write_string(writer, text);
 }
 
@@ -29,14 +30,14 @@ static void write_fingerprint(struct tally_writer *writer, uint64_t fingerprint)
     for (size_t i = 0; i < sizeof text; i++) {
         text[i] = digits[fingerprint >> (60 - 4 * i) & 15];
     }
-    write_text(writer, "fingerprint", tally_slice_of(text, sizeof text));
+    write_text(writer, TALLY_SLICE("fingerprint"), tally_slice_of(text, sizeof text));
 }
 
 static void write_stamp(struct tally_writer *writer, const struct tally_outcome_stamp *stamp)
 {
-    write_text(writer, "command", stamp->command);
+    write_text(writer, TALLY_SLICE("command"), stamp->command);
     write_fingerprint(writer, stamp->fingerprint);
-    write_text(writer, "status", tally_slice_string(tally_status_name(stamp->status)));
+    write_text(writer, TALLY_SLICE("status"), tally_slice_string(tally_status_name(stamp->status)));
 }
 
 void envelope_write_errors(struct tally_writer *writer, struct tally_slice errors)
@@ -87,14 +88,14 @@ static void write_rejection(struct tally_writer *writer, const struct tally_even
     if (!whole && rejection->code == TALLY_REJECT_NONE) {
         return;
     }
-    write_text(writer, "code", tally_slice_string(tally_reject_name(rejection->code)));
-    tally_write_name(writer, "retryable");
+    write_text(writer, TALLY_SLICE("code"), tally_slice_string(tally_reject_name(rejection->code)));
+    serde_write_name(writer, TALLY_SLICE("retryable"));
     tally_write_bool(writer, tally_reject_retryable(rejection->code));
     if (whole || rejection->detail.len) {
-        write_text(writer, "detail", rejection->detail);
+        write_text(writer, TALLY_SLICE("detail"), rejection->detail);
     }
     if (whole || rejection->errors.len) {
-        tally_write_name(writer, "errors");
+        serde_write_name(writer, TALLY_SLICE("errors"));
         envelope_write_errors(writer, rejection->errors);
     }
 }
@@ -107,47 +108,65 @@ static void write_payload(struct tally_writer *writer, const struct tally_event 
     if (event->schema) {
         serde_encode_members(writer, event->schema, event->body);
     } else {
-        write_text(writer, "key", event->key);
+        write_text(writer, TALLY_SLICE("key"), event->key);
     }
     write_rejection(writer, event);
-    tally_write_name(writer, "outcome");
+    serde_write_name(writer, TALLY_SLICE("outcome"));
     tally_write_map(writer, 3);
     write_stamp(writer, &event->outcome);
     if (event->has_completes) {
-        tally_write_name(writer, "completes");
+        serde_write_name(writer, TALLY_SLICE("completes"));
         tally_write_map(writer, 4);
-        write_text(writer, "command_id", event->completes.command_id);
+        write_text(writer, TALLY_SLICE("command_id"), event->completes.command_id);
         write_stamp(writer, &event->completes.stamp);
     }
+}
+
+/* "<topology>/<partition>@<command offset>" */
+static struct tally_slice print_id(const struct tally_event *event, uint8_t id[static EVENT_ID_MAX])
+{
+    uint8_t *at = id;
+
+    memcpy(at, event->topology.data, event->topology.len);
+    at += event->topology.len;
+    *at++ = '/';
+    at += serde_put_decimal(at, event->partition);
+    *at++ = '@';
+    at += serde_put_decimal(at, event->command_offset);
+    return tally_slice_of(id, (size_t)(at - id));
+}
+
+static struct tally_slice print_source(const struct tally_event *event,
+        uint8_t source[static EVENT_ID_MAX])
+{
+    memcpy(source, "tally/", 6);
+    memcpy(source + 6, event->topology.data, event->topology.len);
+    return tally_slice_of(source, 6 + event->topology.len);
 }
 
 void tally_event_encode(const struct tally_event *event, enum tally_format format,
         struct tally_buf *out)
 {
     struct tally_writer writer;
-    char id[EVENT_ID_MAX], source[EVENT_ID_MAX];
-    int id_len = snprintf(id, sizeof id, "%.*s/%" PRId32 "@%" PRId64, (int)event->topology.len,
-            (const char *)event->topology.data, event->partition, event->command_offset);
-    int source_len = snprintf(source, sizeof source, "tally/%.*s", (int)event->topology.len,
-            (const char *)event->topology.data);
+    uint8_t id[EVENT_ID_MAX], source[EVENT_ID_MAX];
 
-    tally_assert(id_len < (int)sizeof id && source_len < (int)sizeof source);
+    tally_assert(event->topology.len > 0 && event->topology.len <= TOPOLOGY_MAX);
     tally_write_begin(&writer, out, format);
     tally_write_map(&writer, 7u + (event->actor.len > 0) + (event->correlation_id.len > 0));
-    write_text(&writer, "id", tally_slice_of(id, (size_t)id_len));
-    write_text(&writer, "type", event->type);
-    write_text(&writer, "version", TALLY_SLICE("1.0"));
-    write_text(&writer, "source", tally_slice_of(source, (size_t)source_len));
-    tally_write_name(&writer, "time");
+    write_text(&writer, TALLY_SLICE("id"), print_id(event, id));
+    write_text(&writer, TALLY_SLICE("type"), event->type);
+    write_text(&writer, TALLY_SLICE("version"), TALLY_SLICE("1.0"));
+    write_text(&writer, TALLY_SLICE("source"), print_source(event, source));
+    serde_write_name(&writer, TALLY_SLICE("time"));
     tally_write_time(&writer, event->time_ms);
     if (event->actor.len) {
-        write_text(&writer, "actor", event->actor);
+        write_text(&writer, TALLY_SLICE("actor"), event->actor);
     }
     if (event->correlation_id.len) {
-        write_text(&writer, "correlation_id", event->correlation_id);
+        write_text(&writer, TALLY_SLICE("correlation_id"), event->correlation_id);
     }
-    write_text(&writer, "causation_id", event->command_id);
-    tally_write_name(&writer, "payload");
+    write_text(&writer, TALLY_SLICE("causation_id"), event->command_id);
+    serde_write_name(&writer, TALLY_SLICE("payload"));
     write_payload(&writer, event);
 }
 
@@ -288,6 +307,9 @@ static enum tally_code read_common(struct event_decoder *decoder)
                    value->count) {
             rejection->errors = copy_encoded(value, decoder->arena);
         }
+    }
+    if (!code && is_rejected(decoder->event) && rejection->code == TALLY_REJECT_NONE) {
+        return broken(decoder, "code of the rejection is missing");
     }
     return code || outcome ? code : broken(decoder, "outcome is missing or damaged");
 }

@@ -14,7 +14,7 @@
 
 #define PAIRWISE_MAX 32 /* members; above, names are sorted to find a double one */
 /* A document, its members with their names, and what is read before the limit is noticed. */
-#define TOKENS_MAX (2u * TALLY_DOCUMENT_ELEMENTS_MAX + 4)
+#define TOKENS_MAX   (2u * TALLY_DOCUMENT_ELEMENTS_MAX + 4)
 
 const char *tally_refusal_name(enum tally_refusal refusal)
 {

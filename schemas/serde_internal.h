@@ -104,6 +104,14 @@ static inline bool serde_name_is(struct tally_slice text, const char *name)
 /* Adds "/" and the name, escaped, to a JSON pointer; what does not fit is left out. */
 void serde_pointer_append(char *pointer, size_t size, struct tally_slice name);
 
+/* --- writing -----------------------------------------------------------------------------------
+ */
+
+/* tally_write_name for a name whose length is known. */
+void serde_write_name(struct tally_writer *writer, struct tally_slice name);
+#define SERDE_DECIMAL_MAX 20 /* -9223372036854775808 */
+size_t serde_put_decimal(uint8_t *to, int64_t value);
+
 /* --- MessagePack, shortest forms -----------------------------------------------------------------
  */
 

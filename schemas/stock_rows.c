@@ -7,8 +7,10 @@
 
 #include "schemas/row_internal.h"
 
-#define ROW_VERSION 1
-#define NUMBERS_MAX (1 + STOCK_BUCKETS * ROW_VARINT_MAX)
+#define ROW_VERSION  1
+#define NUMBERS_MAX  (1 + STOCK_BUCKETS * ROW_VARINT_MAX)
+/* Far beyond what decide lets a level hold, and small enough that sums of these do not overflow. */
+#define NUMBER_LIMIT INT64_C(100000000000000000)
 
 int64_t stock_level_available(const struct stock_level_row *level)
 {
@@ -80,6 +82,11 @@ bool stock_level_unpack(struct tally_slice row, struct stock_level_row *level)
     read_numbers(&reader, level->n);
     level->version = row_int(&reader);
     level->updated_at = row_int(&reader);
+    for (int i = 0; i < STOCK_BUCKETS; i++) {
+        if (level->n[i] > NUMBER_LIMIT || level->n[i] < -NUMBER_LIMIT) {
+            return false;
+        }
+    }
     return row_done(&reader);
 }
 

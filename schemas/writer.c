@@ -3,9 +3,6 @@
  * earlier documents. (2) A container ends by itself when its announced members are written;
  * announcing wrongly is a bug and asserts in JSON. (3) After the buffer's maximum is passed,
  * writing goes on without effect; the caller checks `failed` once. */
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "schemas/serde_internal.h"
 
 void tally_write_begin(struct tally_writer *writer, struct tally_buf *out, enum tally_format format)
@@ -13,6 +10,16 @@ void tally_write_begin(struct tally_writer *writer, struct tally_buf *out, enum 
     writer->out = out;
     writer->format = format;
     writer->depth = 0;
+}
+
+static void put_byte(struct tally_buf *out, uint8_t byte)
+{
+    uint8_t *to = serde_room(out, 1);
+
+    if (to) {
+        *to = byte;
+        out->len++;
+    }
 }
 
 /* What stands before a value in JSON: a comma between items. */
@@ -27,7 +34,7 @@ static void json_before(struct tally_writer *writer)
         return;
     }
     if (!writer->level[writer->depth - 1].first) {
-        tally_buf_byte(writer->out, ',');
+        put_byte(writer->out, ',');
     }
     writer->level[writer->depth - 1].first = false;
 }
@@ -40,7 +47,7 @@ static void json_after(struct tally_writer *writer)
         if (--writer->level[writer->depth - 1].left > 0) {
             return;
         }
-        tally_buf_byte(writer->out, writer->level[writer->depth - 1].map ? '}' : ']');
+        put_byte(writer->out, writer->level[writer->depth - 1].map ? '}' : ']');
         writer->depth--;
     }
 }
@@ -54,7 +61,7 @@ static void json_open(struct tally_writer *writer, bool map, uint32_t count)
         return;
     }
     tally_assert(writer->depth < sizeof writer->level / sizeof writer->level[0]);
-    tally_buf_byte(writer->out, map ? '{' : '[');
+    put_byte(writer->out, map ? '{' : '[');
     writer->level[writer->depth].left = count;
     writer->level[writer->depth].map = map;
     writer->level[writer->depth].first = true;
@@ -92,32 +99,63 @@ static void json_escape(struct tally_buf *out, uint8_t byte)
     tally_buf_append(out, text, len);
 }
 
+static bool is_escaped(uint8_t byte)
+{
+    return byte < 0x20 || byte == '"' || byte == '\\';
+}
+
 static void json_string(struct tally_buf *out, struct tally_slice text)
 {
-    size_t from = 0;
+    uint8_t *to = serde_room(out, text.len + 2);
+    size_t at = 0;
 
-    tally_buf_byte(out, '"');
-    for (size_t at = 0; at < text.len; at++) {
-        uint8_t byte = text.data[at];
+    if (!to) {
+        return;
+    }
+    to[0] = '"';
+    for (; at < text.len && !is_escaped(text.data[at]); at++) {
+        to[at + 1] = text.data[at];
+    }
+    out->len += at + 1;
+    while (at < text.len) {
+        size_t from = at;
 
-        if (byte < 0x20 || byte == '"' || byte == '\\') {
+        for (; at < text.len && !is_escaped(text.data[at]); at++) {
+        }
+        if (at > from) {
             tally_buf_append(out, text.data + from, at - from);
-            json_escape(out, byte);
-            from = at + 1;
+        }
+        if (at < text.len) {
+            json_escape(out, text.data[at++]);
         }
     }
-    if (text.len > from) {
-        tally_buf_append(out, text.data + from, text.len - from);
+    put_byte(out, '"');
+}
+
+size_t serde_put_decimal(uint8_t *to, int64_t value)
+{
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    uint8_t text[SERDE_DECIMAL_MAX];
+    size_t at = sizeof text;
+
+    do {
+        text[--at] = (uint8_t)('0' + left % 10);
+        left /= 10;
+    } while (left);
+    if (value < 0) {
+        text[--at] = '-';
     }
-    tally_buf_byte(out, '"');
+    memcpy(to, text + at, sizeof text - at);
+    return sizeof text - at;
 }
 
 static void json_int(struct tally_buf *out, int64_t value)
 {
-    char text[24];
-    int len = snprintf(text, sizeof text, "%" PRId64, value);
+    uint8_t *to = serde_room(out, SERDE_DECIMAL_MAX);
 
-    tally_buf_append(out, text, (size_t)len);
+    if (to) {
+        out->len += serde_put_decimal(to, value);
+    }
 }
 
 /* --- values
@@ -160,7 +198,7 @@ static void msgpack_string(struct tally_buf *out, struct tally_slice text)
     }
 }
 
-static void write_member_name(struct tally_writer *writer, struct tally_slice name)
+void serde_write_name(struct tally_writer *writer, struct tally_slice name)
 {
     if (writer->format != TALLY_FORMAT_JSON) {
         msgpack_string(writer->out, name);
@@ -169,17 +207,17 @@ static void write_member_name(struct tally_writer *writer, struct tally_slice na
     tally_assert(writer->depth > 0 && writer->level[writer->depth - 1].map &&
                  !writer->level[writer->depth - 1].value_next);
     if (!writer->level[writer->depth - 1].first) {
-        tally_buf_byte(writer->out, ',');
+        put_byte(writer->out, ',');
     }
     writer->level[writer->depth - 1].first = false;
     writer->level[writer->depth - 1].value_next = true;
     json_string(writer->out, name);
-    tally_buf_byte(writer->out, ':');
+    put_byte(writer->out, ':');
 }
 
 void tally_write_name(struct tally_writer *writer, const char *name)
 {
-    write_member_name(writer, tally_slice_string(name));
+    serde_write_name(writer, tally_slice_string(name));
 }
 
 void tally_write_string(struct tally_writer *writer, struct tally_slice text)
@@ -217,7 +255,7 @@ static void write_word(struct tally_writer *writer, const char *json, uint8_t ms
         json_after(writer);
         return;
     }
-    tally_buf_byte(writer->out, msgpack);
+    put_byte(writer->out, msgpack);
 }
 
 void tally_write_bool(struct tally_writer *writer, bool value)
@@ -272,7 +310,7 @@ static void json_tokens(struct tally_buf *out, const struct tally_token *root)
             break;
         case TALLY_STRING:
             if (in_map && !inner.level[inner.depth - 1].value_next) {
-                write_member_name(&inner, token->string);
+                serde_write_name(&inner, token->string);
             } else {
                 tally_write_string(&inner, token->string);
             }

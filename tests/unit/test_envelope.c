@@ -540,6 +540,7 @@ START_TEST(ours_must_be_understood)
     ck_assert_int_eq(code_of("{\"id\":\"stock/2@7\",\"version\":\"1.0\"}"), TALLY_BAD_RECORD);
     ck_assert_int_eq(code_of(OURS("CommandRejected", "\"code\":\"FROM_THE_FUTURE\"," OUTCOME)),
             TALLY_EVENT_UNKNOWN);
+    ck_assert_int_eq(code_of(OURS("CommandRejected", "\"key\":\"k\"," OUTCOME)), TALLY_BAD_RECORD);
     ck_assert_int_eq(code_of(OURS("CommandAccepted", "\"key\":\"k\"")), TALLY_BAD_RECORD);
     ck_assert_int_eq(code_of(OURS("CommandAccepted", "\"outcome\":{}")), TALLY_BAD_RECORD);
     ck_assert_int_eq(code_of(OURS("CommandAccepted", "\"outcome\":7")), TALLY_BAD_RECORD);

@@ -1,0 +1,53 @@
+/* tests/fuzz/fuzz_event.c - any bytes as a record of an events topic. What is read as an event is
+ * written, read and written again to the same bytes, in both formats. */
+#include <stdlib.h>
+
+#include "schemas/stock_records.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct tally_arena arena;
+
+static enum tally_code decode(struct tally_slice bytes, struct tally_event *event)
+{
+    struct tally_error err;
+
+    return tally_event_decode(bytes, TALLY_SLICE("key"), "stock", 2, stock_event_schemas, &arena,
+            event, &err);
+}
+
+static struct tally_slice encode(const struct tally_event *event, enum tally_format format)
+{
+    struct tally_buf out;
+    struct tally_slice bytes;
+
+    tally_buf_init(&out, 8 * TALLY_DOCUMENT_BYTES_MAX);
+    tally_event_encode(event, format, &out);
+    tally_assert(!out.failed);
+    bytes = tally_arena_copy(&arena, tally_buf_bytes(&out));
+    tally_buf_deinit(&out);
+    return bytes;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct tally_event event, again;
+    struct tally_slice first, second;
+
+    if (!arena.block_size) {
+        tally_arena_init(&arena, 1u << 16);
+    }
+    if (decode(tally_slice_of(size ? data : NULL, size), &event) == TALLY_OK) {
+        for (int format = TALLY_FORMAT_JSON; format <= TALLY_FORMAT_MSGPACK; format++) {
+            first = encode(&event, (enum tally_format)format);
+            if (first.len > TALLY_DOCUMENT_BYTES_MAX) {
+                continue; /* escapes may make JSON longer than it was */
+            }
+            tally_assert(decode(first, &again) == TALLY_OK);
+            second = encode(&again, (enum tally_format)format);
+            tally_assert(tally_slice_equal(first, second));
+        }
+    }
+    tally_arena_reset(&arena, 1u << 20);
+    return 0;
+}
