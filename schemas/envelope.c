@@ -9,9 +9,11 @@
 #include "schemas/serde_internal.h"
 
 #define ID_MAX          64  /* bytes of a public command id */
-#define INTERNAL_ID_MAX 128 /* of an id that starts with '~' */
 #define ORIGIN_MAX      128 /* source, actor, correlation_id, causation_id */
-#define KEY_MAX         128 /* record key; key_schema.h has room for it */
+#define KEY_MAX         128 /* record key */
+/* Of an id that starts with '~'. A store key of 256 bytes holds a byte, the id, a byte and a record
+ * key: one more byte here would let outsiders send a record that no store key has room for. */
+#define INTERNAL_ID_MAX 126
 
 /* --- names
  * ------------------------------------------------------------------------------------------- */
