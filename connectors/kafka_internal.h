@@ -97,7 +97,8 @@ struct kafka_topics;
 struct kafka_topics *kafka_topics_create(rd_kafka_t *rk);
 void kafka_topics_destroy(struct kafka_topics *topics);
 /* Number of partitions, from memory or by asking the broker within timeout_ms; 0: asks nobody.
- * NOT_FOUND: no such topic (remembered for a while). @thread any  @locks CONNECTOR */
+ * NOT_FOUND: no such topic (remembered for a while). UNAVAILABLE: no answer.
+ * @thread any  @locks CONNECTOR */
 enum tally_code kafka_topics_find(struct kafka_topics *topics, const char *topic, int timeout_ms,
         int32_t *partitions, struct tally_error *err);
 

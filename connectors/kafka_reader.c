@@ -79,7 +79,7 @@ static enum tally_code find_partitions(struct tally_reader *reader,
 
     kafka_topics_destroy(topics);
     if (code) {
-        return code == TALLY_TIMEOUT ? TALLY_UNAVAILABLE : code;
+        return code;
     }
     reader->count = options->partition_count ? options->partition_count : (size_t)partitions;
     reader->partitions = tally_alloc_zero(reader->count, sizeof *reader->partitions);
@@ -186,7 +186,7 @@ static enum tally_code start(struct tally_reader *reader,
         code = find_start(reader, &reader->partitions[i], err);
     }
     if (code) {
-        return code == TALLY_TIMEOUT ? TALLY_UNAVAILABLE : code;
+        return code;
     }
     list = list_of(reader);
     error = rd_kafka_assign(reader->rk, list);

@@ -251,8 +251,9 @@ static void send_reply(struct kafka_sender *sender, const struct reply *reply)
     struct tally_error err = {.code = TALLY_OK};
     int32_t partitions = 0;
     struct handle *handle = NULL;
+    int lookup_ms = atomic_load(&sender->stop) ? 0 : REPLY_LOOKUP_MS; /* the end asks nobody */
     enum tally_code code =
-            kafka_topics_find(sender->topics, reply->topic, REPLY_LOOKUP_MS, &partitions, &err);
+            kafka_topics_find(sender->topics, reply->topic, lookup_ms, &partitions, &err);
 
     if (!code && reply->partition >= partitions) {
         code = tally_error_set(&err, TALLY_NOT_FOUND, "reply topic %.80s has no partition %d",
@@ -326,7 +327,7 @@ enum tally_code kafka_sender_publish(struct kafka_sender *sender, const char *to
     bool done = false;
 
     if (code) {
-        return code == TALLY_TIMEOUT ? TALLY_UNAVAILABLE : code;
+        return code;
     }
     wait = tally_alloc_zero(1, sizeof *wait);
     tally_mutex_init(&wait->mutex, TALLY_LOCK_CONNECTOR);

@@ -98,8 +98,8 @@ static enum tally_code ask(struct kafka_topics *topics, const char *topic, int t
     error = rd_kafka_metadata(topics->rk, 0, handle, &metadata, timeout_ms);
     rd_kafka_topic_destroy(handle);
     if (error) {
-        return kafka_error_set(KAFKA_ROLE_QUERY, topics->rk, error, err,
-                "could not look for topic \"%.80s\"", topic);
+        return tally_error_set(err, TALLY_UNAVAILABLE, "could not look for topic \"%.80s\": %s",
+                topic, rd_kafka_err2str(error));
     }
     if (metadata->topic_cnt == 1 && !metadata->topics[0].err) {
         *partitions = metadata->topics[0].partition_cnt;

@@ -107,7 +107,7 @@ static enum tally_code add_topic(struct tally_writer *writer, const char *name,
 
     kafka_topics_destroy(lookup);
     if (code) {
-        return code == TALLY_TIMEOUT ? TALLY_UNAVAILABLE : code;
+        return code;
     }
     writer->topics = tally_realloc(writer->topics, (writer->topic_count + 1) * sizeof *topic);
     topic = &writer->topics[writer->topic_count++];
@@ -195,7 +195,7 @@ enum tally_code tally_writer_flush(struct tally_writer *writer, int timeout_ms,
         return writer->failure.code;
     }
     return error ? tally_error_set(err, TALLY_TIMEOUT, "%llu records are still on their way",
-                           (unsigned long long)(writer->counts.produced
-                                   - writer->counts.delivered - writer->counts.failed))
+                           (unsigned long long)(writer->counts.produced - writer->counts.delivered -
+                                                writer->counts.failed))
                  : TALLY_OK;
 }

@@ -1,6 +1,7 @@
 /* tests/integration/kafka_fixture.c - see kafka_fixture.h. */
 #include "tests/integration/kafka_fixture.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -19,6 +20,29 @@ const char *kafka_fixture_servers(void)
     const char *servers = getenv("TEST_KAFKA");
 
     return servers ? servers : getenv("TALLY_TEST_KAFKA");
+}
+
+static long broker_pid(void)
+{
+    const char *pid = getenv("TEST_KAFKA_PID");
+
+    pid = pid ? pid : getenv("TALLY_TEST_KAFKA_PID");
+    return pid ? strtol(pid, NULL, 10) : 0;
+}
+
+bool kafka_fixture_may_pause(void)
+{
+    return broker_pid() > 1;
+}
+
+void kafka_fixture_pause(void)
+{
+    ck_assert_int_eq(kill((pid_t)broker_pid(), SIGSTOP), 0);
+}
+
+void kafka_fixture_unpause(void)
+{
+    ck_assert_int_eq(kill((pid_t)broker_pid(), SIGCONT), 0);
 }
 
 void kafka_fixture_init(struct kafka_fixture *fixture, const char *instance)

@@ -13,6 +13,11 @@ struct kafka_fixture {
     char name[48]; /* app.id and prefix of all topics */
 };
 const char *kafka_fixture_servers(void); /* NULL: no broker given */
+/* Stops and continues the broker of TEST_KAFKA_PID (or TALLY_TEST_KAFKA_PID). Cases that do so are
+ * only added when there is one. */
+bool kafka_fixture_may_pause(void);
+void kafka_fixture_pause(void);
+void kafka_fixture_unpause(void);
 /* Fills config and name, makes no client. instance: instance.id */
 void kafka_fixture_init(struct kafka_fixture *fixture, const char *instance);
 void kafka_fixture_open(struct kafka_fixture *fixture, const char *instance);

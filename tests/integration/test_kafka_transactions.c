@@ -1,8 +1,5 @@
 /* tests/integration/test_kafka_transactions.c - transactions, fencing and positions on a real
  * broker (connectors/kafka_producer.c, kafka_consumer.c). */
-#include <signal.h>
-#include <stdlib.h>
-
 #include "engine/base/mem.h"
 #include "tests/integration/kafka_fixture.h"
 
@@ -311,16 +308,12 @@ END_TEST
 
 START_TEST(is_tainted_by_a_broker_that_pauses)
 {
-    const char *pid = getenv("TALLY_TEST_KAFKA_PID");
     struct kafka_fixture fixture;
     struct tally_error err = {.code = TALLY_OK};
     struct tally_producer *producer = NULL, *unguarded = NULL;
-    enum tally_code code = TALLY_OK;
+    enum tally_code code = TALLY_OK, other = TALLY_OK;
     const char *topic = NULL;
 
-    if (!pid) {
-        return; /* the broker is not ours to stop */
-    }
     kafka_fixture_open(&fixture, "a");
     topic = kafka_fixture_topic(&fixture, "out", 1);
     producer = kafka_fixture_producer(&fixture, 0);
@@ -331,11 +324,12 @@ START_TEST(is_tainted_by_a_broker_that_pauses)
     kafka_fixture_produce(producer, topic, 0, "slow", NULL);
     kafka_fixture_produce(unguarded, topic, 0, "slow", NULL);
     ck_assert(!producer->ops->tainted(producer));
-    ck_assert_int_eq(kill((pid_t)strtol(pid, NULL, 10), SIGSTOP), 0);
+    kafka_fixture_pause();
     code = producer->ops->commit(producer, 200, &err);
-    ck_assert_int_eq(unguarded->ops->commit(unguarded, 200, &err), TALLY_TIMEOUT);
-    ck_assert_int_eq(kill((pid_t)strtol(pid, NULL, 10), SIGCONT), 0);
+    other = unguarded->ops->commit(unguarded, 200, &err);
+    kafka_fixture_unpause();
     ck_assert_int_eq(code, TALLY_TIMEOUT);
+    ck_assert_int_eq(other, TALLY_TIMEOUT);
     kafka_ok(kafka_fixture_commit(producer)); /* resumed: still exactly once */
     kafka_ok(kafka_fixture_commit(unguarded));
     ck_assert(producer->ops->tainted(producer));
@@ -343,6 +337,42 @@ START_TEST(is_tainted_by_a_broker_that_pauses)
     producer->ops->destroy(producer);
     unguarded->ops->destroy(unguarded);
     ck_read(&fixture, topic, "slow,slow");
+    kafka_fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(reports_a_delivery_that_failed)
+{
+    struct kafka_fixture fixture;
+    struct tally_error err = {.code = TALLY_OK};
+    struct tally_producer *producer = NULL;
+    struct tally_delivery delivery = {.last_offset = TALLY_OFFSET_NONE};
+    enum tally_code code = TALLY_OK;
+    const char *topic = NULL;
+
+    kafka_fixture_open(&fixture, "a");
+    topic = kafka_fixture_topic(&fixture, "out", 1);
+    fixture.config.transaction_timeout = 2000; /* so message.timeout.ms is 1600 */
+    producer = kafka_fixture_producer(&fixture, 0);
+    kafka_ok(producer->ops->begin(producer, &err));
+    kafka_fixture_pause();
+    kafka_fixture_produce(producer, topic, 0, "late", &delivery);
+    for (int i = 0; i < 200 && !code; i++) {
+        code = producer->ops->poll(producer, 50, &err);
+    }
+    kafka_fixture_unpause();
+    ck_assert_msg(tally_code_reaction(code) == TALLY_REACT_ABORT, "%s: %s", tally_code_name(code),
+            err.message);
+    ck_assert_uint_eq(delivery.delivered, 0);
+    ck_assert(producer->ops->tainted(producer));
+    code = kafka_fixture_commit(producer); /* no EndTxn was sent: the outcome is known */
+    ck_assert_msg(code == TALLY_TXN_ABORTED, "%s", tally_code_name(code));
+    (void)producer->ops->abort(producer, 5000, &err);
+    producer->ops->destroy(producer);
+    fixture.config.transaction_timeout = 10000;
+    producer = kafka_fixture_producer(&fixture, 0); /* settles what the broker may hold */
+    producer->ops->destroy(producer);
+    ck_read(&fixture, topic, "");
     kafka_fixture_close(&fixture);
 }
 END_TEST
@@ -356,7 +386,10 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, fences_a_zombie_that_only_sends_offsets);
     tcase_add_test(tcase, refuses_a_record_that_is_too_large);
     tcase_add_test(tcase, keeps_keys_headers_and_order);
-    tcase_add_test(tcase, is_tainted_by_a_broker_that_pauses);
+    if (kafka_fixture_may_pause()) {
+        tcase_add_test(tcase, is_tainted_by_a_broker_that_pauses);
+        tcase_add_test(tcase, reports_a_delivery_that_failed);
+    }
 }
 
 int main(void)
