@@ -364,7 +364,8 @@ static void exit_thread(const struct mg_context *context, int type, void *pointe
     }
 }
 
-/* The library's own complaints: kept while it starts, else for the log. */
+/* The library's own complaints: kept while it starts, else for the log. There is no callback for
+ * its access log: with one it makes a line for every request, and asks for the time zone's file. */
 static int log_message(const struct mg_connection *connection, const char *message)
 {
     struct tally_http *http = mg_get_user_context_data(connection);
@@ -375,13 +376,6 @@ static int log_message(const struct mg_connection *connection, const char *messa
     } else if (tally_log_allowed(&limit, 1000)) {
         tally_log(TALLY_LOG_DEBUG, "http server", TALLY_LOG_STR("reason", message));
     }
-    return 1;
-}
-
-static int log_access(const struct mg_connection *connection, const char *message)
-{
-    (void)connection;
-    (void)message;
     return 1;
 }
 
@@ -414,7 +408,6 @@ static enum tally_code start_library(struct tally_http *http, const struct tally
             .begin_request = begin_request,
             .http_error = http_error,
             .log_message = log_message,
-            .log_access = log_access,
             .init_thread = init_thread,
             .exit_thread = exit_thread,
     };
