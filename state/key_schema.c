@@ -164,7 +164,7 @@ static bool print_part(char part, bool escape_dots, struct tally_slice *rest, st
 void tally_key_print(const char *topology, struct tally_slice key, struct tally_buf *out)
 {
     enum tally_store_id store;
-    struct tally_slice rest = {key.data + 1, key.len - 1};
+    struct tally_slice rest;
     const char *parts;
 
     if (!tally_store_of_key(topology, key, &store)) {
@@ -172,6 +172,7 @@ void tally_key_print(const char *topology, struct tally_slice key, struct tally_
         return;
     }
     parts = schemas[store].parts;
+    rest = tally_slice_of(key.data + 1, key.len - 1);
     for (size_t i = 0; parts[i] != '\0'; i++) {
         if (i > 0)
             tally_buf_byte(out, '.');

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TEXT_MAX = 64 * 1024 };
+enum { TEXT_MAX = 512 * 1024 };
 
 static const int64_t start_ms = 1768000000000;
 

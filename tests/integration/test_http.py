@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""HTTP of a real instance on a real broker: the contract, the hostile pack, too many who wait, the
+end. TEST_KAFKA: host:port; TEST_TALLY: the program."""
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+
+HERE = pathlib.Path(__file__).resolve().parent
+PATIENCE_S = 60
+WAIT_MAX = 2
+results = []
+
+
+def check(holds, name, *facts):
+    results.append(bool(holds))
+    if not holds:
+        print(f"test_http: {name}: {' '.join(map(str, facts))}", flush=True)
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def get(address, path, **headers):
+    """Status and body; None: nobody answers."""
+    asked = urllib.request.Request(f"http://{address}{path}",
+                                   headers={name.replace("_", "-"): value for name, value in headers.items()})
+    try:
+        with urllib.request.urlopen(asked, timeout=PATIENCE_S) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+    except OSError:
+        return None
+
+
+def start(folder, address):
+    name = "http-" + uuid.uuid4().hex[:8]
+    config = folder / "tally.yaml"
+    config.write_text(f"""kafka: {{ bootstrap.servers: "{os.environ['TEST_KAFKA']}" }}
+app.id: {name}
+topics.prefix: {name}.
+topics.partitions: 3
+topologies: [catalogue, stock]
+state: {{ dir: "{folder}/state" }}
+http: {{ listen: "{address}", threads: 48, wait.max: {WAIT_MAX} }}
+""")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
+    program = os.environ["TEST_TALLY"]
+    subprocess.run([program, "topics", "create", "-c", config], env=environment, check=True, stdout=subprocess.DEVNULL)
+    with open(folder / "log", "w") as log:
+        process = subprocess.Popen([program, "run", "-c", config], env=environment, stdout=log, stderr=log)
+    end = time.monotonic() + PATIENCE_S
+    while get(address, "/startupz") != (200, b"ok") and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.1)
+    return process
+
+
+def overload(address):
+    """More requests wait than may: each is answered, those over the limit at once."""
+    answers = []
+
+    def ask():
+        answers.append(get(address, "/v1/stock/A", Prefer="wait=2", Tally_Min_Position=far))
+    tasks = json.loads(get(address, "/v1/ops/tasks")[1])["items"]
+    topic = next(task["position"] for task in tasks if task["topology"] == "stock").partition("/")[0]
+    far = ",".join(f"{topic}/{partition}@1000000000" for partition in range(3))
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    codes = sorted(json.loads(body)["code"] for _, body in answers)
+    check(set(codes) == {"OVERLOADED", "POSITION_NOT_REACHED"} and {status for status, _ in answers} == {503},
+          "too many who wait", codes)
+    check(get(address, "/livez") == (200, b"ok"), "too many who wait: others are answered")
+
+
+def run_pack(script, address):
+    done = subprocess.run([sys.executable, HERE / script], env={**os.environ, "TALLY_TEST_HTTP": address}, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        print(done.stdout, flush=True)
+    words = done.stdout.split()
+    passed = done.returncode == 0
+    try:
+        total, bad = int(words[-5].strip(",")), int(words[-3].strip(","))
+    except (IndexError, ValueError):
+        total, bad = 1, 1
+    results.extend([True] * (total - bad) + [False] * max(bad, 0 if passed else 1))
+
+
+def main():
+    if "TEST_KAFKA" not in os.environ or "TEST_TALLY" not in os.environ:
+        print("100%: Checks: 0, Failures: 0, Errors: 0")
+        return 0
+    with tempfile.TemporaryDirectory() as text:
+        folder, address = pathlib.Path(text), f"127.0.0.1:{free_port()}"
+        process = start(folder, address)
+        check(process.poll() is None, "it starts")
+        for script in ("http_contract.py", "http_hostile.py", "http_contract.py"):
+            run_pack(script, address)
+        overload(address)
+        process.send_signal(signal.SIGTERM)
+        check(process.wait(PATIENCE_S) == 0, "it ends", process.returncode)
+        if not all(results):
+            print((folder / "log").read_text()[-4000:])
+    failed = results.count(False)
+    print(f"{100 * (len(results) - failed) // max(len(results), 1)}%: Checks: {len(results)}, Failures: {failed}, Errors: 0")
+    return 1 if failed else 0
+
+
+sys.exit(main())
