@@ -13,11 +13,18 @@ const char *tally_topology_events(const struct tally_topology *topology);
 const char *tally_topology_dead_letters(const struct tally_topology *topology);
 /* A topic named by tally_sends_to, with prefix; NULL: not named. */
 const char *tally_topology_target(const struct tally_topology *topology, const char *topic);
-const char *tally_topology_settings(const struct tally_topology *topology); /* "a=true,b=false", sorted */
+const char *
+tally_topology_settings(const struct tally_topology *topology); /* "a=true,b=false", sorted */
 bool tally_topology_setting(const struct tally_topology *topology, const char *name);
-size_t tally_topology_stores(const struct tally_topology *topology, const enum tally_store_id **stores);
+size_t tally_topology_stores(const struct tally_topology *topology,
+        const enum tally_store_id **stores);
 
-enum tally_describe { TALLY_DESCRIBE_TEXT, TALLY_DESCRIBE_DOT, TALLY_DESCRIBE_MERMAID, TALLY_DESCRIBE_JSON };
+enum tally_describe {
+    TALLY_DESCRIBE_TEXT,
+    TALLY_DESCRIBE_DOT,
+    TALLY_DESCRIBE_MERMAID,
+    TALLY_DESCRIBE_JSON
+};
 /* All topologies together. TEXT has the form of Kafka Streams' TopologyDescription#toString. */
-void tally_topology_describe(struct tally_topology *const *topologies, size_t count, enum tally_describe form,
-        struct tally_buf *out);
+void tally_topology_describe(struct tally_topology *const *topologies, size_t count,
+        enum tally_describe form, struct tally_buf *out);

@@ -175,6 +175,19 @@ START_TEST(an_event_of_a_newer_release)
 }
 END_TEST
 
+/* What decide depends on is fixed with the directory. */
+START_TEST(a_setting_that_changed)
+{
+    open_fixture(true);
+    driver_fixture_close(&fixture);
+    driver_fixture_open(&fixture,
+            &(struct driver_fixture_options){
+                    .partitions = 1, .registration_optional = true, .state_dir = path});
+    driver_fixture_run(&fixture);
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "stock", 0), "FOREIGN_STATE");
+}
+END_TEST
+
 /* 9000 receipts of 10^12 reach the limit of a quantity; one unit more is refused. */
 START_TEST(no_quantity_passes_its_limit)
 {
@@ -224,6 +237,7 @@ int main(void)
     tcase_add_test(tcase, a_halted_task_goes_on_when_its_cause_is_gone);
     tcase_add_test(tcase, foreign_events_are_ignored);
     tcase_add_test(tcase, an_event_of_a_newer_release);
+    tcase_add_test(tcase, a_setting_that_changed);
     tcase_add_test(tcase, no_quantity_passes_its_limit);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);

@@ -11,13 +11,12 @@ static void evolve_warehouse_registered(struct tally_context *ctx,
 {
     struct stock_warehouse_row warehouse = {.state = event->state, .name = event->name};
     struct tally_key key = catalogue_warehouse_key(event->warehouse);
-    struct tally_buf row;
+    uint8_t space[ROW_MAX]; /* on the stack: no allocation for each event */
+    struct tally_buf row = {.data = space, .capacity = sizeof space, .max = sizeof space};
 
-    tally_buf_init(&row, ROW_MAX);
     stock_warehouse_pack(&warehouse, &row);
     tally_assert(!row.failed);
     tally_put(ctx, &key, tally_buf_bytes(&row));
-    tally_buf_deinit(&row);
 }
 
 typedef void (*evolve_fn)(struct tally_context *ctx, const struct catalogue_event *event);

@@ -136,9 +136,8 @@ static const evolve_fn evolve_of[STOCK_EVENT_TYPES] = {
 
 void stock_evolve(struct tally_context *ctx, const struct tally_event *event)
 {
-    struct tally_buf row;
+    uint8_t space[ROW_MAX]; /* on the stack: no allocation for each event */
+    struct tally_buf row = {.data = space, .capacity = sizeof space, .max = sizeof space};
 
-    tally_buf_init(&row, ROW_MAX);
     evolve_of[event->schema->id](ctx, event, event->body, &row);
-    tally_buf_deinit(&row);
 }
