@@ -18,10 +18,10 @@ static int remove_entry(const char *path, const struct stat *stat, int type, str
     return remove(path);
 }
 
-void fixture_init(struct fixture *fixture, enum fixture_kind kind)
+void fixture_init(struct fixture *fixture, int kind)
 {
     memset(fixture, 0, sizeof *fixture);
-    fixture->kind = kind;
+    fixture->kind = (enum fixture_kind)kind;
     snprintf(fixture->dir, sizeof fixture->dir, "/tmp/tally-state-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(fixture->dir));
     tally_fake_clock_init(&fixture->clock, start_ms);
@@ -59,7 +59,7 @@ void fixture_open(struct fixture *fixture)
     ck_assert_msg(code == TALLY_OK, "%s", fixture->err.message);
 }
 
-void fixture_begin(struct fixture *fixture, enum fixture_kind kind)
+void fixture_begin(struct fixture *fixture, int kind)
 {
     fixture_init(fixture, kind);
     fixture_open(fixture);

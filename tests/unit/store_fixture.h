@@ -16,10 +16,10 @@ struct fixture {
 };
 
 /* Inline flushes, a day of retention; change options before fixture_start, which opens the state. */
-void fixture_init(struct fixture *fixture, enum fixture_kind kind);
+void fixture_init(struct fixture *fixture, int kind);
 void fixture_start(struct fixture *fixture);
 void fixture_open(struct fixture *fixture); /* and fixture_start if there is no state yet */
-void fixture_begin(struct fixture *fixture, enum fixture_kind kind); /* init, start, open */
+void fixture_begin(struct fixture *fixture, int kind); /* init, start, open */
 void fixture_end(struct fixture *fixture);
 /* Closes the store and opens it again, as after a crash when flush is false. */
 void fixture_reopen(struct fixture *fixture, bool flush);
