@@ -20,23 +20,25 @@
 #include "state/store_meta_internal.h"
 
 enum {
-    SMALL_BYTES = 1024 * 1024,  /* up to here a flush waits for SMALL_INTERVALS */
+    SMALL_BYTES = 1024 * 1024, /* up to here a flush waits for SMALL_INTERVALS */
     SMALL_INTERVALS = 10,
     BACKOFF_MIN_MS = 100,
     BACKOFF_MAX_MS = 10000,
-    LEVEL0_CROWDED = 32,        /* files: from here on flushes come by time only, not by size */
+    LEVEL0_CROWDED = 32,           /* files: from here on flushes come by time only, not by size */
     PRESSED_BYTES_MIN = 64 * 1024, /* below, flushing a store frees nothing worth a file */
     NEVER = -1
 };
 
-/* --- one attempt --------------------------------------------------------------------------------- */
+/* --- one attempt ---------------------------------------------------------------------------------
+ */
 
 static int64_t now_ms(const struct tally_store *store)
 {
     return tally_mono_ms(store->state->options.clock);
 }
 
-static void set_health(struct tally_store *store, enum tally_code code, const struct tally_error *err)
+static void set_health(struct tally_store *store, enum tally_code code,
+        const struct tally_error *err)
 {
     bool was, changed;
 
@@ -85,7 +87,8 @@ static enum tally_code reopen_base(struct tally_store *store, struct tally_error
 static enum tally_code ingest_view(struct tally_store *store, struct tally_view *view, bool *lost,
         struct tally_error *err)
 {
-    struct run *meta = store_meta_run(&store->identity.fields, &view->positions, view->retention_ms);
+    struct run *meta =
+            store_meta_run(&store->identity.fields, &view->positions, view->retention_ms);
     struct cursor **sources = tally_alloc(((size_t)view->run_count + 1) * sizeof(struct cursor *));
     struct cursor *rows;
     int64_t size = 0;
@@ -105,8 +108,8 @@ static enum tally_code ingest_view(struct tally_store *store, struct tally_view 
     return code;
 }
 
-static enum tally_code flush_view(struct tally_store *store, struct tally_view *view, int64_t started,
-        struct tally_error *err)
+static enum tally_code flush_view(struct tally_store *store, struct tally_view *view,
+        int64_t started, struct tally_error *err)
 {
     struct base_snapshot *snapshot;
     int64_t sst_bytes = 0, level0_files = 0;
@@ -192,7 +195,8 @@ static enum tally_code attempt_unlocked(struct tally_store *store, struct tally_
     return code;
 }
 
-/* --- what is due --------------------------------------------------------------------------------- */
+/* --- what is due ---------------------------------------------------------------------------------
+ */
 
 struct pending {
     bool any, corrupt;
@@ -206,9 +210,9 @@ static struct pending pending_of(struct tally_store *store)
 
     tally_mutex_lock(&store->view_lock);
     pending = (struct pending){.any = store->view->sequence > store->flushed,
-        .corrupt = store->health.code == TALLY_STORE_CORRUPT,
-        .bytes = store->view->run_bytes,
-        .since_ms = store->pending_since_ms};
+            .corrupt = store->health.code == TALLY_STORE_CORRUPT,
+            .bytes = store->view->run_bytes,
+            .since_ms = store->pending_since_ms};
     tally_mutex_unlock(&store->view_lock);
     return pending;
 }
@@ -279,7 +283,8 @@ void flush_thread(void *argument)
     tally_mutex_unlock(&state->lock);
 }
 
-/* --- callers ------------------------------------------------------------------------------------- */
+/* --- callers -------------------------------------------------------------------------------------
+ */
 
 void flush_after_commit(struct tally_store *store, bool was_idle)
 {
@@ -297,7 +302,7 @@ void flush_after_commit(struct tally_store *store, bool was_idle)
     if (!state->options.flush_inline) {
         tally_cond_signal(&state->work);
     } else if (due_in(store, &pending, now_ms(store)) == 0 ||
-            (pressed && store->backoff_ms == 0 && pending.bytes > PRESSED_BYTES_MIN)) {
+               (pressed && store->backoff_ms == 0 && pending.bytes > PRESSED_BYTES_MIN)) {
         (void)attempt_unlocked(store, &err); /* what failed is in the store's health */
     }
     tally_mutex_unlock(&state->lock);

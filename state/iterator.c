@@ -10,8 +10,8 @@ static const uint8_t first_key[] = {1}; /* store byte 0 belongs to meta keys */
 
 struct tally_iterator {
     struct tally_view *view;
-    struct row *rows;        /* NULL: view only */
-    struct cursor *cursor;   /* NULL: failed to open, see code */
+    struct row *rows;      /* NULL: view only */
+    struct cursor *cursor; /* NULL: failed to open, see code */
     uint8_t *lower, *upper;
     enum tally_code code;
     struct tally_error err;
@@ -64,10 +64,11 @@ static struct tally_slice copy_bound(struct tally_slice bound, uint8_t **space)
     return (struct tally_slice){*space, bound.len};
 }
 
-static void open_cursor(struct tally_iterator *iterator, size_t row_count,
-        struct tally_slice lower, struct tally_slice upper, bool backwards)
+static void open_cursor(struct tally_iterator *iterator, size_t row_count, struct tally_slice lower,
+        struct tally_slice upper, bool backwards)
 {
-    struct cursor **cursors = tally_alloc_zero(iterator->view->run_count + 2, sizeof(struct cursor *));
+    struct cursor **cursors =
+            tally_alloc_zero(iterator->view->run_count + 2, sizeof(struct cursor *));
     size_t count = 0, first = 0;
 
     if (iterator->rows)

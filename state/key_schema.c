@@ -1,5 +1,5 @@
 /* state/key_schema.c - keys of every store, and how they read.
- * Printed form: parts joined by '.'. In a string, '%' and control bytes are written %25, %07 …, and
+ * Printed form: parts joined by '.'. In a string, '%' and control bytes are written %25, %07, and
  * in a key of several parts '.' too, as %2E, so that every key survives the way to text and back.
  * People need not type %2E: surplus dots belong to the first part, because only ids of commands and
  * SKUs have dots and those come first. */
@@ -21,7 +21,8 @@ static const struct store_schema schemas[TALLY_STORES] = {
 #undef X
 };
 
-/* --- building ------------------------------------------------------------------------------------ */
+/* --- building ------------------------------------------------------------------------------------
+ */
 
 static uint8_t *extend(struct tally_key *key, size_t len)
 {
@@ -66,7 +67,8 @@ void tally_key_u64(struct tally_key *key, uint64_t value)
     tally_put_u64(extend(key, 8), value);
 }
 
-/* --- stores -------------------------------------------------------------------------------------- */
+/* --- stores --------------------------------------------------------------------------------------
+ */
 
 static bool is_of(const struct store_schema *schema, const char *topology)
 {
@@ -105,7 +107,8 @@ uint8_t tally_store_byte(enum tally_store_id store)
     return schemas[store].byte;
 }
 
-/* --- text ---------------------------------------------------------------------------------------- */
+/* --- text ----------------------------------------------------------------------------------------
+ */
 
 static void print_string(struct tally_slice text, bool escape_dots, struct tally_buf *out)
 {

@@ -1,4 +1,5 @@
-/* state/key_schema.h - the only builder of store keys: id byte, then the parts of key_schema.def. */
+/* state/key_schema.h - the only builder of store keys: id byte, then the parts of key_schema.def.
+ */
 #pragma once
 #include "engine/base/bytes.h"
 

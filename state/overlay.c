@@ -110,8 +110,8 @@ static void resize(struct overlay *overlay, size_t count)
         overlay->slots[at] = old[i];
     }
     tally_free(old);
-    account_add(overlay, ((long long)count - (long long)old_count) *
-                    (long long)sizeof *overlay->slots);
+    account_add(overlay,
+            ((long long)count - (long long)old_count) * (long long)sizeof *overlay->slots);
 }
 
 static void insert(struct overlay *overlay, uint64_t hash, struct overlay_entry *entry)
@@ -187,9 +187,9 @@ static struct overlay_entry *allocate(struct overlay *overlay, struct tally_slic
     entry = (struct overlay_entry *)(void *)(chunk->bytes + chunk->used);
     chunk->used += size;
     *entry = (struct overlay_entry){.room = (uint32_t)(size - sizeof *entry),
-        .key_len = (uint16_t)key.len,
-        .state = ENTRY_CLEAN,
-        .absent = true};
+            .key_len = (uint16_t)key.len,
+            .state = ENTRY_CLEAN,
+            .absent = true};
     memcpy(entry->bytes, key.data, key.len);
     return entry;
 }
@@ -217,8 +217,8 @@ static void make_dirty(struct overlay *overlay, struct overlay_entry *entry)
 {
     if (overlay->dirty_count == overlay->dirty_capacity) {
         overlay->dirty_capacity = overlay->dirty_capacity ? 2 * overlay->dirty_capacity : 256;
-        overlay->dirty = tally_realloc(overlay->dirty,
-                overlay->dirty_capacity * sizeof *overlay->dirty);
+        overlay->dirty =
+                tally_realloc(overlay->dirty, overlay->dirty_capacity * sizeof *overlay->dirty);
     }
     entry->state = ENTRY_DIRTY;
     entry->dirty_index = (uint32_t)overlay->dirty_count;
@@ -273,7 +273,7 @@ void overlay_put(struct overlay *overlay, struct tally_slice key, struct tally_s
 static bool in_range(struct tally_slice key, struct tally_slice lower, struct tally_slice upper)
 {
     return tally_slice_compare(key, lower) >= 0 &&
-            (upper.len == 0 || tally_slice_compare(key, upper) < 0);
+           (upper.len == 0 || tally_slice_compare(key, upper) < 0);
 }
 
 size_t overlay_rows(const struct overlay *overlay, struct tally_slice lower,
@@ -288,9 +288,9 @@ size_t overlay_rows(const struct overlay *overlay, struct tally_slice lower,
         if ((lower.len > 0 || upper.len > 0) && !in_range(entry_key(entry), lower, upper))
             continue;
         (*rows)[count++] = (struct row){.key = entry->bytes,
-            .value_len = entry->value_len,
-            .key_len = entry->key_len,
-            .deleted = entry->absent};
+                .value_len = entry->value_len,
+                .key_len = entry->key_len,
+                .deleted = entry->absent};
     }
     row_sort(*rows, count);
     return count;

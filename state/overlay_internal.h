@@ -1,11 +1,8 @@
 /* state/overlay_internal.h - the owner's own memory: what the open transaction has written (dirty
- * entries) and, beside it, a cache of committed entries (clean ones, present or known to be absent).
- * Invariants
- *  (1) A clean entry says what the newest view says of its key; a rollback removes what the
- *      transaction has touched.
- *  (2) Entries move or go only in put, rollback and evict, so values that were handed out live
- *      until then.
- *  (3) A dirty entry is never evicted.
+ * entries) and, beside it, a cache of committed entries (clean ones, present or known to be
+ * absent). Invariants (1) A clean entry says what the newest view says of its key; a rollback
+ * removes what the transaction has touched. (2) Entries move or go only in put, rollback and evict,
+ * so values that were handed out live until then. (3) A dirty entry is never evicted.
  * @thread owner  @locks none */
 #pragma once
 #include <stdatomic.h>
@@ -17,10 +14,10 @@ struct overlay_entry {
     uint32_t room;        /* bytes kept for key and value: what a chunk is walked by */
     uint32_t dirty_index; /* of a dirty entry, in overlay->dirty */
     uint16_t key_len;
-    uint8_t state;        /* enum in overlay.c: dead, clean, dirty */
-    bool absent : 1;      /* deleted, or known not to exist */
-    bool referenced : 1;  /* prefetched again since the clock hand passed */
-    uint8_t bytes[];      /* key, then value */
+    uint8_t state;       /* enum in overlay.c: dead, clean, dirty */
+    bool absent : 1;     /* deleted, or known not to exist */
+    bool referenced : 1; /* prefetched again since the clock hand passed */
+    uint8_t bytes[];     /* key, then value */
 };
 
 static inline struct tally_slice overlay_value(const struct overlay_entry *entry)
@@ -76,5 +73,6 @@ size_t overlay_rows(const struct overlay *overlay, struct tally_slice lower,
         struct tally_slice upper, struct row **rows);
 void overlay_commit(struct overlay *overlay);   /* dirty entries become clean */
 void overlay_rollback(struct overlay *overlay); /* dirty entries go */
-/* Frees the longest unused clean entries until at most limit bytes, and the dirty ones, are held. */
+/* Frees the longest unused clean entries until at most limit bytes, and the dirty ones, are held.
+ */
 void overlay_evict(struct overlay *overlay, size_t limit);

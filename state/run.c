@@ -27,9 +27,9 @@ static struct row row_at(const struct run *run, size_t index)
     const struct run_entry *entry = &run->entries[index];
 
     return (struct row){.key = run->bytes + entry->offset,
-        .value_len = entry->value_len,
-        .key_len = entry->key_len,
-        .deleted = entry->deleted};
+            .value_len = entry->value_len,
+            .key_len = entry->key_len,
+            .deleted = entry->deleted};
 }
 
 static void builder_init(struct builder *builder, size_t entries, size_t size)
@@ -58,9 +58,9 @@ static void builder_add(struct builder *builder, struct tally_slice key, struct 
     }
     tally_assert(builder->used + size <= RUN_BYTES_MAX);
     run->entries[run->count++] = (struct run_entry){.offset = (uint32_t)builder->used,
-        .value_len = (uint32_t)value.len,
-        .key_len = (uint16_t)key.len,
-        .deleted = deleted};
+            .value_len = (uint32_t)value.len,
+            .key_len = (uint16_t)key.len,
+            .deleted = deleted};
     memcpy(run->bytes + builder->used, key.data, key.len);
     if (value.len > 0)
         memcpy(run->bytes + builder->used + key.len, value.data, value.len);
@@ -101,7 +101,7 @@ static struct run *builder_finish(struct builder *builder, uint64_t sequence, at
     run->sequence = sequence;
     run->used = builder->used;
     run->size = sizeof *run + builder->size + builder->entries * sizeof *run->entries +
-            (run->index_mask + 1) * sizeof *run->index;
+                (run->index_mask + 1) * sizeof *run->index;
     run->account = account;
     if (account)
         atomic_fetch_add_explicit(account, (long long)run->size, memory_order_relaxed);

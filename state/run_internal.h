@@ -10,13 +10,13 @@
 struct run {
     atomic_int references;
     uint32_t count;
-    uint64_t sequence;          /* of the newest commit in it */
-    size_t used;                /* bytes of keys and values */
-    size_t size;                /* bytes of all its memory */
-    atomic_llong *account;      /* lowered by size when it is freed; NULL: not counted */
-    struct run_entry *entries;  /* sorted by key */
-    uint8_t *bytes;             /* keys and values in the order of the entries */
-    uint64_t *index;            /* open addressing: upper 32 bits of the hash, entry + 1 */
+    uint64_t sequence;         /* of the newest commit in it */
+    size_t used;               /* bytes of keys and values */
+    size_t size;               /* bytes of all its memory */
+    atomic_llong *account;     /* lowered by size when it is freed; NULL: not counted */
+    struct run_entry *entries; /* sorted by key */
+    uint8_t *bytes;            /* keys and values in the order of the entries */
+    uint64_t *index;           /* open addressing: upper 32 bits of the hash, entry + 1 */
     uint64_t index_mask;
 };
 
@@ -41,5 +41,5 @@ static inline void run_find_soon(const struct run *run, uint64_t hash)
 }
 
 /* Rows lower <= key < upper (empty upper: no bound). The caller keeps the run alive. */
-struct cursor *run_cursor(const struct run *run, struct tally_slice lower,
-        struct tally_slice upper, bool backwards);
+struct cursor *run_cursor(const struct run *run, struct tally_slice lower, struct tally_slice upper,
+        bool backwards);

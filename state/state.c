@@ -10,7 +10,7 @@
 #include "state/store_rocksdb_internal.h"
 
 enum {
-    CLOSED_WAIT_MS = 10000,                     /* readers hold views for a request, not longer */
+    CLOSED_WAIT_MS = 10000, /* readers hold views for a request, not longer */
     READ_ONLY_MEMORY_BYTES = 64 * 1024 * 1024
 };
 
@@ -80,9 +80,9 @@ enum tally_code state_open_read_only(const char *dir, struct tally_state **state
         struct tally_error *err)
 {
     struct tally_state_options options = {.dir = dir,
-        .memory_bytes = READ_ONLY_MEMORY_BYTES,
-        .clock = tally_clock_real(),
-        .flush_inline = true};
+            .memory_bytes = READ_ONLY_MEMORY_BYTES,
+            .clock = tally_clock_real(),
+            .flush_inline = true};
     struct tally_state *self = state_create(&options);
     enum tally_code code = state_directory_lock(dir, false, &self->lock_fd, err);
 
@@ -110,7 +110,8 @@ void tally_state_close(struct tally_state *state)
     state_destroy(state);
 }
 
-/* --- memory ------------------------------------------------------------------------------------ */
+/* --- memory ------------------------------------------------------------------------------------
+ */
 
 int64_t state_share_bytes(const struct tally_state *state)
 {
@@ -132,7 +133,7 @@ size_t state_clean_bytes(const struct tally_state *state)
 static int64_t held(const struct tally_state *state)
 {
     return atomic_load_explicit(&state->overlay_bytes, memory_order_relaxed) +
-            atomic_load_explicit(&state->run_bytes, memory_order_relaxed);
+           atomic_load_explicit(&state->run_bytes, memory_order_relaxed);
 }
 
 bool state_pressed(const struct tally_state *state)
@@ -171,7 +172,8 @@ void state_show_memory(struct tally_state *state)
     tally_series_set(state->cache_gauge, cache);
 }
 
-/* --- bases ------------------------------------------------------------------------------------- */
+/* --- bases -------------------------------------------------------------------------------------
+ */
 
 void state_add_base(struct tally_state *state, struct base *base)
 {

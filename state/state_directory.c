@@ -19,16 +19,17 @@
 #include "engine/base/mem.h"
 
 enum {
-    ASIDE_KEPT = 2,     /* enough to look at what went wrong twice */
-    ASIDE_LISTED = 64,  /* more than can be left behind between two removals */
-    OPEN_FDS = 8        /* of a walk through a directory that is removed */
+    ASIDE_KEPT = 2,    /* enough to look at what went wrong twice */
+    ASIDE_LISTED = 64, /* more than can be left behind between two removals */
+    OPEN_FDS = 8       /* of a walk through a directory that is removed */
 };
 
 static enum tally_code system_error(struct tally_error *err, const char *what, const char *path)
 {
     int error = errno;
 
-    return tally_error_set(err, error == ENOSPC || error == EDQUOT ? TALLY_STORE_ERROR : TALLY_SYSTEM,
+    return tally_error_set(err,
+            error == ENOSPC || error == EDQUOT ? TALLY_STORE_ERROR : TALLY_SYSTEM,
             "could not %s \"%s\": %s", what, path, strerror(error));
 }
 
@@ -58,7 +59,8 @@ static enum tally_code make_directories(const char *path, struct tally_error *er
     return code;
 }
 
-/* --- lock -------------------------------------------------------------------------------------- */
+/* --- lock --------------------------------------------------------------------------------------
+ */
 
 static enum tally_code locked(const char *dir, int fd, struct tally_error *err)
 {
@@ -74,7 +76,8 @@ static enum tally_code locked(const char *dir, int fd, struct tally_error *err)
                 dir, (long long)pid);
     }
     return tally_error_set(err, TALLY_STATE_LOCKED,
-            "state directory \"%s\" is used by another process: stop it or use another state.dir", dir);
+            "state directory \"%s\" is used by another process: stop it or use another state.dir",
+            dir);
 }
 
 static void write_pid(int fd)
@@ -125,7 +128,8 @@ void state_directory_unlock(int fd)
         close(fd); /* and with it the lock */
 }
 
-/* --- task directories --------------------------------------------------------------------------- */
+/* --- task directories ---------------------------------------------------------------------------
+ */
 
 char *state_directory_task(const char *dir, const char *topology, int32_t partition)
 {
@@ -148,9 +152,9 @@ static bool starts_with(const char *name, const char *start)
 static bool is_beginning(const char *name)
 {
     return strcmp(name, "LOCK") == 0 || strcmp(name, "IDENTITY") == 0 ||
-            strcmp(name, "ingest") == 0 || starts_with(name, "LOG") ||
-            starts_with(name, "MANIFEST-") || starts_with(name, "OPTIONS-") ||
-            ends_with(name, ".log") || ends_with(name, ".dbtmp");
+           strcmp(name, "ingest") == 0 || starts_with(name, "LOG") ||
+           starts_with(name, "MANIFEST-") || starts_with(name, "OPTIONS-") ||
+           ends_with(name, ".log") || ends_with(name, ".dbtmp");
 }
 
 enum tally_code state_directory_inspect(const char *path, enum state_directory_content *content,
@@ -222,7 +226,8 @@ enum tally_code state_directory_prepare(const char *path, struct tally_error *er
     return code;
 }
 
-/* --- set aside ---------------------------------------------------------------------------------- */
+/* --- set aside ----------------------------------------------------------------------------------
+ */
 
 static int remove_entry(const char *path, const struct stat *stat, int type, struct FTW *walk)
 {

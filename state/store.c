@@ -18,10 +18,11 @@
 #include "state/store_rocksdb_internal.h"
 
 enum {
-    RUNS_MAX = 8,                    /* not being flushed: what a look-up may have to try */
-    MERGE_BYTES_MAX = 1024 * 1024,   /* larger runs are left for the flush unless there are too many */
+    RUNS_MAX = 8, /* not being flushed: what a look-up may have to try */
+    MERGE_BYTES_MAX =
+            1024 * 1024, /* larger runs are left for the flush unless there are too many */
     VALUE_BYTES_MAX = 64 * 1024 * 1024,
-    FIND_AHEAD = 16                  /* look-ups of a prefetch that are under way at once */
+    FIND_AHEAD = 16 /* look-ups of a prefetch that are under way at once */
 };
 
 struct store_wanted {
@@ -29,7 +30,8 @@ struct store_wanted {
     uint64_t hash;
 };
 
-/* --- open and close ------------------------------------------------------------------------------ */
+/* --- open and close ------------------------------------------------------------------------------
+ */
 
 static void copy_identity(struct store_identity *to, const struct tally_store_identity *from)
 {
@@ -184,12 +186,12 @@ enum tally_code tally_store_open_read_only(const char *state_dir, const char *to
         int32_t partition, struct tally_store **store, struct tally_error *err)
 {
     const struct tally_store_identity identity = {.topology = topology,
-        .partition = partition,
-        .cluster_id = "",
-        .group = "",
-        .commands_topic = "",
-        .events_topic = "",
-        .settings = ""};
+            .partition = partition,
+            .cluster_id = "",
+            .group = "",
+            .commands_topic = "",
+            .events_topic = "",
+            .settings = ""};
     struct tally_state *state = NULL;
     struct tally_store *self;
     enum tally_code code = state_open_read_only(state_dir, &state, err);
@@ -263,7 +265,8 @@ enum tally_code tally_store_set_aside(struct tally_state *state, const char *top
     return code;
 }
 
-/* --- reads of the owner -------------------------------------------------------------------------- */
+/* --- reads of the owner --------------------------------------------------------------------------
+ */
 
 static enum tally_code load_one(struct tally_store *store, struct tally_slice key, uint64_t hash,
         struct overlay_entry **entry, struct tally_error *err)
@@ -283,7 +286,8 @@ static enum tally_code load_one(struct tally_store *store, struct tally_slice ke
     if (code == TALLY_OK)
         code = snapshot->base->ops->get(snapshot, key, &store->loaded, err);
     if (code == TALLY_OK && store->loaded.failed)
-        code = tally_error_set(err, TALLY_STORE_ERROR, "a row is larger than %d bytes", VALUE_BYTES_MAX);
+        code = tally_error_set(err, TALLY_STORE_ERROR, "a row is larger than %d bytes",
+                VALUE_BYTES_MAX);
     if (code == TALLY_OK || code == TALLY_NOT_FOUND) {
         *entry = overlay_load(&store->overlay, key, hash, tally_buf_bytes(&store->loaded),
                 code == TALLY_NOT_FOUND);
@@ -355,7 +359,8 @@ static size_t load_from_run(struct tally_store *store, const struct run *run, si
         if (!run_find(run, wanted[i].key, wanted[i].hash, &row)) {
             wanted[missing++] = wanted[i];
         } else if (!overlay_find(&store->overlay, wanted[i].key, wanted[i].hash)) {
-            overlay_load(&store->overlay, wanted[i].key, wanted[i].hash, row_value(&row), row.deleted);
+            overlay_load(&store->overlay, wanted[i].key, wanted[i].hash, row_value(&row),
+                    row.deleted);
         }
     }
     return missing;
@@ -390,8 +395,8 @@ static enum tally_code load_from_base(struct tally_store *store, struct tally_vi
     rows = tally_alloc(count * sizeof *rows);
     keys = tally_alloc(count * sizeof *keys);
     for (size_t i = 0; i < count; i++) {
-        rows[i] = (struct row){.key = store->wanted[i].key.data,
-            .key_len = (uint16_t)store->wanted[i].key.len};
+        rows[i] = (struct row){
+                .key = store->wanted[i].key.data, .key_len = (uint16_t)store->wanted[i].key.len};
     }
     row_sort(rows, count);
     for (size_t i = 0; i < count; i++) {
@@ -442,7 +447,8 @@ struct tally_iterator *tally_store_iterate(struct tally_store *store, struct tal
     return iterator_create(tally_store_view(store), rows, count, lower, upper, backwards);
 }
 
-/* --- writes of the owner ------------------------------------------------------------------------- */
+/* --- writes of the owner -------------------------------------------------------------------------
+ */
 
 void tally_store_put(struct tally_store *store, struct tally_slice key, struct tally_slice value)
 {
@@ -479,8 +485,7 @@ static size_t merge_at(struct tally_store *store, struct run **runs, size_t tota
         run_unref(runs[i]);
     }
     runs[first] = merged;
-    memmove(runs + first + 1, runs + first + count,
-            (total - first - count) * sizeof *runs);
+    memmove(runs + first + 1, runs + first + count, (total - first - count) * sizeof *runs);
     return total - count + 1;
 }
 
@@ -549,7 +554,8 @@ static bool publish_commit(struct tally_store *store, struct run *run,
     all = tally_alloc((newer + old->run_count + 1) * sizeof(struct run *));
     memcpy(all, runs, newer * sizeof(struct run *));
     count = newer;
-    for (uint32_t i = 0; i < old->run_count; i++) { /* those that a flush has, if it still has them */
+    for (uint32_t i = 0; i < old->run_count;
+            i++) { /* those that a flush has, if it still has them */
         if (old->runs[i]->sequence <= boundary)
             all[count++] = old->runs[i];
     }
@@ -597,7 +603,8 @@ enum tally_code tally_store_flush(struct tally_store *store, bool wait, int64_t 
     return TALLY_OK;
 }
 
-/* --- for any thread ------------------------------------------------------------------------------ */
+/* --- for any thread ------------------------------------------------------------------------------
+ */
 
 struct tally_view *tally_store_view(struct tally_store *store)
 {
@@ -609,8 +616,8 @@ struct tally_view *tally_store_view(struct tally_store *store)
     return view;
 }
 
-void store_publish_base(struct tally_store *store, struct base_snapshot *snapshot,
-        uint64_t flushed, int64_t now_ms)
+void store_publish_base(struct tally_store *store, struct base_snapshot *snapshot, uint64_t flushed,
+        int64_t now_ms)
 {
     struct tally_view *old, *view;
     size_t count = 0;
@@ -620,7 +627,8 @@ void store_publish_base(struct tally_store *store, struct base_snapshot *snapsho
     while (count < old->run_count && old->runs[count]->sequence > flushed) {
         count++;
     }
-    view = view_create(old->runs, count, snapshot, &old->positions, old->sequence, old->retention_ms);
+    view = view_create(old->runs, count, snapshot, &old->positions, old->sequence,
+            old->retention_ms);
     store->view = view;
     store->flushed = flushed;
     store->flushing = flushed;

@@ -4,10 +4,14 @@
  *  (2) State and all positions that describe it travel together: in one run, then in one ingested
  *      file.
  *  (3) Only the owning task writes; nothing uncommitted is ever in a view or on disk.
- *  (4) Views never change: a reader that holds one sees one commit's state for as long as it holds it.
- * Keys are full keys from key_schema.h: the first byte names the store. Meta keys (byte 0) are this
- * folder's own and appear in no get, scan or dump.
- * Ownership: slices passed in are borrowed for the call. */
+ *  (4) Views never change: a reader that holds one sees one commit's state for as long as it holds
+ * it. Keys are full keys from key_schema.h: the first byte names the store. Meta keys (byte 0) are
+ * this folder's own and appear in no get, scan or dump. A value of the DEDUP store begins with the
+ * decision time of its command: 8 bytes, big-endian, ms. A row counts as absent in gets and scans
+ * once that is more than dedup_retention_ms older than the decision time of the positions it is
+ * read under, and compactions drop it. Within a transaction those are the last committed positions,
+ * so a reader that needs the exact edge compares itself. Ownership: slices passed in are borrowed
+ * for the call. */
 #pragma once
 #include "engine/base/bytes.h"
 #include "engine/base/clock.h"
@@ -18,32 +22,36 @@ struct tally_view;  /* what readers see: runs, then RocksDB; committed data only
 
 /* What a task has processed. Travels with the state it describes. */
 struct tally_positions {
-    int64_t in_next;         /* next input offset; -1: none yet */
-    int64_t in_last;         /* last consumed input offset; -1: none */
-    uint32_t in_crc;         /* CRC32C over key and value of that record */
-    int64_t out_last;        /* last applied event's offset; -1: none */
-    uint32_t out_crc;        /* CRC32C over key and value of that event */
-    int64_t decision_time;   /* moved by events only, ms; 0: none yet */
-    int64_t commit_time;     /* wall clock of the commit, ms */
+    int64_t in_next;       /* next input offset; -1: none yet */
+    int64_t in_last;       /* last consumed input offset; -1: none */
+    uint32_t in_crc;       /* CRC32C over key and value of that record */
+    int64_t out_last;      /* last applied event's offset; -1: none */
+    uint32_t out_crc;      /* CRC32C over key and value of that event */
+    int64_t decision_time; /* moved by events only, ms; 0: none yet */
+    int64_t commit_time;   /* wall clock of the commit, ms */
 };
 
 struct tally_state_options {
-    const char *dir;               /* NULL: memory stores only */
-    int64_t memory_bytes;          /* block cache, runs, overlays of all tasks together */
+    const char *dir;      /* NULL: memory stores only */
+    int64_t memory_bytes; /* block cache, runs, overlays of all tasks together */
     int64_t flush_interval_ms;
     int64_t flush_bytes;
-    int64_t dedup_retention_ms;    /* rows of DEDUP older than this, in decision time, are absent */
+    int64_t dedup_retention_ms; /* rows of DEDUP older than this, in decision time, are absent */
     struct tally_clock *clock;
-    bool flush_inline;             /* no thread: tally_store_commit flushes what is due (driver, tests) */
+    bool flush_inline; /* no thread: tally_store_commit flushes what is due (driver, tests) */
 };
 
 /* Locks options->dir (flock on LOCK) and starts the flush thread. STATE_LOCKED: another process has
  * it. @thread init */
 TALLY_MUST_CHECK enum tally_code tally_state_open(const struct tally_state_options *options,
         struct tally_state **state, struct tally_error *err);
-void tally_state_close(struct tally_state *state); /* all stores are closed before. @thread main */
-/* Bytes now held; at or over the limit the engine stops deciding until a flush succeeds. @thread any */
-int64_t tally_state_memory(const struct tally_state *state, int64_t *overlays, int64_t *runs, int64_t *cache);
+/* All stores are closed, and all views and iterators let go, before. @thread main */
+void tally_state_close(struct tally_state *state);
+/* Bytes now held (the parts may be NULL): half of memory_bytes is RocksDB's block cache, the other
+ * half overlays (with clean entries, at most a quarter of memory_bytes) and runs. Full: overlays
+ * and runs fill their half; the engine stops deciding until a flush succeeds. @thread any */
+int64_t tally_state_memory(const struct tally_state *state, int64_t *overlays, int64_t *runs,
+        int64_t *cache);
 bool tally_state_full(const struct tally_state *state);
 
 /* Who a task directory belongs to: <dir>/<topology>/<partition>/. Strings are borrowed. */
@@ -55,19 +63,25 @@ struct tally_store_identity {
     const char *settings; /* what decide depends on, "stock.require_registration=true" */
 };
 
-/* Opens or makes the store. An absent or empty directory is new. FOREIGN_STATE: another identity,
+/* Opens or makes the store, waiting for readers that hold views from an earlier opening (at most
+ * 10 s, then STORE_ERROR). An absent or empty directory is new. FOREIGN_STATE: another identity,
  * other settings or a newer format (the message names what differs, and both values; nothing is
  * touched). STORE_OUTDATED, STORE_CORRUPT: the caller sets it aside and opens anew.
  * state opened without dir: a memory store with the same contract. @thread any */
 TALLY_MUST_CHECK enum tally_code tally_store_open(struct tally_state *state,
-        const struct tally_store_identity *identity, struct tally_store **store, struct tally_error *err);
+        const struct tally_store_identity *identity, struct tally_store **store,
+        struct tally_error *err);
 /* Opens an existing directory for reading only, without tally_state (tools on a stopped instance;
- * takes the lock of the state directory). The identity is read, not checked. */
-TALLY_MUST_CHECK enum tally_code tally_store_open_read_only(const char *state_dir, const char *topology,
-        int32_t partition, struct tally_store **store, struct tally_error *err);
-/* Moves the task directory to <partition>.aside-<time> (the newest 2 are kept). Store closed. */
-TALLY_MUST_CHECK enum tally_code tally_store_set_aside(struct tally_state *state, const char *topology,
-        int32_t partition, struct tally_error *err);
+ * shares the lock of the state directory with other tools: STATE_LOCKED while an instance runs).
+ * NOT_FOUND: no such directory. The identity is read, not checked; the retention is the one that
+ * the instance had. Only views, iterators, get and close may be used. */
+TALLY_MUST_CHECK enum tally_code tally_store_open_read_only(const char *state_dir,
+        const char *topology, int32_t partition, struct tally_store **store,
+        struct tally_error *err);
+/* Moves the task directory to <partition>.aside-<time> (the newest 2 are kept). Store closed; waits
+ * for readers that still hold views of it. */
+TALLY_MUST_CHECK enum tally_code tally_store_set_aside(struct tally_state *state,
+        const char *topology, int32_t partition, struct tally_error *err);
 /* Flushes runs if `flush`, waiting for it; drops the overlay. Readers may hold views longer. */
 void tally_store_close(struct tally_store *store, bool flush);
 
@@ -80,8 +94,8 @@ TALLY_MUST_CHECK enum tally_code tally_store_get(struct tally_store *store, stru
         struct tally_slice *value, struct tally_error *err);
 /* Resolves keys (any order, repeats allowed) with one sorted multi-get, so that the gets that
  * follow find them in memory. @thread owner */
-TALLY_MUST_CHECK enum tally_code tally_store_prefetch(struct tally_store *store, const struct tally_slice *keys,
-        size_t count, struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code tally_store_prefetch(struct tally_store *store,
+        const struct tally_slice *keys, size_t count, struct tally_error *err);
 /* Into the overlay; bytes are copied. @thread owner */
 void tally_store_put(struct tally_store *store, struct tally_slice key, struct tally_slice value);
 void tally_store_delete(struct tally_store *store, struct tally_slice key);
@@ -94,8 +108,8 @@ void tally_store_commit(struct tally_store *store, const struct tally_positions 
 void tally_store_rollback(struct tally_store *store);
 /* Starts a flush of all runs; with wait, returns when they are in RocksDB or failed (STORE_ERROR,
  * STORE_CORRUPT) or timeout_ms passed (TIMEOUT). @thread owner */
-TALLY_MUST_CHECK enum tally_code tally_store_flush(struct tally_store *store, bool wait, int64_t timeout_ms,
-        struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code tally_store_flush(struct tally_store *store, bool wait,
+        int64_t timeout_ms, struct tally_error *err);
 /* TALLY_OK while background flushes succeed; else the error of the last one. @thread any */
 enum tally_code tally_store_health(struct tally_store *store, struct tally_error *err);
 /* Live SST bytes and level-0 files. @thread any */
@@ -108,7 +122,8 @@ struct tally_view *tally_view_ref(struct tally_view *view);
 void tally_view_unref(struct tally_view *view);
 const struct tally_positions *tally_view_positions(const struct tally_view *view);
 
-/* Appends the value to *value (cleared first). NOT_FOUND, STORE_ERROR, STORE_CORRUPT. */
+/* Appends the value to *value (cleared first). NOT_FOUND, STORE_ERROR, STORE_CORRUPT; TOO_LARGE:
+ * the row does not fit value's maximum. */
 TALLY_MUST_CHECK enum tally_code tally_view_get(struct tally_view *view, struct tally_slice key,
         struct tally_buf *value, struct tally_error *err);
 
@@ -117,12 +132,14 @@ TALLY_MUST_CHECK enum tally_code tally_view_get(struct tally_view *view, struct 
 struct tally_iterator;
 struct tally_iterator *tally_view_iterate(struct tally_view *view, struct tally_slice lower,
         struct tally_slice upper, bool backwards);
-/* The same over the owner's uncommitted writes too; put and delete end its validity. @thread owner */
+/* The same over the owner's uncommitted writes too; put, delete, prefetch, commit and rollback end
+ * its validity. @thread owner */
 struct tally_iterator *tally_store_iterate(struct tally_store *store, struct tally_slice lower,
         struct tally_slice upper, bool backwards);
 /* Moves to the next (at first: the first) row; false: no more, or an error, then in *code. */
-bool tally_iterator_next(struct tally_iterator *iterator, struct tally_slice *key, struct tally_slice *value,
-        enum tally_code *code, struct tally_error *err);
+bool tally_iterator_next(struct tally_iterator *iterator, struct tally_slice *key,
+        struct tally_slice *value, enum tally_code *code, struct tally_error *err);
 void tally_iterator_destroy(struct tally_iterator *iterator);
 /* The smallest key above all keys with this prefix, into *upper (for iterate); empty if none. */
-struct tally_slice tally_prefix_end(struct tally_slice prefix, uint8_t *space /* prefix.len bytes */);
+struct tally_slice tally_prefix_end(struct tally_slice prefix,
+        uint8_t *space /* prefix.len bytes */);

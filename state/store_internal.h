@@ -24,9 +24,9 @@ struct tally_state {
     struct tally_series *overlay_gauge, *run_gauge, *cache_gauge;
     struct tally_series *flush_ok, *flush_failed, *flush_time, *flush_bytes;
 
-    struct tally_mutex lock;  /* FLUSH; guards what follows and the part of a store named so */
-    struct tally_cond work;   /* something may be due, or stop */
-    struct tally_cond done;   /* an attempt ended, or a base closed */
+    struct tally_mutex lock; /* FLUSH; guards what follows and the part of a store named so */
+    struct tally_cond work;  /* something may be due, or stop */
+    struct tally_cond done;  /* an attempt ended, or a base closed */
     struct tally_store *stores;
     struct base *bases;
     struct store_memory_disk *disks; /* memory stores outlive their closing, as directories do */
@@ -49,8 +49,8 @@ struct tally_store {
     struct overlay overlay;
     uint64_t sequence; /* of the newest commit */
     int64_t cutoff_ms;
-    struct tally_buf loaded;      /* one value read from the base */
-    struct store_wanted *wanted;  /* keys of a prefetch */
+    struct tally_buf loaded;     /* one value read from the base */
+    struct store_wanted *wanted; /* keys of a prefetch */
     size_t wanted_capacity;
 
     /* VIEW */
@@ -73,7 +73,8 @@ struct tally_store {
     bool lost; /* the base is to be closed and opened anew */
 };
 
-/* --- state.c ----------------------------------------------------------------------------------- */
+/* --- state.c -----------------------------------------------------------------------------------
+ */
 
 void state_add_base(struct tally_state *state, struct base *base);
 void state_remove_base(struct tally_state *state, struct base *base);
@@ -88,11 +89,12 @@ void state_show_memory(struct tally_state *state);          /* into the metrics 
 TALLY_MUST_CHECK enum tally_code state_open_read_only(const char *dir, struct tally_state **state,
         struct tally_error *err);
 
-/* --- store.c ----------------------------------------------------------------------------------- */
+/* --- store.c -----------------------------------------------------------------------------------
+ */
 
 /* Opens the base of a store that exists; used again after the base was lost. */
 TALLY_MUST_CHECK enum tally_code store_open_base(struct tally_store *store, struct base **base,
         struct tally_error *err);
 /* Replaces the view's base and drops runs that are in it (sequence <= flushed). */
-void store_publish_base(struct tally_store *store, struct base_snapshot *snapshot,
-        uint64_t flushed, int64_t now_ms);
+void store_publish_base(struct tally_store *store, struct base_snapshot *snapshot, uint64_t flushed,
+        int64_t now_ms);

@@ -102,8 +102,8 @@ static void memory_cursor_destroy(struct cursor *cursor)
 static struct cursor *memory_iterate(struct base_snapshot *snapshot, struct tally_slice lower,
         struct tally_slice upper, bool backwards)
 {
-    static const struct cursor_ops ops = {.next = memory_cursor_next,
-        .destroy = memory_cursor_destroy};
+    static const struct cursor_ops ops = {
+            .next = memory_cursor_next, .destroy = memory_cursor_destroy};
     struct memory_snapshot *self = (struct memory_snapshot *)snapshot;
     struct memory_cursor *cursor = tally_alloc_zero(1, sizeof *cursor);
     struct cursor *runs[MEMORY_RUNS_MAX];
@@ -201,13 +201,13 @@ static void memory_close(struct base *base)
 struct base *store_memory_open(struct tally_state *state, const char *path)
 {
     static const struct base_ops ops = {.get = memory_get,
-        .multi_get = memory_multi_get,
-        .iterate = memory_iterate,
-        .ingest = memory_ingest,
-        .snapshot = memory_snapshot,
-        .snapshot_destroy = memory_snapshot_destroy,
-        .sizes = memory_sizes,
-        .close = memory_close};
+            .multi_get = memory_multi_get,
+            .iterate = memory_iterate,
+            .ingest = memory_ingest,
+            .snapshot = memory_snapshot,
+            .snapshot_destroy = memory_snapshot_destroy,
+            .sizes = memory_sizes,
+            .close = memory_close};
     struct memory_base *base = tally_alloc_zero(1, sizeof *base);
     struct store_memory_disk *disk;
 

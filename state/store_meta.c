@@ -22,8 +22,8 @@ enum {
 };
 enum meta { META_FORMAT, META_IDENTITY, META_POSITIONS, META_RETENTION, META_SETTINGS };
 
-static const char *const meta_names[META_ROWS] = { /* sorted, as they are written */
-    "format", "identity", "positions", "retention", "settings"};
+static const char *const meta_names[META_ROWS] = {/* sorted, as they are written */
+        "format", "identity", "positions", "retention", "settings"};
 static const char magic[5] = {'t', 'a', 'l', 'l', 'y'};
 
 static void append_u32(struct tally_buf *out, uint32_t value)
@@ -128,7 +128,7 @@ struct run *store_meta_run(const struct tally_store_identity *identity,
         tally_buf_slice(&bytes, key);
         encode_row(meta, identity, positions, retention_ms, &bytes);
         rows[meta] = (struct row){.key_len = (uint16_t)key.len,
-            .value_len = (uint32_t)(bytes.len - starts[meta] - key.len)};
+                .value_len = (uint32_t)(bytes.len - starts[meta] - key.len)};
     }
     tally_assert(!bytes.failed);
     for (size_t i = 0; i < META_ROWS; i++) {
@@ -139,7 +139,8 @@ struct run *store_meta_run(const struct tally_store_identity *identity,
     return run;
 }
 
-/* --- checks -------------------------------------------------------------------------------------- */
+/* --- checks --------------------------------------------------------------------------------------
+ */
 
 /* The value of name in "a=1<separator>b=2". */
 static bool find_field(struct tally_slice text, char separator, struct tally_slice name,
@@ -170,8 +171,8 @@ static enum tally_code check_identity(const char *path, struct tally_slice store
     static const struct {
         const char *name, *what;
     } fields[] = {{"cluster", "cluster"}, {"group", "group"}, {"topology", "topology"},
-        {"partition", "partition"}, {"partitions", "partition count"},
-        {"commands", "commands topic"}, {"events", "events topic"}};
+            {"partition", "partition"}, {"partitions", "partition count"},
+            {"commands", "commands topic"}, {"events", "events topic"}};
     struct tally_buf expected;
     enum tally_code code = TALLY_OK;
 
@@ -291,8 +292,8 @@ static enum tally_code read_rows(struct base_snapshot *snapshot, struct tally_bu
     *found = 0;
     for (enum meta meta = META_FORMAT; meta <= META_SETTINGS; meta++) {
         uint8_t space[16];
-        enum tally_code code = snapshot->base->ops->get(snapshot, meta_key(meta, space), &rows[meta],
-                err);
+        enum tally_code code =
+                snapshot->base->ops->get(snapshot, meta_key(meta, space), &rows[meta], err);
 
         if (code && code != TALLY_NOT_FOUND)
             return code;

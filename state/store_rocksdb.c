@@ -18,26 +18,25 @@
 #include "state/store_internal.h"
 
 enum {
-    CACHE_SHARD_BITS = 2,   /* few and large: a shard must hold the largest filter block many times */
+    CACHE_SHARD_BITS = 2, /* few and large: a shard must hold the largest filter block many times */
     BLOCK_SIZE = 4096,
-    BLOOM_BITS = 10,        /* a key; under 1 % of absent keys are looked for in vain */
-    OPEN_FILES_MAX = 256,   /* a store; at 64 MiB a file */
+    BLOOM_BITS = 10,      /* a key; under 1 % of absent keys are looked for in vain */
+    OPEN_FILES_MAX = 256, /* a store; at 64 MiB a file */
     FILE_SIZE = 64 << 20,
     BACKGROUND_JOBS = 2,
     LEVEL0_COMPACT = 4,
-    LEVEL0_STOP = 1 << 20,  /* RocksDB must not block an ingestion; flush.c holds back instead */
+    LEVEL0_STOP = 1 << 20, /* RocksDB must not block an ingestion; flush.c holds back instead */
     SIZE_RATIO_PERCENT = 10,
     LOG_LEVEL_WARN = 2,
     LOG_BYTES_MAX = 1 << 20,
     LOG_FILES = 2,
     MANIFEST_BYTES_MAX = 16 << 20,
     FORMAT_VERSION = 5,
-    MULTI_GET_MAX = 512     /* keys at once: bounds the blocks that are pinned */
+    MULTI_GET_MAX = 512 /* keys at once: bounds the blocks that are pinned */
 };
 
 struct store_rocksdb_shared {
     rocksdb_cache_t *cache;
-    rocksdb_env_t *env;
 };
 
 struct rocksdb_base {
@@ -66,8 +65,6 @@ struct store_rocksdb_shared *store_rocksdb_shared_create(int64_t cache_bytes)
     rocksdb_lru_cache_options_set_num_shard_bits(options, CACHE_SHARD_BITS);
     shared->cache = rocksdb_cache_create_lru_opts(options);
     rocksdb_lru_cache_options_destroy(options);
-    shared->env = rocksdb_create_default_env();
-    rocksdb_env_lower_thread_pool_cpu_priority(shared->env); /* compactions yield to commits */
     return shared;
 }
 
@@ -76,7 +73,6 @@ void store_rocksdb_shared_destroy(struct store_rocksdb_shared *shared)
     if (!shared)
         return;
     rocksdb_cache_destroy(shared->cache);
-    rocksdb_env_destroy(shared->env);
     tally_free(shared);
 }
 
@@ -100,7 +96,8 @@ static enum tally_code convert(struct base *base, const char *path, const char *
     return code;
 }
 
-/* --- options ------------------------------------------------------------------------------------ */
+/* --- options ------------------------------------------------------------------------------------
+ */
 
 /* Rows that every reader takes for absent need not be kept. @thread RocksDB's own */
 static unsigned char drop_expired(void *context, int level, const char *key, size_t key_len,
@@ -146,7 +143,8 @@ static void set_table(rocksdb_options_t *options, const struct store_rocksdb_sha
 
 static void set_compaction(rocksdb_options_t *options)
 {
-    rocksdb_universal_compaction_options_t *universal = rocksdb_universal_compaction_options_create();
+    rocksdb_universal_compaction_options_t *universal =
+            rocksdb_universal_compaction_options_create();
 
     rocksdb_universal_compaction_options_set_size_ratio(universal, SIZE_RATIO_PERCENT);
     rocksdb_options_set_compaction_style(options, rocksdb_universal_compaction);
@@ -163,7 +161,6 @@ static rocksdb_options_t *make_options(const struct store_rocksdb_shared *shared
 {
     rocksdb_options_t *options = rocksdb_options_create();
 
-    rocksdb_options_set_env(options, shared->env);
     rocksdb_options_set_create_if_missing(options, create);
     rocksdb_options_set_paranoid_checks(options, 1);
     rocksdb_options_set_wal_recovery_mode(options, rocksdb_absolute_consistency_recovery);
@@ -182,7 +179,8 @@ static rocksdb_options_t *make_options(const struct store_rocksdb_shared *shared
     return options;
 }
 
-/* --- reads -------------------------------------------------------------------------------------- */
+/* --- reads --------------------------------------------------------------------------------------
+ */
 
 static struct rocksdb_base *base_of(const struct rocksdb_snapshot *snapshot)
 {
@@ -321,8 +319,8 @@ static void rocks_cursor_destroy(struct cursor *cursor)
 static struct cursor *rocks_iterate(struct base_snapshot *snapshot, struct tally_slice lower,
         struct tally_slice upper, bool backwards)
 {
-    static const struct cursor_ops ops = {.next = rocks_cursor_next,
-        .destroy = rocks_cursor_destroy};
+    static const struct cursor_ops ops = {
+            .next = rocks_cursor_next, .destroy = rocks_cursor_destroy};
     struct rocksdb_snapshot *self = (struct rocksdb_snapshot *)snapshot;
     struct rocksdb_cursor *cursor = tally_alloc_zero(1, sizeof *cursor);
 
@@ -333,11 +331,13 @@ static struct cursor *rocks_iterate(struct base_snapshot *snapshot, struct tally
     if (self->rocksdb)
         rocksdb_readoptions_set_snapshot(cursor->read, self->rocksdb);
     if (lower.len > 0)
-        rocksdb_readoptions_set_iterate_lower_bound(cursor->read, (const char *)lower.data, lower.len);
+        rocksdb_readoptions_set_iterate_lower_bound(cursor->read, (const char *)lower.data,
+                lower.len);
     if (upper.len > 0)
-        rocksdb_readoptions_set_iterate_upper_bound(cursor->read, (const char *)upper.data, upper.len);
-    cursor->iterator = rocksdb_create_iterator_cf(cursor->base->db, cursor->read,
-            cursor->base->family);
+        rocksdb_readoptions_set_iterate_upper_bound(cursor->read, (const char *)upper.data,
+                upper.len);
+    cursor->iterator =
+            rocksdb_create_iterator_cf(cursor->base->db, cursor->read, cursor->base->family);
     return &cursor->cursor;
 }
 
@@ -380,7 +380,8 @@ static void rocks_sizes(struct base_snapshot *snapshot, int64_t *sst_bytes, int6
     rocksdb_free(files);
 }
 
-/* --- writes ------------------------------------------------------------------------------------- */
+/* --- writes -------------------------------------------------------------------------------------
+ */
 
 static enum tally_code write_rows(struct rocksdb_base *base, rocksdb_sstfilewriter_t *writer,
         struct cursor *rows, struct tally_error *err)
@@ -406,8 +407,8 @@ static enum tally_code write_rows(struct rocksdb_base *base, rocksdb_sstfilewrit
 static enum tally_code write_file(struct rocksdb_base *base, const char *file, struct cursor *rows,
         int64_t *size, struct tally_error *err)
 {
-    rocksdb_sstfilewriter_t *writer = rocksdb_sstfilewriter_create(base->env_options,
-            base->file_options);
+    rocksdb_sstfilewriter_t *writer =
+            rocksdb_sstfilewriter_create(base->env_options, base->file_options);
     enum tally_code code = TALLY_OK;
     uint64_t bytes = 0;
     char *errptr = NULL;
@@ -464,7 +465,8 @@ static enum tally_code rocks_ingest(struct base *base, struct cursor *rows, int6
     return code;
 }
 
-/* --- open and close ------------------------------------------------------------------------------ */
+/* --- open and close ------------------------------------------------------------------------------
+ */
 
 static void rocks_close(struct base *base)
 {
@@ -512,13 +514,13 @@ enum tally_code store_rocksdb_open(struct tally_state *state, const char *path,
         enum store_rocksdb_mode mode, struct base **base, struct tally_error *err)
 {
     static const struct base_ops ops = {.get = rocks_get,
-        .multi_get = rocks_multi_get,
-        .iterate = rocks_iterate,
-        .ingest = rocks_ingest,
-        .snapshot = rocks_snapshot,
-        .snapshot_destroy = rocks_snapshot_destroy,
-        .sizes = rocks_sizes,
-        .close = rocks_close};
+            .multi_get = rocks_multi_get,
+            .iterate = rocks_iterate,
+            .ingest = rocks_ingest,
+            .snapshot = rocks_snapshot,
+            .snapshot_destroy = rocks_snapshot_destroy,
+            .sizes = rocks_sizes,
+            .close = rocks_close};
     struct rocksdb_base *self = tally_alloc_zero(1, sizeof *self);
     enum tally_code code;
 
@@ -527,8 +529,8 @@ enum tally_code store_rocksdb_open(struct tally_state *state, const char *path,
     self->options = make_options(state->rocksdb, mode == STORE_ROCKSDB_CREATE);
     self->file_options = make_options(state->rocksdb, false);
     rocksdb_options_set_compression(self->file_options, rocksdb_no_compression);
-    self->filter = rocksdb_compactionfilter_create(&self->base, filter_destroy, drop_expired,
-            filter_name);
+    self->filter =
+            rocksdb_compactionfilter_create(&self->base, filter_destroy, drop_expired, filter_name);
     rocksdb_options_set_compaction_filter(self->options, self->filter);
     self->env_options = rocksdb_envoptions_create();
     code = open_db(self, mode, err);

@@ -6,8 +6,9 @@
 
 #include "engine/base/mem.h"
 
-struct tally_view *view_create(struct run *const *runs, size_t count, struct base_snapshot *snapshot,
-        const struct tally_positions *positions, uint64_t sequence, int64_t retention_ms)
+struct tally_view *view_create(struct run *const *runs, size_t count,
+        struct base_snapshot *snapshot, const struct tally_positions *positions, uint64_t sequence,
+        int64_t retention_ms)
 {
     struct tally_view *view = tally_alloc_zero(1, sizeof *view + count * sizeof view->runs[0]);
 
@@ -90,8 +91,8 @@ enum tally_code tally_view_get(struct tally_view *view, struct tally_slice key,
             return code;
     }
     if (value->failed) {
-        return tally_error_set(err, TALLY_TOO_LARGE, "a row is larger than its reader's limit of %zu bytes",
-                value->max);
+        return tally_error_set(err, TALLY_TOO_LARGE,
+                "a row is larger than its reader's limit of %zu bytes", value->max);
     }
     if (row_expired(key, tally_buf_bytes(value), view->cutoff_ms)) {
         tally_buf_clear(value);

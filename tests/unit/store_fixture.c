@@ -25,23 +25,23 @@ void fixture_init(struct fixture *fixture, int kind)
     snprintf(fixture->dir, sizeof fixture->dir, "/tmp/tally-state-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(fixture->dir));
     tally_fake_clock_init(&fixture->clock, start_ms);
-    fixture->options = (struct tally_state_options){
-        .dir = kind == FIXTURE_ROCKSDB ? fixture->dir : NULL,
-        .memory_bytes = 64 * 1024 * 1024,
-        .flush_interval_ms = 1000,
-        .flush_bytes = 16 * 1024 * 1024,
-        .dedup_retention_ms = 24 * 3600 * 1000,
-        .clock = &fixture->clock.clock,
-        .flush_inline = true};
+    fixture->options =
+            (struct tally_state_options){.dir = kind == FIXTURE_ROCKSDB ? fixture->dir : NULL,
+                    .memory_bytes = 64 * 1024 * 1024,
+                    .flush_interval_ms = 1000,
+                    .flush_bytes = 16 * 1024 * 1024,
+                    .dedup_retention_ms = 24 * 3600 * 1000,
+                    .clock = &fixture->clock.clock,
+                    .flush_inline = true};
     fixture->identity = (struct tally_store_identity){.topology = "stock",
-        .partition = 2,
-        .partitions = 4,
-        .cluster_id = "abc",
-        .group = "tally",
-        .commands_topic = "stock.commands",
-        .events_topic = "stock.events",
-        .evolve_version = 3,
-        .settings = "stock.require_registration=true"};
+            .partition = 2,
+            .partitions = 4,
+            .cluster_id = "abc",
+            .group = "tally",
+            .commands_topic = "stock.commands",
+            .events_topic = "stock.events",
+            .evolve_version = 3,
+            .settings = "stock.require_registration=true"};
 }
 
 void fixture_start(struct fixture *fixture)
@@ -99,12 +99,12 @@ void fixture_put(struct fixture *fixture, const char *key, const char *value)
 struct tally_positions fixture_positions(int64_t offset)
 {
     return (struct tally_positions){.in_next = offset,
-        .in_last = offset - 1,
-        .in_crc = (uint32_t)offset * 3,
-        .out_last = offset - 1,
-        .out_crc = (uint32_t)offset * 7,
-        .decision_time = offset * 1000,
-        .commit_time = offset * 1000 + 5};
+            .in_last = offset - 1,
+            .in_crc = (uint32_t)offset * 3,
+            .out_last = offset - 1,
+            .out_crc = (uint32_t)offset * 7,
+            .decision_time = offset * 1000,
+            .commit_time = offset * 1000 + 5};
 }
 
 void fixture_commit(struct fixture *fixture, int64_t offset)
@@ -148,7 +148,8 @@ const char *fixture_view_get(struct fixture *fixture, struct tally_view *view, c
     if (code == TALLY_OK) {
         snprintf(text, sizeof text, "%.*s", (int)value.len, (const char *)value.data);
     } else {
-        snprintf(text, sizeof text, "%s", code == TALLY_NOT_FOUND ? "(none)" : tally_code_name(code));
+        snprintf(text, sizeof text, "%s",
+                code == TALLY_NOT_FOUND ? "(none)" : tally_code_name(code));
     }
     tally_buf_deinit(&value);
     tally_view_unref(held);
@@ -159,10 +160,11 @@ const char *fixture_scan(struct fixture *fixture, struct tally_view *view, const
         const char *upper, bool backwards)
 {
     static char text[TEXT_MAX];
-    struct tally_slice low = tally_slice_string(lower), high = tally_slice_string(upper), key, value;
-    struct tally_iterator *iterator = view ?
-            tally_view_iterate(view, low, high, backwards) :
-            tally_store_iterate(fixture->store, low, high, backwards);
+    struct tally_slice low = tally_slice_string(lower), high = tally_slice_string(upper), key,
+                       value;
+    struct tally_iterator *iterator =
+            view ? tally_view_iterate(view, low, high, backwards)
+                 : tally_store_iterate(fixture->store, low, high, backwards);
     enum tally_code code = TALLY_OK;
     size_t len = 0;
 

@@ -1,4 +1,5 @@
-/* tests/unit/store_fixture.h - a state with one store, on RocksDB or in memory, on a clock of its own. */
+/* tests/unit/store_fixture.h - a state with one store, on RocksDB or in memory, on a clock of its
+ * own. */
 #pragma once
 #include "state/store.h"
 
@@ -15,7 +16,8 @@ struct fixture {
     struct tally_error err;
 };
 
-/* Inline flushes, a day of retention; change options before fixture_start, which opens the state. */
+/* Inline flushes, a day of retention; change options before fixture_start, which opens the state.
+ */
 void fixture_init(struct fixture *fixture, int kind);
 void fixture_start(struct fixture *fixture);
 void fixture_open(struct fixture *fixture); /* and fixture_start if there is no state yet */
@@ -23,7 +25,8 @@ void fixture_begin(struct fixture *fixture, int kind); /* init, start, open */
 void fixture_end(struct fixture *fixture);
 /* Closes the store and opens it again, as after a crash when flush is false. */
 void fixture_reopen(struct fixture *fixture, bool flush);
-char *fixture_path(const struct fixture *fixture, const char *name); /* in the task directory; static */
+char *fixture_path(const struct fixture *fixture,
+        const char *name); /* in the task directory; static */
 
 void fixture_put(struct fixture *fixture, const char *key, const char *value); /* NULL: delete */
 /* Commits with in_next = out_last + 1 = offset, decision time 1000 * offset. */

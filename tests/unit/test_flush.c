@@ -1,5 +1,5 @@
-/* tests/unit/test_flush.c - when flushes happen, what they leave when they fail, and what readers on
- * other threads see meanwhile. Cases run in memory and on RocksDB where both can. */
+/* tests/unit/test_flush.c - when flushes happen, what they leave when they fail, and what readers
+ * on other threads see meanwhile. Cases run in memory and on RocksDB where both can. */
 #include <check.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -40,7 +40,8 @@ static void put_bytes(const char *key, size_t size)
     tally_free(value);
 }
 
-/* --- when ------------------------------------------------------------------------------------------ */
+/* --- when
+ * ------------------------------------------------------------------------------------------ */
 
 START_TEST(test_little_waits_ten_intervals)
 {
@@ -143,7 +144,8 @@ START_TEST(test_runs_stay_few)
 }
 END_TEST
 
-/* --- failures -------------------------------------------------------------------------------------- */
+/* --- failures
+ * -------------------------------------------------------------------------------------- */
 
 static void replace_ingest_by_a_file(void)
 {
@@ -256,7 +258,8 @@ START_TEST(test_a_lost_base_is_reopened_without_readers)
 }
 END_TEST
 
-/* --- threads --------------------------------------------------------------------------------------- */
+/* --- threads
+ * --------------------------------------------------------------------------------------- */
 
 enum { READERS = 3, COMMITS = 600, PAIR = 40 };
 
@@ -266,7 +269,8 @@ static atomic_int wrong, reads;
 /* All keys of a commit have one value, which is the commit's offset. */
 static bool all_or_nothing(struct tally_view *view, bool backwards)
 {
-    struct tally_iterator *iterator = tally_view_iterate(view, TALLY_SLICE("L"), TALLY_NONE, backwards);
+    struct tally_iterator *iterator =
+            tally_view_iterate(view, TALLY_SLICE("L"), TALLY_NONE, backwards);
     struct tally_slice key, value;
     enum tally_code code;
     struct tally_error err;
@@ -296,7 +300,7 @@ static bool gets_agree(struct tally_view *view, unsigned number)
     snprintf(expected, sizeof expected, "%lld", (long long)tally_view_positions(view)->in_next);
     tally_buf_init(&value, 100);
     fine = tally_view_get(view, tally_slice_string(key), &value, &err) == TALLY_OK &&
-            tally_slice_equal(tally_buf_bytes(&value), tally_slice_string(expected));
+           tally_slice_equal(tally_buf_bytes(&value), tally_slice_string(expected));
     tally_buf_deinit(&value);
     return fine;
 }

@@ -49,8 +49,7 @@ START_TEST(test_bytes_of_a_key)
 {
     struct tally_key key = ledger("A", "W1", 258);
 
-    ck_assert(tally_slice_equal(tally_key_bytes(&key),
-            TALLY_SLICE("GA\0W1\0\0\0\0\0\0\0\1\2")));
+    ck_assert(tally_slice_equal(tally_key_bytes(&key), TALLY_SLICE("GA\0W1\0\0\0\0\0\0\0\1\2")));
     key = two(TALLY_STORE_LEVEL, "A", "W1");
     ck_assert(tally_slice_equal(tally_key_bytes(&key), TALLY_SLICE("LA\0W1")));
     tally_key_begin(&key, TALLY_STORE_SKU);
@@ -63,11 +62,13 @@ END_TEST
 START_TEST(test_keys_sort_as_their_parts)
 {
     const struct tally_key keys[] = {ledger("A", "W1", 1), ledger("A", "W1", 255),
-        ledger("A", "W1", 256), ledger("A", "W2", 0), ledger("A-1", "W1", 0), ledger("AB", "A", 0),
-        ledger("B", "A", 0)};
+            ledger("A", "W1", 256), ledger("A", "W2", 0), ledger("A-1", "W1", 0),
+            ledger("AB", "A", 0), ledger("B", "A", 0)};
 
     for (size_t i = 1; i < sizeof keys / sizeof *keys; i++) {
-        ck_assert_int_lt(tally_slice_compare(tally_key_bytes(&keys[i - 1]), tally_key_bytes(&keys[i])), 0);
+        ck_assert_int_lt(tally_slice_compare(tally_key_bytes(&keys[i - 1]),
+                                 tally_key_bytes(&keys[i])),
+                0);
     }
 }
 END_TEST
@@ -111,8 +112,8 @@ static void round_trip(enum tally_store_id store, struct tally_key key)
 
 START_TEST(test_survives_the_way_to_text)
 {
-    static const char *const texts[] = {"A", "A.B", ".", "..", "%", "%2E", "50%OFF", "a b\x01\x7f", "",
-        "%%41", "\xc3\xa4.\xc3\xb6"};
+    static const char *const texts[] = {"A", "A.B", ".", "..", "%", "%2E", "50%OFF", "a b\x01\x7f",
+            "", "%%41", "\xc3\xa4.\xc3\xb6"};
 
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct tally_key key;

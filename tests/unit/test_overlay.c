@@ -1,4 +1,5 @@
-/* tests/unit/test_overlay.c - dirty and clean entries against a plain table; eviction by the limit. */
+/* tests/unit/test_overlay.c - dirty and clean entries against a plain table; eviction by the limit.
+ */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +52,7 @@ static bool is(struct tally_slice key, const char *value)
     struct overlay_entry *entry = find(key);
 
     return entry && !entry->absent &&
-            tally_slice_equal(overlay_value(entry), tally_slice_string(value));
+           tally_slice_equal(overlay_value(entry), tally_slice_string(value));
 }
 
 START_TEST(test_put_overwrites_and_deletes)
@@ -199,9 +200,11 @@ START_TEST(test_values_larger_than_a_chunk)
     memset(large, 'x', len);
     overlay_put(&overlay, TALLY_SLICE("Lbig"), tally_slice_of(large, len), false);
     overlay_put(&overlay, TALLY_SLICE("Lsmall"), TALLY_SLICE("s"), false);
-    ck_assert(tally_slice_equal(overlay_value(find(TALLY_SLICE("Lbig"))), tally_slice_of(large, len)));
+    ck_assert(tally_slice_equal(overlay_value(find(TALLY_SLICE("Lbig"))),
+            tally_slice_of(large, len)));
     overlay_evict(&overlay, 0);
-    ck_assert(tally_slice_equal(overlay_value(find(TALLY_SLICE("Lbig"))), tally_slice_of(large, len)));
+    ck_assert(tally_slice_equal(overlay_value(find(TALLY_SLICE("Lbig"))),
+            tally_slice_of(large, len)));
     ck_assert(is(TALLY_SLICE("Lsmall"), "s"));
     tally_free(large);
 }
@@ -237,7 +240,8 @@ START_TEST(test_random_operations)
     memset(model, 0, sizeof model);
     seed = (uint64_t)_i + 1;
     for (unsigned step = 0; step < 40000; step++) {
-        unsigned number = (unsigned)(next_random() % MODEL_KEYS), what = (unsigned)(next_random() % 1000);
+        unsigned number = (unsigned)(next_random() % MODEL_KEYS),
+                 what = (unsigned)(next_random() % 1000);
         struct model *at = &model[number];
 
         if (what < 700) {

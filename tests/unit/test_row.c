@@ -1,4 +1,5 @@
-/* tests/unit/test_row.c - keys sort as bytes at every size of input, and hash by all their bytes. */
+/* tests/unit/test_row.c - keys sort as bytes at every size of input, and hash by all their bytes.
+ */
 #include <check.h>
 #include <stdlib.h>
 

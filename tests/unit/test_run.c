@@ -25,9 +25,9 @@ static struct run *make(const char *text, uint64_t sequence)
         if (!deleted)
             memcpy(bytes[count] + key_len, text + key_len + 1, len - key_len - 1);
         rows[count] = (struct row){.key = (uint8_t *)bytes[count],
-            .key_len = (uint16_t)key_len,
-            .value_len = deleted ? 0 : (uint32_t)(len - key_len - 1),
-            .deleted = deleted};
+                .key_len = (uint16_t)key_len,
+                .value_len = deleted ? 0 : (uint32_t)(len - key_len - 1),
+                .deleted = deleted};
         count++;
         text += len + (text[len] == ' ');
     }
@@ -51,7 +51,8 @@ static const char *read_all(struct cursor *cursor)
     return text;
 }
 
-static struct cursor *cursor_of(const struct run *run, const char *lower, const char *upper, bool backwards)
+static struct cursor *cursor_of(const struct run *run, const char *lower, const char *upper,
+        bool backwards)
 {
     return run_cursor(run, tally_slice_string(lower), tally_slice_string(upper), backwards);
 }
@@ -83,7 +84,8 @@ START_TEST(test_find_among_many)
         int len = snprintf(bytes[i], TEXT_MAX, "Lkey-%d", i);
 
         /* the value is what follows: two zero bytes */
-        rows[i] = (struct row){.key = (uint8_t *)bytes[i], .key_len = (uint16_t)len, .value_len = 2};
+        rows[i] =
+                (struct row){.key = (uint8_t *)bytes[i], .key_len = (uint16_t)len, .value_len = 2};
     }
     row_sort(rows, COUNT);
     run = run_freeze(rows, COUNT, 1, NULL);
@@ -118,8 +120,10 @@ END_TEST
 
 START_TEST(test_merge_takes_the_newest)
 {
-    struct run *runs[3] = {make("b- d=new f=new", 7), make("a=mid b=mid d=mid", 6), make("a=old c=old f- g-", 5)};
-    struct run *merged = run_merge(runs, 3, true, &account), *live = run_merge(runs, 3, false, NULL);
+    struct run *runs[3] = {
+            make("b- d=new f=new", 7), make("a=mid b=mid d=mid", 6), make("a=old c=old f- g-", 5)};
+    struct run *merged = run_merge(runs, 3, true, &account),
+               *live = run_merge(runs, 3, false, NULL);
 
     ck_assert_str_eq(read_all(cursor_of(merged, "", "", false)), "a=mid b- c=old d=new f=new g-");
     ck_assert_str_eq(read_all(cursor_of(merged, "", "", true)), "g- f=new d=new c=old b- a=mid");
@@ -137,7 +141,8 @@ END_TEST
 START_TEST(test_merge_backwards)
 {
     struct run *runs[2] = {make("b- d=new", 2), make("a=old b=old e=old", 1)};
-    struct cursor *cursors[2] = {cursor_of(runs[0], "", "", true), cursor_of(runs[1], "", "", true)};
+    struct cursor *cursors[2] = {
+            cursor_of(runs[0], "", "", true), cursor_of(runs[1], "", "", true)};
 
     ck_assert_str_eq(read_all(merge_create(cursors, 2, true)), "e=old d=new b- a=old");
     ck_assert_str_eq(read_all(merge_create(NULL, 0, true)), "");
@@ -177,7 +182,8 @@ START_TEST(test_merge_carries_errors_up)
     for (int left = 0; left < 2; left++) {
         int destroyed = 0;
         struct failing *failing = tally_alloc_zero(1, sizeof *failing);
-        struct cursor *cursors[3] = {cursor_of(run, "", "", false), &failing->cursor, cursor_of(run, "", "", false)};
+        struct cursor *cursors[3] = {
+                cursor_of(run, "", "", false), &failing->cursor, cursor_of(run, "", "", false)};
         struct cursor *merge;
         struct tally_error err = {0};
         enum tally_code code;

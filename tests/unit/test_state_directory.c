@@ -59,7 +59,8 @@ START_TEST(test_one_process_holds_the_lock)
 
     ck_assert_int_eq(state_directory_lock(dir, true, &first, &err), TALLY_OK);
     ck_assert_int_eq(state_directory_lock(dir, true, &second, &err), TALLY_STATE_LOCKED);
-    snprintf(expected, sizeof expected, "\"%s\" is used by process %ld: stop it", dir, (long)getpid());
+    snprintf(expected, sizeof expected, "\"%s\" is used by process %ld: stop it", dir,
+            (long)getpid());
     ck_assert_msg(strstr(err.message, expected) != NULL, "%s", err.message);
     ck_assert_int_eq(second, -1);
     ck_assert_int_eq(state_directory_lock(dir, false, &second, &err), TALLY_STATE_LOCKED);
@@ -178,7 +179,8 @@ START_TEST(test_keeps_the_newest_two_set_aside)
         mkdir(in_dir("stock/1"), 0755);
         mkdir(in_dir("stock/1/ingest"), 0755);
         make_file("stock/1/CURRENT");
-        ck_assert_int_eq(state_directory_set_aside(in_dir("stock/1"), time_ms + i / 2, &err), TALLY_OK);
+        ck_assert_int_eq(state_directory_set_aside(in_dir("stock/1"), time_ms + i / 2, &err),
+                TALLY_OK);
         ck_assert_int_ne(access(in_dir("stock/1"), F_OK), 0);
     }
     ck_assert_int_eq(count_names("1.aside-"), 2);

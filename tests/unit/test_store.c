@@ -255,7 +255,8 @@ END_TEST
 
 START_TEST(test_prefetch_finds_every_level)
 {
-    static const char *const names[] = {"Ly", "La", "Lc", "Lb", "Lnone", "Ld", "Lc", "Lnone", "Lx", "Ld"};
+    static const char *const names[] = {
+            "Ly", "La", "Lc", "Lb", "Lnone", "Ld", "Lc", "Lnone", "Lx", "Ld"};
     struct tally_slice keys[10];
 
     fixture_begin(&f, _i);
@@ -298,7 +299,8 @@ START_TEST(test_values_outlive_other_gets)
     ck_assert_int_eq(tally_store_get(f.store, TALLY_SLICE("L0"), &first, &f.err), TALLY_OK);
     for (int i = 1; i < 5000; i++) {
         snprintf(key, sizeof key, "L%d", i);
-        ck_assert_int_eq(tally_store_get(f.store, tally_slice_string(key), &value, &f.err), TALLY_OK);
+        ck_assert_int_eq(tally_store_get(f.store, tally_slice_string(key), &value, &f.err),
+                TALLY_OK);
         ck_assert(tally_slice_equal(value, tally_slice_string(key)));
     }
     ck_assert(tally_slice_equal(first, TALLY_SLICE("L0")));
@@ -316,9 +318,9 @@ static void put_dedup(const char *key, int64_t time_ms)
 
 static int count_rows(struct tally_view *view)
 {
-    struct tally_iterator *iterator = view ?
-            tally_view_iterate(view, TALLY_SLICE("D"), TALLY_SLICE("E"), false) :
-            tally_store_iterate(f.store, TALLY_SLICE("D"), TALLY_SLICE("E"), false);
+    struct tally_iterator *iterator =
+            view ? tally_view_iterate(view, TALLY_SLICE("D"), TALLY_SLICE("E"), false)
+                 : tally_store_iterate(f.store, TALLY_SLICE("D"), TALLY_SLICE("E"), false);
     struct tally_slice key, value;
     enum tally_code code;
     int count = 0;
@@ -338,8 +340,8 @@ static bool has_dedup(struct tally_view *view, const char *key)
     enum tally_code code;
 
     tally_buf_init(&buf, 100);
-    code = view ? tally_view_get(view, tally_slice_string(key), &buf, &f.err) :
-            tally_store_get(f.store, tally_slice_string(key), &value, &f.err);
+    code = view ? tally_view_get(view, tally_slice_string(key), &buf, &f.err)
+                : tally_store_get(f.store, tally_slice_string(key), &value, &f.err);
     tally_buf_deinit(&buf);
     ck_assert(code == TALLY_OK || code == TALLY_NOT_FOUND);
     return code == TALLY_OK;
@@ -389,7 +391,8 @@ static void refused(enum tally_code expected, const char *part)
 
     ck_assert_int_eq(tally_store_open(f.state, &f.identity, &store, &f.err), expected);
     ck_assert_ptr_null(store);
-    ck_assert_msg(strstr(f.err.message, part) != NULL, "\"%s\" is not in \"%s\"", part, f.err.message);
+    ck_assert_msg(strstr(f.err.message, part) != NULL, "\"%s\" is not in \"%s\"", part,
+            f.err.message);
 }
 
 START_TEST(test_identity_is_checked)
@@ -403,14 +406,16 @@ START_TEST(test_identity_is_checked)
     tally_store_close(f.store, true);
     f.store = NULL;
     f.identity.cluster_id = "def";
-    refused(TALLY_FOREIGN_STATE, "/stock/2\" belongs to cluster \"abc\", but this is cluster \"def\": "
-                                 "use another state.dir or reset it");
+    refused(TALLY_FOREIGN_STATE,
+            "/stock/2\" belongs to cluster \"abc\", but this is cluster \"def\": "
+            "use another state.dir or reset it");
     f.identity = mine;
     f.identity.group = "other";
     refused(TALLY_FOREIGN_STATE, "belongs to group \"tally\", but this is group \"other\"");
     f.identity = mine;
     f.identity.partitions = 8;
-    refused(TALLY_FOREIGN_STATE, "belongs to partition count \"4\", but this is partition count \"8\"");
+    refused(TALLY_FOREIGN_STATE,
+            "belongs to partition count \"4\", but this is partition count \"8\"");
     f.identity = mine;
     f.identity.commands_topic = "x.stock.commands";
     refused(TALLY_FOREIGN_STATE, "commands topic \"stock.commands\"");
@@ -438,7 +443,8 @@ START_TEST(test_settings_are_fixed)
     tally_store_close(f.store, false);
     f.store = NULL;
     f.identity.settings = "a=true,stock.require_registration=false";
-    refused(TALLY_FOREIGN_STATE, "was made with stock.require_registration=true, but it is false now");
+    refused(TALLY_FOREIGN_STATE,
+            "was made with stock.require_registration=true, but it is false now");
     f.identity.settings = "a=true,b=true,stock.require_registration=true";
     refused(TALLY_FOREIGN_STATE, "was made with b=unset, but it is true now");
     f.identity.settings = "stock.require_registration=true";
@@ -558,7 +564,8 @@ START_TEST(test_prefix_end)
 }
 END_TEST
 
-/* --- against a model ------------------------------------------------------------------------------ */
+/* --- against a model
+ * ------------------------------------------------------------------------------ */
 
 enum { KEYS = 300, STEPS = 12000 };
 

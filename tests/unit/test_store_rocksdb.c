@@ -1,5 +1,6 @@
-/* tests/unit/test_store_rocksdb.c - what a killed process, a damaged disk or a stranger leaves behind.
- * Rule of all cases: damage is told as STORE_CORRUPT or STORE_ERROR, never as "not found". */
+/* tests/unit/test_store_rocksdb.c - what a killed process, a damaged disk or a stranger leaves
+ * behind. Rule of all cases: damage is told as STORE_CORRUPT or STORE_ERROR, never as "not found".
+ */
 #include <check.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -34,7 +35,8 @@ static void put_rows(int64_t offset)
 
     for (int i = 0; i < ROWS; i++) {
         snprintf(key, sizeof key, "L%06d", i);
-        snprintf(value, sizeof value, "value %d of commit %lld, a few bytes long", i, (long long)offset);
+        snprintf(value, sizeof value, "value %d of commit %lld, a few bytes long", i,
+                (long long)offset);
         fixture_put(&f, key, value);
     }
     fixture_commit(&f, offset);
@@ -168,8 +170,9 @@ START_TEST(test_a_database_without_meta)
         char *path = tally_copy_string(fixture_path(&f, ""));
 
         path[strlen(path) - 1] = '\0';
-        ck_assert_int_eq(store_rocksdb_open(f.state, path, i == 0 ? STORE_ROCKSDB_CREATE : STORE_ROCKSDB_EXISTING,
-                                 &base, &f.err),
+        ck_assert_int_eq(store_rocksdb_open(f.state, path,
+                                 i == 0 ? STORE_ROCKSDB_CREATE : STORE_ROCKSDB_EXISTING, &base,
+                                 &f.err),
                 TALLY_OK);
         tally_free(path);
         if (i == 1)
@@ -308,11 +311,13 @@ START_TEST(test_read_only_for_tools)
     struct tally_slice value;
 
     put_rows(1);
-    ck_assert_int_eq(tally_store_open_read_only(f.dir, "stock", 2, &store, &f.err), TALLY_STATE_LOCKED);
+    ck_assert_int_eq(tally_store_open_read_only(f.dir, "stock", 2, &store, &f.err),
+            TALLY_STATE_LOCKED);
     close_store();
     tally_state_close(f.state);
     f.state = NULL;
-    ck_assert_int_eq(tally_store_open_read_only(f.dir, "stock", 7, &store, &f.err), TALLY_NOT_FOUND);
+    ck_assert_int_eq(tally_store_open_read_only(f.dir, "stock", 7, &store, &f.err),
+            TALLY_NOT_FOUND);
     ck_assert_int_eq(tally_store_open_read_only(f.dir, "stock", 2, &store, &f.err), TALLY_OK);
     ck_assert_int_eq(tally_store_get(store, TALLY_SLICE("L000003"), &value, &f.err), TALLY_OK);
     ck_assert(tally_slice_starts(value, TALLY_SLICE("value 3 of commit 1")));
