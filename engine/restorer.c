@@ -227,6 +227,9 @@ static enum tally_code begin_input(struct tally_restorer *restorer, struct resto
     if (item->committed == TALLY_OFFSET_NONE && state < 0) {
         return first_start(restorer, item);
     }
+    if (item->committed == TALLY_OFFSET_NONE && next->in_last < 0 && next->out_last < 0) {
+        item->committed = state; /* started before, but ended with nothing consumed: go on there */
+    }
     code = check_input_range(item, state, err);
     if (code) {
         return code;
