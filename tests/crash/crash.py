@@ -49,6 +49,10 @@ class Crash:
         self.ends = Ends(Reader(self.options.kafka, prefix + "stock.commands", PARTITIONS))
         self.tally.start()
         self.wait_running()
+        # An instance that ends before the first command has a state but no offset in the group.
+        self.tally.stop()
+        self.tally.start()
+        self.wait_running()
 
     def wait_running(self):
         return self.tally.wait("running", lambda tasks: all_running(tasks, PARTITIONS))
