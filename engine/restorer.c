@@ -417,6 +417,18 @@ static void check_hanging(struct tally_restorer *restorer, size_t index)
     }
 }
 
+/* Only runs can be flushed, so overlays that fill the memory before RUN_BYTES become runs. */
+static void freeze_overlays(struct tally_restorer *restorer)
+{
+    for (size_t i = 0; i < restorer->count; i++) {
+        struct tally_stream_task *task = restorer->items[i].task;
+
+        if (tally_store_uncommitted(tally_stream_task_slot(task)->store) > 0) {
+            tally_stream_task_commit(task, tally_wall_ms(restorer->options.clock));
+        }
+    }
+}
+
 static void poll_records(struct tally_restorer *restorer, int64_t until_ms, struct tally_error *err)
 {
     struct tally_consumer *consumer = restorer->consumer;
@@ -427,6 +439,7 @@ static void poll_records(struct tally_restorer *restorer, int64_t until_ms, stru
         size_t index;
 
         if (tally_state_full(restorer->options.state)) {
+            freeze_overlays(restorer);
             return; /* a flush makes room */
         }
         code = consumer->ops->poll(consumer, POLL_WAIT_MS, &record, err);
