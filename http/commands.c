@@ -6,6 +6,7 @@
  * fails. */
 #include "http/commands.h"
 
+#include "engine/base/log.h"
 #include "http/header_field.h"
 #include "http/problem.h"
 #include "http/reading.h"
@@ -61,6 +62,7 @@ static void answer_accepted_for_later(struct exchange *exchange,
 static bool publish(struct exchange *exchange, const struct submission *submission,
         struct position *at)
 {
+    static struct tally_log_limit limit;
     struct tally_error err = {0};
     enum tally_code code;
 
@@ -70,6 +72,9 @@ static bool publish(struct exchange *exchange, const struct submission *submissi
     if (code == TALLY_TOO_LARGE) {
         problem_answer(exchange, PROBLEM_BODY_TOO_LARGE, "the topic takes no record of this size");
     } else if (code) {
+        if (tally_log_allowed(&limit, 1000)) {
+            tally_log_error(TALLY_LOG_WARN, "command not written", &err);
+        }
         problem_answer(exchange, PROBLEM_KAFKA_UNAVAILABLE,
                 "Kafka did not acknowledge the command: repeat it with the same Idempotency-Key");
     }
