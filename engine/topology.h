@@ -13,8 +13,8 @@ const char *tally_topology_events(const struct tally_topology *topology);
 const char *tally_topology_dead_letters(const struct tally_topology *topology);
 /* A topic named by tally_sends_to, with prefix; NULL: not named. */
 const char *tally_topology_target(const struct tally_topology *topology, const char *topic);
-const char *
-tally_topology_settings(const struct tally_topology *topology); /* "a=true,b=false", sorted */
+/* "a=true,b=false", sorted. */
+const char *tally_topology_settings(const struct tally_topology *topology);
 bool tally_topology_setting(const struct tally_topology *topology, const char *name);
 size_t tally_topology_stores(const struct tally_topology *topology,
         const enum tally_store_id **stores);
