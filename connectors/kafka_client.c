@@ -11,10 +11,10 @@
 #include "engine/base/mem.h"
 
 enum {
-    CONTACT_EVERY_MS = 5000,
+    CONTACT_EVERY_MS = 1000,
     CONTACT_RETRY_MS = 1000,
-    CONTACT_TIMEOUT_MS = 3000,
-    CONTACT_FRESH_MS = 15000, /* older than this: not reachable */
+    CONTACT_TIMEOUT_MS = 2000,
+    CONTACT_FRESH_MS = 3000, /* older than this: not reachable */
     CLUSTER_TIMEOUT_MS = 5000,
     SESSION_MARGIN_MS = 15000, /* a dead owner's transaction ends before its partitions move */
 };

@@ -135,7 +135,8 @@ struct tally_client_ops {
     enum tally_code (*publish)(struct tally_client *client, const char *topic, struct tally_slice key,
             struct tally_slice value, const struct tally_header *headers, size_t header_count, int timeout_ms,
             int32_t *partition, int64_t *offset, struct tally_error *err);
-    /* Whether a broker answered lately; for health. @thread any */
+    /* Whether a broker answered in the last 3 s; asked once a second in the background, so that
+     * reads can tell how far they are complete. @thread any */
     bool (*reachable)(struct tally_client *client, struct tally_error *err);
     const char *(*cluster_id)(struct tally_client *client);
     void (*destroy)(struct tally_client *client);

@@ -74,7 +74,7 @@ enum tally_code tally_runtime_create(const struct tally_runtime_options *options
                 .partitions = options->partitions,
         });
     }
-    atomic_store(&made->reachable_ms, tally_mono_ms(options->clock));
+    tally_task_registry_contact(made->registry, tally_mono_ms(options->clock));
     tally_metrics_collector(collect, made);
     *runtime = made;
     return TALLY_OK;
@@ -301,14 +301,13 @@ static void line(struct tally_buf *lines, bool ok, const char *name, const char 
 
 static bool check_kafka(struct tally_runtime *runtime, struct tally_buf *lines)
 {
-    int64_t now_ms = tally_mono_ms(runtime->options.clock);
+    int64_t silent_ms = tally_mono_ms(runtime->options.clock) - tally_task_registry_contact_ms(runtime->registry);
     struct tally_error err = {.message = "no broker answers"};
-    bool ok;
+    bool ok = silent_ms < KAFKA_SILENT_MS;
 
-    if (runtime->options.client->ops->reachable(runtime->options.client, &err)) {
-        atomic_store(&runtime->reachable_ms, now_ms);
+    if (!ok) {
+        (void)runtime->options.client->ops->reachable(runtime->options.client, &err);
     }
-    ok = now_ms - atomic_load(&runtime->reachable_ms) < KAFKA_SILENT_MS;
     line(lines, ok, "kafka", err.message);
     return ok;
 }

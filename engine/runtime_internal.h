@@ -24,5 +24,4 @@ struct tally_runtime {
     bool started;
     struct tally_mutex lock; /* failure */
     struct tally_error failure;
-    _Atomic int64_t reachable_ms; /* monotonic, when a broker last answered */
 };

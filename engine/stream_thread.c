@@ -273,6 +273,9 @@ static void show_progress(struct tally_stream_thread *thread, bool dry)
     int64_t wall_ms = tally_wall_ms(thread->options.clock);
     bool reachable = thread->options.client->ops->reachable(thread->options.client, NULL);
 
+    if (reachable) {
+        tally_task_registry_contact(thread->options.registry, tally_mono_ms(thread->options.clock));
+    }
     for (size_t i = 0; i < tally_task_manager_count(thread->manager); i++) {
         struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
         struct tally_task_slot *slot = tally_stream_task_slot(task);

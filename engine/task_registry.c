@@ -15,6 +15,7 @@ struct tally_task_registry {
     struct tally_cond published;
     _Atomic int waiters;
     int waiters_max;
+    _Atomic int64_t contact_ms;
     int32_t partitions;
     size_t count;
     struct tally_task_slot slots[];
@@ -247,6 +248,16 @@ enum tally_code tally_task_slot_store_health(struct tally_task_slot *slot, struc
     }
     tally_rwlock_unlock(&slot->registry->lock);
     return code;
+}
+
+void tally_task_registry_contact(struct tally_task_registry *registry, int64_t now_ms)
+{
+    atomic_store(&registry->contact_ms, now_ms);
+}
+
+int64_t tally_task_registry_contact_ms(const struct tally_task_registry *registry)
+{
+    return atomic_load(&registry->contact_ms);
 }
 
 void tally_task_registry_show_sizes(struct tally_task_registry *registry)

@@ -59,5 +59,9 @@ enum tally_code tally_task_slot_wait(struct tally_task_slot *slot, int64_t offse
 enum tally_code tally_task_slot_halted(struct tally_task_slot *slot, char *message, size_t size);
 /* The error of the last background flush, as tally_store_health. @thread any */
 enum tally_code tally_task_slot_store_health(struct tally_task_slot *slot, struct tally_error *err);
+/* When a broker was last known to answer (monotonic ms): noted by stream threads, read by health.
+ * @thread any */
+void tally_task_registry_contact(struct tally_task_registry *registry, int64_t now_ms);
+int64_t tally_task_registry_contact_ms(const struct tally_task_registry *registry);
 /* Sets the gauges of RocksDB sizes of all open stores. @thread any */
 void tally_task_registry_show_sizes(struct tally_task_registry *registry);
