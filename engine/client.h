@@ -1,5 +1,5 @@
-/* engine/client.h - what the engine needs of Kafka: consumer, transactional producer, restore reads.
- * Two implementations: connectors/kafka_consumer.c and kafka_producer.c on librdkafka, and
+/* engine/client.h - what the engine needs of Kafka: consumer, transactional producer, restore
+ * reads. Two implementations: connectors/kafka_consumer.c and kafka_producer.c on librdkafka, and
  * engine/memory_client.c, the broker in memory of the topology driver.
  * Errors come back as codes whose reaction is the one of exactly-once: the connector classifies
  * librdkafka's errors (TIMEOUT, UNAVAILABLE: same call again; TXN_ABORTED: abort; FENCED: release;
@@ -37,38 +37,44 @@ struct tally_topic_partition {
 struct tally_rebalance_listener {
     void *context;
     void (*assigned)(void *context, const struct tally_topic_partition *partitions, size_t count);
-    void (*revoked)(void *context, const struct tally_topic_partition *partitions, size_t count, bool lost);
+    void (*revoked)(void *context, const struct tally_topic_partition *partitions, size_t count,
+            bool lost);
 };
 
 struct tally_consumer;
 struct tally_consumer_ops {
-    enum tally_code (*subscribe)(struct tally_consumer *consumer, const char *const *topics, size_t count,
-            struct tally_error *err);
-    /* AGAIN: nothing came. UNAVAILABLE and such: keep polling. HALT codes name the record's topic. */
-    enum tally_code (*poll)(struct tally_consumer *consumer, int timeout_ms, struct tally_record *record,
-            struct tally_error *err);
+    enum tally_code (*subscribe)(struct tally_consumer *consumer, const char *const *topics,
+            size_t count, struct tally_error *err);
+    /* AGAIN: nothing came. UNAVAILABLE and such: keep polling. HALT codes name the record's topic.
+     */
+    enum tally_code (*poll)(struct tally_consumer *consumer, int timeout_ms,
+            struct tally_record *record, struct tally_error *err);
     void (*release)(struct tally_consumer *consumer, struct tally_record *record);
     /* Headers in order; returns how many there are, writes at most max. Borrow from the record. */
     size_t (*headers)(struct tally_consumer *consumer, const struct tally_record *record,
             struct tally_header *headers, size_t max);
-    enum tally_code (*assign)(struct tally_consumer *consumer, const struct tally_topic_partition *partitions,
-            size_t count, struct tally_error *err);
-    enum tally_code (*pause)(struct tally_consumer *consumer, const struct tally_topic_partition *partitions,
-            size_t count, struct tally_error *err);
-    enum tally_code (*resume)(struct tally_consumer *consumer, const struct tally_topic_partition *partitions,
-            size_t count, struct tally_error *err);
-    enum tally_code (*seek)(struct tally_consumer *consumer, const struct tally_topic_partition *partitions,
-            size_t count, int timeout_ms, struct tally_error *err);
+    enum tally_code (*assign)(struct tally_consumer *consumer,
+            const struct tally_topic_partition *partitions, size_t count, struct tally_error *err);
+    enum tally_code (*pause)(struct tally_consumer *consumer,
+            const struct tally_topic_partition *partitions, size_t count, struct tally_error *err);
+    enum tally_code (*resume)(struct tally_consumer *consumer,
+            const struct tally_topic_partition *partitions, size_t count, struct tally_error *err);
+    enum tally_code (*seek)(struct tally_consumer *consumer,
+            const struct tally_topic_partition *partitions, size_t count, int timeout_ms,
+            struct tally_error *err);
     /* Fills offset (or TALLY_OFFSET_NONE) and code of each; waits for pending transactional offsets
      * (require_stable, KIP-447). */
-    enum tally_code (*committed)(struct tally_consumer *consumer, struct tally_topic_partition *partitions,
-            size_t count, int timeout_ms, struct tally_error *err);
+    enum tally_code (*committed)(struct tally_consumer *consumer,
+            struct tally_topic_partition *partitions, size_t count, int timeout_ms,
+            struct tally_error *err);
     /* Next offset that poll would give, past control records and aborted data; NONE before any. */
     int64_t (*position)(struct tally_consumer *consumer, const char *topic, int32_t partition);
     /* Log start and high watermark, read_uncommitted: not the last stable offset. */
-    enum tally_code (*watermarks)(struct tally_consumer *consumer, const char *topic, int32_t partition,
-            int timeout_ms, int64_t *low, int64_t *high, struct tally_error *err);
-    /* Last known high watermark of an assigned partition without a call to the broker; NONE: unknown. */
+    enum tally_code (*watermarks)(struct tally_consumer *consumer, const char *topic,
+            int32_t partition, int timeout_ms, int64_t *low, int64_t *high,
+            struct tally_error *err);
+    /* Last known high watermark of an assigned partition without a call to the broker; NONE:
+     * unknown. */
     int64_t (*cached_high)(struct tally_consumer *consumer, const char *topic, int32_t partition);
     bool (*assignment_lost)(struct tally_consumer *consumer);
     void (*destroy)(struct tally_consumer *consumer);
@@ -94,23 +100,30 @@ struct tally_produce {
 struct tally_producer;
 struct tally_producer_ops {
     /* May answer TIMEOUT: call again. */
-    enum tally_code (*init_transactions)(struct tally_producer *producer, int timeout_ms, struct tally_error *err);
+    enum tally_code (*init_transactions)(struct tally_producer *producer, int timeout_ms,
+            struct tally_error *err);
     enum tally_code (*begin)(struct tally_producer *producer, struct tally_error *err);
     /* Hands over records of one partition, in order. Values are not copied: they stay valid until
      * commit or abort returned, or destroy. Keys and headers are copied. A full queue is waited
      * for inside. TOO_LARGE: *done records were taken, the next one can never be written. */
-    enum tally_code (*produce)(struct tally_producer *producer, const char *topic, int32_t partition,
-            const struct tally_produce *records, size_t count, size_t *done, struct tally_error *err);
+    enum tally_code (*produce)(struct tally_producer *producer, const char *topic,
+            int32_t partition, const struct tally_produce *records, size_t count, size_t *done,
+            struct tally_error *err);
     /* Serves delivery reports. Returns the first error that a delivery had in this transaction. */
-    enum tally_code (*poll)(struct tally_producer *producer, int timeout_ms, struct tally_error *err);
-    enum tally_code (*send_offsets)(struct tally_producer *producer, struct tally_consumer *consumer,
-            const struct tally_topic_partition *offsets, size_t count, int timeout_ms, struct tally_error *err);
+    enum tally_code (*poll)(struct tally_producer *producer, int timeout_ms,
+            struct tally_error *err);
+    enum tally_code (*send_offsets)(struct tally_producer *producer,
+            struct tally_consumer *consumer, const struct tally_topic_partition *offsets,
+            size_t count, int timeout_ms, struct tally_error *err);
     /* Resumable after TIMEOUT. OK is the only answer that means committed. */
-    enum tally_code (*commit)(struct tally_producer *producer, int timeout_ms, struct tally_error *err);
-    enum tally_code (*abort)(struct tally_producer *producer, int timeout_ms, struct tally_error *err);
+    enum tally_code (*commit)(struct tally_producer *producer, int timeout_ms,
+            struct tally_error *err);
+    enum tally_code (*abort)(struct tally_producer *producer, int timeout_ms,
+            struct tally_error *err);
     /* KIP-890: something in this producer's transaction was retried, timed out or failed. */
     bool (*tainted)(struct tally_producer *producer);
-    int32_t (*partitions)(struct tally_producer *producer, const char *topic, int timeout_ms); /* < 0: unknown */
+    int32_t (*partitions)(struct tally_producer *producer, const char *topic,
+            int timeout_ms);                          /* < 0: unknown */
     void (*destroy)(struct tally_producer *producer); /* purges; returns within 10 s */
 };
 struct tally_producer {
@@ -124,17 +137,21 @@ struct tally_client_ops {
     struct tally_consumer *(*consumer)(struct tally_client *client, int thread,
             const struct tally_rebalance_listener *listener, struct tally_error *err);
     /* Manual assignment, read_committed, never commits. */
-    struct tally_consumer *(*restore_consumer)(struct tally_client *client, int thread, struct tally_error *err);
-    struct tally_producer *(*producer)(struct tally_client *client, int thread, struct tally_error *err);
+    struct tally_consumer *(*restore_consumer)(struct tally_client *client, int thread,
+            struct tally_error *err);
+    struct tally_producer *(*producer)(struct tally_client *client, int thread,
+            struct tally_error *err);
     /* Sends one reply outside any transaction, best effort; false: dropped. @thread any */
-    bool (*reply)(struct tally_client *client, const char *topic, int32_t partition /* -1: by key */,
-            struct tally_slice key, struct tally_slice value, const struct tally_header *headers, size_t count);
+    bool (*reply)(struct tally_client *client, const char *topic,
+            int32_t partition /* -1: by key */, struct tally_slice key, struct tally_slice value,
+            const struct tally_header *headers, size_t count);
     /* Writes one command outside any transaction: idempotent, acks=all, partition by murmur2 of the
      * key. Waits for the acknowledgement; UNAVAILABLE: not acknowledged in time, effect unknown;
      * TOO_LARGE. @thread any */
-    enum tally_code (*publish)(struct tally_client *client, const char *topic, struct tally_slice key,
-            struct tally_slice value, const struct tally_header *headers, size_t header_count, int timeout_ms,
-            int32_t *partition, int64_t *offset, struct tally_error *err);
+    enum tally_code (*publish)(struct tally_client *client, const char *topic,
+            struct tally_slice key, struct tally_slice value, const struct tally_header *headers,
+            size_t header_count, int timeout_ms, int32_t *partition, int64_t *offset,
+            struct tally_error *err);
     /* Whether a broker answered in the last 3 s; asked once a second in the background, so that
      * reads can tell how far they are complete. @thread any */
     bool (*reachable)(struct tally_client *client, struct tally_error *err);

@@ -1,5 +1,6 @@
 /* engine/context.c - what decide, evolve and result may do; see engine/tally.h.
- * The decision is encoded at once, because the topology's structs are borrowed only for the call. */
+ * The decision is encoded at once, because the topology's structs are borrowed only for the call.
+ */
 #include "engine/context_internal.h"
 
 #include "engine/base/hash.h"
@@ -21,7 +22,8 @@ void context_touch(struct tally_touch *touch, struct tally_slice key)
     touch->keys[touch->count++] = key;
 }
 
-void context_dedup_key(struct tally_slice command_id, struct tally_slice record_key, struct tally_key *key)
+void context_dedup_key(struct tally_slice command_id, struct tally_slice record_key,
+        struct tally_key *key)
 {
     tally_key_begin(key, TALLY_STORE_DEDUP);
     tally_key_string(key, command_id);
@@ -94,15 +96,17 @@ static struct tally_event event_head(const struct tally_context *ctx, enum tally
     const struct tally_command *command = ctx->command;
 
     return (struct tally_event){
-        .topology = tally_slice_string(ctx->aggregate->name),
-        .partition = ctx->partition,
-        .command_offset = command->offset,
-        .time_ms = ctx->time_ms,
-        .actor = command->actor,
-        .correlation_id = command->correlation_id.len ? command->correlation_id : command->id,
-        .command_id = command->id,
-        .key = command->key,
-        .outcome = {.command = command->type, .fingerprint = command->fingerprint, .status = status},
+            .topology = tally_slice_string(ctx->aggregate->name),
+            .partition = ctx->partition,
+            .command_offset = command->offset,
+            .time_ms = ctx->time_ms,
+            .actor = command->actor,
+            .correlation_id = command->correlation_id.len ? command->correlation_id : command->id,
+            .command_id = command->id,
+            .key = command->key,
+            .outcome = {.command = command->type,
+                    .fingerprint = command->fingerprint,
+                    .status = status},
     };
 }
 
@@ -141,9 +145,9 @@ static void reject(struct tally_context *ctx, enum tally_reject code, const char
     decide_once(ctx, CONTEXT_REJECTED);
     event.type = TALLY_SLICE(TALLY_EVENT_REJECTED);
     event.rejection = (struct tally_rejection){
-        .code = code,
-        .detail = tally_slice_string(detail),
-        .errors = tally_buf_bytes(ctx->message),
+            .code = code,
+            .detail = tally_slice_string(detail),
+            .errors = tally_buf_bytes(ctx->message),
     };
     tally_event_encode(&event, ctx->events_format, ctx->encoded);
 }
@@ -179,21 +183,22 @@ void tally_send(struct tally_context *ctx, const struct tally_message *message)
     const struct tally_command *command = ctx->command;
     struct tally_arena *arena = tally_collector_arena(ctx->collector);
     struct tally_command_head head = {
-        .id = message->id,
-        .type = tally_slice_string(message->schema->name),
-        .source = tally_arena_copy(arena, tally_slice_string(ctx->aggregate->name)),
-        .actor = command->actor,
-        .correlation_id = command->correlation_id.len ? command->correlation_id : command->id,
-        .causation_id = command->id,
+            .id = message->id,
+            .type = tally_slice_string(message->schema->name),
+            .source = tally_arena_copy(arena, tally_slice_string(ctx->aggregate->name)),
+            .actor = command->actor,
+            .correlation_id = command->correlation_id.len ? command->correlation_id : command->id,
+            .causation_id = command->id,
     };
     struct tally_produce record;
 
     tally_assert(ctx->phase == CONTEXT_DECIDE && topic);
     tally_buf_clear(ctx->message);
-    tally_command_encode(&head, message->schema, message->fields, TALLY_FORMAT_MSGPACK, ctx->message);
+    tally_command_encode(&head, message->schema, message->fields, TALLY_FORMAT_MSGPACK,
+            ctx->message);
     record = (struct tally_produce){
-        .key = tally_arena_copy(arena, message->key),
-        .value = tally_arena_copy(arena, tally_buf_bytes(ctx->message)),
+            .key = tally_arena_copy(arena, message->key),
+            .value = tally_arena_copy(arena, tally_buf_bytes(ctx->message)),
     };
     tally_collector_add(ctx->collector, topic,
             message->partition >= 0 ? message->partition

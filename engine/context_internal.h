@@ -44,4 +44,5 @@ struct tally_touch {
 void context_reject_violations(struct tally_context *ctx);
 void context_touch(struct tally_touch *touch, struct tally_slice key); /* key borrowed */
 /* DEDUP key of a command id used under a record key. */
-void context_dedup_key(struct tally_slice command_id, struct tally_slice record_key, struct tally_key *key);
+void context_dedup_key(struct tally_slice command_id, struct tally_slice record_key,
+        struct tally_key *key);

@@ -19,7 +19,8 @@ static enum tally_code find_row(const struct outcome_question *question, struct 
             tally_prefix_end(tally_key_bytes(&prefix), space), false);
     if (tally_iterator_next(iterator, &found, row, &code, err)) {
         *row = tally_arena_copy(arena, *row);
-        *key = tally_arena_copy(arena, tally_slice_of(found.data + prefix.len, found.len - prefix.len));
+        *key = tally_arena_copy(arena,
+                tally_slice_of(found.data + prefix.len, found.len - prefix.len));
     } else if (!code) {
         code = TALLY_NOT_FOUND;
     }
@@ -49,22 +50,23 @@ static enum tally_code read_row(const struct outcome_question *question, struct 
 }
 
 /* The aggregate's own account of an accepted fact. */
-static enum tally_code read_result(const struct outcome_question *question, const struct tally_outcome *outcome,
-        struct tally_arena *arena, struct tally_outcome_record *record, struct tally_error *err)
+static enum tally_code read_result(const struct outcome_question *question,
+        const struct tally_outcome *outcome, struct tally_arena *arena,
+        struct tally_outcome_record *record, struct tally_error *err)
 {
     const struct tally_aggregate *aggregate = tally_topology_aggregate(question->topology);
     struct tally_buf value, result;
     struct tally_writer writer;
     struct tally_context ctx = {
-        .phase = CONTEXT_READ,
-        .topology = question->topology,
-        .aggregate = aggregate,
-        .partition = question->partition,
-        .partitions = question->partitions,
-        .time_ms = outcome->time_ms,
-        .scratch = arena,
-        .view = question->view,
-        .value = &value,
+            .phase = CONTEXT_READ,
+            .topology = question->topology,
+            .aggregate = aggregate,
+            .partition = question->partition,
+            .partitions = question->partitions,
+            .time_ms = outcome->time_ms,
+            .scratch = arena,
+            .view = question->view,
+            .value = &value,
     };
 
     tally_buf_init(&value, VALUE_BYTES_MAX);
@@ -87,8 +89,8 @@ static void refuse_reuse(struct tally_outcome *outcome)
     outcome->stamp.status = TALLY_REJECTED;
     outcome->memo = TALLY_NONE;
     outcome->rejection = (struct tally_rejection){
-        .code = TALLY_REJECT_IDEMPOTENCY_KEY_REUSED,
-        .detail = TALLY_SLICE("the command id was used for other fields"),
+            .code = TALLY_REJECT_IDEMPOTENCY_KEY_REUSED,
+            .detail = TALLY_SLICE("the command id was used for other fields"),
     };
 }
 
@@ -99,11 +101,11 @@ enum tally_code outcome_answer(const struct outcome_question *question, struct t
     struct tally_slice row, key;
     struct tally_outcome outcome;
     struct tally_outcome_record record = {
-        .command_id = question->command_id,
-        .topic = tally_slice_string(tally_topology_commands(question->topology)),
-        .partition = question->partition,
-        .outcome = &outcome,
-        .duplicate = question->duplicate,
+            .command_id = question->command_id,
+            .topic = tally_slice_string(tally_topology_commands(question->topology)),
+            .partition = question->partition,
+            .outcome = &outcome,
+            .duplicate = question->duplicate,
     };
     enum tally_code code;
 
@@ -129,9 +131,9 @@ enum tally_code outcome_answer(const struct outcome_question *question, struct t
     record.has_version = record.has_version && outcome.stamp.status == TALLY_ACCEPTED;
     tally_outcome_write(&record, question->format, out);
     *info = (struct tally_outcome_info){
-        .status = outcome.stamp.status,
-        .code = outcome.rejection.code,
-        .offset = outcome.offset,
+            .status = outcome.stamp.status,
+            .code = outcome.rejection.code,
+            .offset = outcome.offset,
     };
 out:
     tally_arena_deinit(&arena);

@@ -16,5 +16,5 @@ struct outcome_question {
 };
 /* Appends the outcome record to *out. NOT_FOUND: no outcome here. A fingerprint that differs gives
  * IDEMPOTENCY_KEY_REUSED. @thread any  @locks none */
-TALLY_MUST_CHECK enum tally_code outcome_answer(const struct outcome_question *question, struct tally_buf *out,
-        struct tally_outcome_info *info, struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code outcome_answer(const struct outcome_question *question,
+        struct tally_buf *out, struct tally_outcome_info *info, struct tally_error *err);

@@ -12,7 +12,8 @@ struct tally_read {
     struct tally_read_info info;
 };
 
-bool tally_positions_parse(struct tally_slice text, struct tally_min_position *positions, size_t *count)
+bool tally_positions_parse(struct tally_slice text, struct tally_min_position *positions,
+        size_t *count)
 {
     *count = 0;
     while (text.len > 0) {
@@ -23,16 +24,17 @@ bool tally_positions_parse(struct tally_slice text, struct tally_min_position *p
         const uint8_t *slash = at ? memrchr(item.data, '/', (size_t)(at - item.data)) : NULL;
         int64_t partition, offset;
 
-        if (*count == TALLY_MIN_POSITIONS_MAX || !slash || slash == item.data
-                || !tally_parse_int(tally_slice_of(slash + 1, (size_t)(at - slash - 1)), &partition)
-                || !tally_parse_int(tally_slice_of(at + 1, (size_t)(item.data + item.len - at - 1)), &offset)
-                || partition < 0 || partition > INT32_MAX || offset < 0) {
+        if (*count == TALLY_MIN_POSITIONS_MAX || !slash || slash == item.data ||
+                !tally_parse_int(tally_slice_of(slash + 1, (size_t)(at - slash - 1)), &partition) ||
+                !tally_parse_int(tally_slice_of(at + 1, (size_t)(item.data + item.len - at - 1)),
+                        &offset) ||
+                partition < 0 || partition > INT32_MAX || offset < 0) {
             return false;
         }
         positions[(*count)++] = (struct tally_min_position){
-            .topic = tally_slice_of(item.data, (size_t)(slash - item.data)),
-            .partition = (int32_t)partition,
-            .offset = offset,
+                .topic = tally_slice_of(item.data, (size_t)(slash - item.data)),
+                .partition = (int32_t)partition,
+                .offset = offset,
         };
         if (!comma) {
             break;
@@ -46,8 +48,8 @@ bool tally_positions_parse(struct tally_slice text, struct tally_min_position *p
 }
 
 /* Waits for the positions that are this task's own. */
-static enum tally_code wait_positions(struct tally_task_slot *slot, const struct tally_read_options *options,
-        struct tally_error *err)
+static enum tally_code wait_positions(struct tally_task_slot *slot,
+        const struct tally_read_options *options, struct tally_error *err)
 {
     struct tally_slice topic = tally_slice_string(tally_topology_commands(slot->topology));
 
@@ -60,12 +62,13 @@ static enum tally_code wait_positions(struct tally_task_slot *slot, const struct
         }
         code = tally_task_slot_wait(slot, position->offset, options->wait_ms);
         if (code == TALLY_QUEUE_FULL) {
-            return tally_error_set(err, code, "too many requests wait for a position: try again, or raise http.wait.max");
+            return tally_error_set(err, code,
+                    "too many requests wait for a position: try again, or raise http.wait.max");
         }
         if (code || atomic_load(&slot->state) != TALLY_TASK_RUNNING) {
             return tally_error_set(err, TALLY_TIMEOUT, "position %.*s/%d@%lld is not applied yet",
-                    (int)position->topic.len, (const char *)position->topic.data, position->partition,
-                    (long long)position->offset);
+                    (int)position->topic.len, (const char *)position->topic.data,
+                    position->partition, (long long)position->offset);
         }
     }
     return TALLY_OK;
@@ -77,20 +80,21 @@ static void fill_info(struct tally_read *read)
     int64_t in_next = tally_view_positions(read->view)->in_next;
 
     read->info = (struct tally_read_info){
-        .topology = tally_topology_name(slot->topology),
-        .partition = slot->partition,
-        .state = (enum tally_task_state)atomic_load(&slot->state),
-        .topic = tally_topology_commands(slot->topology),
-        .position = in_next > 0 ? in_next - 1 : -1,
-        .as_of_ms = atomic_load(&slot->as_of_ms),
+            .topology = tally_topology_name(slot->topology),
+            .partition = slot->partition,
+            .state = (enum tally_task_state)atomic_load(&slot->state),
+            .topic = tally_topology_commands(slot->topology),
+            .position = in_next > 0 ? in_next - 1 : -1,
+            .as_of_ms = atomic_load(&slot->as_of_ms),
     };
     if (read->info.as_of_ms == 0) {
         read->info.as_of_ms = tally_view_positions(read->view)->commit_time;
     }
 }
 
-enum tally_code tally_read_open(struct tally_runtime *runtime, const char *topology, struct tally_slice key,
-        int32_t partition, const struct tally_read_options *options, struct tally_read **read, struct tally_error *err)
+enum tally_code tally_read_open(struct tally_runtime *runtime, const char *topology,
+        struct tally_slice key, int32_t partition, const struct tally_read_options *options,
+        struct tally_read **read, struct tally_error *err)
 {
     struct tally_task_slot *slot;
     struct tally_view *view;
@@ -102,18 +106,21 @@ enum tally_code tally_read_open(struct tally_runtime *runtime, const char *topol
     }
     slot = tally_task_registry_find(runtime->registry, topology, partition);
     if (!slot || atomic_load(&slot->state) == TALLY_TASK_CLOSED) {
-        return tally_error_set(err, TALLY_FENCED, "%s/%d is not on this instance", topology, partition);
+        return tally_error_set(err, TALLY_FENCED, "%s/%d is not on this instance", topology,
+                partition);
     }
     code = wait_positions(slot, options, err);
     if (code) {
         return code;
     }
     if (atomic_load(&slot->cold)) {
-        return tally_error_set(err, TALLY_UNAVAILABLE, "%s/%d is being restored", topology, partition);
+        return tally_error_set(err, TALLY_UNAVAILABLE, "%s/%d is being restored", topology,
+                partition);
     }
     view = tally_task_slot_view(slot);
     if (!view) {
-        return tally_error_set(err, TALLY_UNAVAILABLE, "%s/%d has no open store", topology, partition);
+        return tally_error_set(err, TALLY_UNAVAILABLE, "%s/%d has no open store", topology,
+                partition);
     }
     *read = tally_alloc_zero(1, sizeof **read);
     (*read)->runtime = runtime;
@@ -137,14 +144,15 @@ const struct tally_read_info *tally_read_info(const struct tally_read *read)
     return &read->info;
 }
 
-enum tally_code tally_read_get(struct tally_read *read, struct tally_slice key, struct tally_buf *value,
-        struct tally_error *err)
+enum tally_code tally_read_get(struct tally_read *read, struct tally_slice key,
+        struct tally_buf *value, struct tally_error *err)
 {
     return tally_view_get(read->view, key, value, err);
 }
 
-enum tally_code tally_read_scan(struct tally_read *read, struct tally_slice lower, struct tally_slice upper,
-        bool backwards, tally_row_fn row, void *context, struct tally_error *err)
+enum tally_code tally_read_scan(struct tally_read *read, struct tally_slice lower,
+        struct tally_slice upper, bool backwards, tally_row_fn row, void *context,
+        struct tally_error *err)
 {
     struct tally_iterator *iterator = tally_view_iterate(read->view, lower, upper, backwards);
     struct tally_slice key, value;
@@ -159,20 +167,20 @@ enum tally_code tally_read_scan(struct tally_read *read, struct tally_slice lowe
     return code;
 }
 
-enum tally_code tally_read_outcome(struct tally_read *read, struct tally_slice command_id, struct tally_slice key,
-        uint64_t fingerprint_or_0, bool duplicate, enum tally_format format, struct tally_buf *out,
-        struct tally_outcome_info *info, struct tally_error *err)
+enum tally_code tally_read_outcome(struct tally_read *read, struct tally_slice command_id,
+        struct tally_slice key, uint64_t fingerprint_or_0, bool duplicate, enum tally_format format,
+        struct tally_buf *out, struct tally_outcome_info *info, struct tally_error *err)
 {
     struct outcome_question question = {
-        .topology = read->slot->topology,
-        .partition = read->slot->partition,
-        .partitions = read->runtime->options.partitions,
-        .view = read->view,
-        .command_id = command_id,
-        .key = key,
-        .fingerprint = fingerprint_or_0,
-        .duplicate = duplicate,
-        .format = format,
+            .topology = read->slot->topology,
+            .partition = read->slot->partition,
+            .partitions = read->runtime->options.partitions,
+            .view = read->view,
+            .command_id = command_id,
+            .key = key,
+            .fingerprint = fingerprint_or_0,
+            .duplicate = duplicate,
+            .format = format,
     };
 
     return outcome_answer(&question, out, info, err);

@@ -10,17 +10,23 @@
 struct tally_runtime;
 struct tally_read;
 
-enum tally_task_state { TALLY_TASK_CREATED, TALLY_TASK_RESTORING, TALLY_TASK_RUNNING, TALLY_TASK_PARKED,
-    TALLY_TASK_HALTED, TALLY_TASK_CLOSED };
+enum tally_task_state {
+    TALLY_TASK_CREATED,
+    TALLY_TASK_RESTORING,
+    TALLY_TASK_RUNNING,
+    TALLY_TASK_PARKED,
+    TALLY_TASK_HALTED,
+    TALLY_TASK_CLOSED
+};
 const char *tally_task_state_name(enum tally_task_state state); /* "RUNNING" */
 
 struct tally_read_info {
     const char *topology;
     int32_t partition;
     enum tally_task_state state;
-    const char *topic;  /* commands topic with prefix */
-    int64_t position;   /* last applied command offset, -1: none; prints as topic/partition@offset */
-    int64_t as_of_ms;   /* complete up to this wall time; now when nothing is left to read */
+    const char *topic; /* commands topic with prefix */
+    int64_t position;  /* last applied command offset, -1: none; prints as topic/partition@offset */
+    int64_t as_of_ms;  /* complete up to this wall time; now when nothing is left to read */
 };
 
 /* Positions that must have been applied: "stock.commands/2@990,stock.commands/0@12". */
@@ -31,7 +37,8 @@ struct tally_min_position {
 };
 #define TALLY_MIN_POSITIONS_MAX 16
 /* false: bad syntax, or more than TALLY_MIN_POSITIONS_MAX. Borrows text. */
-bool tally_positions_parse(struct tally_slice text, struct tally_min_position *positions, size_t *count);
+bool tally_positions_parse(struct tally_slice text, struct tally_min_position *positions,
+        size_t *count);
 
 struct tally_read_options {
     const struct tally_min_position *positions; /* others than the task's own are ignored */
@@ -41,9 +48,10 @@ struct tally_read_options {
 /* Opens a read on the task that owns `key` (partition >= 0: on that task). FENCED: not here;
  * UNAVAILABLE: not restored yet; TIMEOUT: positions not reached; QUEUE_FULL: too many waiters;
  * STORE_ERROR. */
-TALLY_MUST_CHECK enum tally_code tally_read_open(struct tally_runtime *runtime, const char *topology,
-        struct tally_slice key, int32_t partition, const struct tally_read_options *options,
-        struct tally_read **read, struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code tally_read_open(struct tally_runtime *runtime,
+        const char *topology, struct tally_slice key, int32_t partition,
+        const struct tally_read_options *options, struct tally_read **read,
+        struct tally_error *err);
 void tally_read_close(struct tally_read *read);
 const struct tally_read_info *tally_read_info(const struct tally_read *read);
 /* NOT_FOUND or the store's error. Expired rows are NOT_FOUND. */
@@ -52,7 +60,8 @@ TALLY_MUST_CHECK enum tally_code tally_read_get(struct tally_read *read, struct 
 /* Rows lower <= key < upper, at most limit, in order or backwards; stops when row() says false. */
 typedef bool (*tally_row_fn)(void *context, struct tally_slice key, struct tally_slice value);
 TALLY_MUST_CHECK enum tally_code tally_read_scan(struct tally_read *read, struct tally_slice lower,
-        struct tally_slice upper, bool backwards, tally_row_fn row, void *context, struct tally_error *err);
+        struct tally_slice upper, bool backwards, tally_row_fn row, void *context,
+        struct tally_error *err);
 /* The outcome record of a command, as in domain.md 5, appended to *out. key empty: whichever
  * record key the id was used under first. NOT_FOUND: no outcome in this task. */
 struct tally_outcome_info {
@@ -60,6 +69,7 @@ struct tally_outcome_info {
     enum tally_reject code;
     int64_t offset; /* of the deciding command in the task's input */
 };
-TALLY_MUST_CHECK enum tally_code tally_read_outcome(struct tally_read *read, struct tally_slice command_id,
-        struct tally_slice key, uint64_t fingerprint_or_0, bool duplicate, enum tally_format format,
-        struct tally_buf *out, struct tally_outcome_info *info, struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code tally_read_outcome(struct tally_read *read,
+        struct tally_slice command_id, struct tally_slice key, uint64_t fingerprint_or_0,
+        bool duplicate, enum tally_format format, struct tally_buf *out,
+        struct tally_outcome_info *info, struct tally_error *err);

@@ -1,7 +1,11 @@
 /* engine/record_collector.c - see record_collector.h. */
 #include "engine/record_collector.h"
 
-enum { TARGETS_MAX = 4096, ARENA_BLOCK_BYTES = 2 * 1024 * 1024, ARENA_KEEP_BYTES = 16 * 1024 * 1024 };
+enum {
+    TARGETS_MAX = 4096,
+    ARENA_BLOCK_BYTES = 2 * 1024 * 1024,
+    ARENA_KEEP_BYTES = 16 * 1024 * 1024
+};
 
 struct target {
     const char *topic; /* compared by address: topics are the topologies' own strings */
@@ -48,12 +52,13 @@ static bool is_target(const struct target *target, const char *topic, int32_t pa
     return target->topic == topic && target->partition == partition;
 }
 
-static struct target *find_target(struct tally_collector *collector, const char *topic, int32_t partition)
+static struct target *find_target(struct tally_collector *collector, const char *topic,
+        int32_t partition)
 {
     struct target *target;
 
-    if (collector->last < collector->target_count
-            && is_target(&collector->targets[collector->last], topic, partition)) {
+    if (collector->last < collector->target_count &&
+            is_target(&collector->targets[collector->last], topic, partition)) {
         return &collector->targets[collector->last];
     }
     for (size_t i = 0; i < collector->target_count; i++) {
@@ -78,13 +83,14 @@ void tally_collector_add(struct tally_collector *collector, const char *topic, i
 
     if (target->count == target->capacity) {
         target->capacity = target->capacity ? target->capacity * 2 : 256;
-        target->records = tally_realloc(target->records, target->capacity * sizeof target->records[0]);
+        target->records =
+                tally_realloc(target->records, target->capacity * sizeof target->records[0]);
     }
     target->records[target->count++] = *record;
 }
 
-enum tally_code tally_collector_flush(struct tally_collector *collector, struct tally_producer *producer,
-        struct tally_error *err)
+enum tally_code tally_collector_flush(struct tally_collector *collector,
+        struct tally_producer *producer, struct tally_error *err)
 {
     for (size_t i = 0; i < collector->target_count; i++) {
         struct target *target = &collector->targets[i];

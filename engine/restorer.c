@@ -25,13 +25,13 @@ enum restore_phase { RESTORE_EVENTS, RESTORE_INPUT };
 struct restoration {
     struct tally_stream_task *task;
     enum restore_phase phase;
-    int64_t committed;          /* the group's offset */
+    int64_t committed; /* the group's offset */
     int64_t input_low, input_high;
-    const char *topic;          /* read in this phase */
-    int64_t from, next, stop;   /* first offset, next offset, where the phase ends */
-    bool check_first;           /* the record at `from` must have `crc` */
+    const char *topic;        /* read in this phase */
+    int64_t from, next, stop; /* first offset, next offset, where the phase ends */
+    bool check_first;         /* the record at `from` must have `crc` */
     uint32_t crc;
-    int64_t progress_ms;        /* monotonic, of the last record or reachable moment */
+    int64_t progress_ms; /* monotonic, of the last record or reachable moment */
     struct tally_series *left_series, *restored_series;
 };
 
@@ -71,7 +71,8 @@ bool tally_restorer_idle(const struct tally_restorer *restorer)
 static void show_progress(struct restoration *item)
 {
     struct tally_task_slot *slot = tally_stream_task_slot(item->task);
-    int64_t left = item->phase == RESTORE_EVENTS && item->stop > item->next ? item->stop - item->next : 0;
+    int64_t left =
+            item->phase == RESTORE_EVENTS && item->stop > item->next ? item->stop - item->next : 0;
 
     atomic_store(&slot->restore_left, left);
     tally_series_set(item->left_series, left);
@@ -109,19 +110,21 @@ void tally_restorer_clear(struct tally_restorer *restorer)
 /* --- begin ------------------------------------------------------------------------------------ */
 
 /* R5: the store against the events topic's ends. */
-static enum tally_code check_events_range(const struct tally_positions *positions, const char *topic, int32_t partition,
-        int64_t low, int64_t high, struct tally_error *err)
+static enum tally_code check_events_range(const struct tally_positions *positions,
+        const char *topic, int32_t partition, int64_t low, int64_t high, struct tally_error *err)
 {
     int64_t last = positions->out_last;
 
     if (last + 1 > high) {
         return tally_error_set(err, TALLY_EVENTS_TRUNCATED,
-                "%s/%d ends at %lld but the state has applied %lld: the topic lost committed events; restore it, or reset",
+                "%s/%d ends at %lld but the state has applied %lld: the topic lost committed "
+                "events; restore it, or reset",
                 topic, partition, (long long)high, (long long)last);
     }
     if (last >= 0 ? last < low : low > 0) {
         return tally_error_set(err, TALLY_EVENTS_INCOMPLETE,
-                "%s/%d starts at %lld but the state has applied only up to %lld: set its retention.ms to -1 and restore it, or reset",
+                "%s/%d starts at %lld but the state has applied only up to %lld: set its "
+                "retention.ms to -1 and restore it, or reset",
                 topic, partition, (long long)low, (long long)last);
     }
     return TALLY_OK;
@@ -131,7 +134,8 @@ static struct restoration *push_item(struct tally_restorer *restorer)
 {
     if (restorer->count == restorer->capacity) {
         restorer->capacity = restorer->capacity ? restorer->capacity * 2 : 8;
-        restorer->items = tally_realloc(restorer->items, restorer->capacity * sizeof restorer->items[0]);
+        restorer->items =
+                tally_realloc(restorer->items, restorer->capacity * sizeof restorer->items[0]);
     }
     restorer->changed = true;
     return &restorer->items[restorer->count++];
@@ -143,17 +147,19 @@ enum tally_code tally_restorer_add(struct tally_restorer *restorer, struct tally
     struct tally_task_slot *slot = tally_stream_task_slot(task);
     const char *events = tally_topology_events(slot->topology);
     const struct tally_positions *positions = tally_stream_task_committed(task);
-    struct restoration item = {.task = task, .phase = RESTORE_EVENTS, .committed = committed, .topic = events};
+    struct restoration item = {
+            .task = task, .phase = RESTORE_EVENTS, .committed = committed, .topic = events};
     char partition[16];
     int64_t low;
     enum tally_code code;
 
-    code = consumer->ops->watermarks(consumer, events, slot->partition, WATERMARKS_TIMEOUT_MS, &low, &item.stop, err);
+    code = consumer->ops->watermarks(consumer, events, slot->partition, WATERMARKS_TIMEOUT_MS, &low,
+            &item.stop, err);
     if (code) {
         return code;
     }
-    code = consumer->ops->watermarks(consumer, tally_stream_task_input(task), slot->partition, WATERMARKS_TIMEOUT_MS,
-            &item.input_low, &item.input_high, err);
+    code = consumer->ops->watermarks(consumer, tally_stream_task_input(task), slot->partition,
+            WATERMARKS_TIMEOUT_MS, &item.input_low, &item.input_high, err);
     if (code) {
         return code;
     }
@@ -167,8 +173,10 @@ enum tally_code tally_restorer_add(struct tally_restorer *restorer, struct tally
     item.crc = positions->out_crc;
     item.progress_ms = tally_mono_ms(restorer->options.clock);
     (void)snprintf(partition, sizeof partition, "%d", slot->partition);
-    item.left_series = tally_series_of(TALLY_METRIC_RESTORE_REMAINING, tally_topology_name(slot->topology), partition);
-    item.restored_series = tally_series_of(TALLY_METRIC_RESTORED, tally_topology_name(slot->topology));
+    item.left_series = tally_series_of(TALLY_METRIC_RESTORE_REMAINING,
+            tally_topology_name(slot->topology), partition);
+    item.restored_series =
+            tally_series_of(TALLY_METRIC_RESTORED, tally_topology_name(slot->topology));
     atomic_store(&slot->cold, positions->out_last < 0 && positions->in_next < 0);
     atomic_store(&slot->restore_total, item.stop - item.from);
     *push_item(restorer) = item;
@@ -187,37 +195,42 @@ static enum tally_code first_start(struct tally_restorer *restorer, const struct
 }
 
 /* R8: what the group says was consumed against what the state says. */
-static enum tally_code check_input_range(const struct restoration *item, int64_t state, struct tally_error *err)
+static enum tally_code check_input_range(const struct restoration *item, int64_t state,
+        struct tally_error *err)
 {
     const char *name = tally_stream_task_name(item->task);
     int64_t group = item->committed;
 
     if (group == TALLY_OFFSET_NONE) {
         return tally_error_set(err, TALLY_OFFSETS_LOST,
-                "%s: the group has no offset but the state has consumed up to %lld: set the group's offset to %lld, or reset",
+                "%s: the group has no offset but the state has consumed up to %lld: set the "
+                "group's offset to %lld, or reset",
                 name, (long long)state - 1, (long long)state);
     }
     if (group < state) {
         return tally_error_set(err, TALLY_OFFSETS_BEHIND,
-                "%s: the group's offset is %lld but the state has consumed up to %lld: set the group's offset to %lld, or reset",
+                "%s: the group's offset is %lld but the state has consumed up to %lld: set the "
+                "group's offset to %lld, or reset",
                 name, (long long)group, (long long)state - 1, (long long)state);
     }
     if (group > item->input_high) {
         return tally_error_set(err, TALLY_INPUT_LOST,
-                "%s: the group's offset is %lld but the input ends at %lld: the topic lost records; restore it, or reset",
+                "%s: the group's offset is %lld but the input ends at %lld: the topic lost "
+                "records; restore it, or reset",
                 name, (long long)group, (long long)item->input_high);
     }
     if (group < item->input_low) {
         return tally_error_set(err, TALLY_INPUT_TRUNCATED,
-                "%s: the group's offset is %lld but the input starts at %lld: commands were deleted before they were decided; restore them, or reset",
+                "%s: the group's offset is %lld but the input starts at %lld: commands were "
+                "deleted before they were decided; restore them, or reset",
                 name, (long long)group, (long long)item->input_low);
     }
     return TALLY_OK;
 }
 
 /* After the events: what of the input has to be read before the task may run. *done: nothing. */
-static enum tally_code begin_input(struct tally_restorer *restorer, struct restoration *item, bool *done,
-        struct tally_error *err)
+static enum tally_code begin_input(struct tally_restorer *restorer, struct restoration *item,
+        bool *done, struct tally_error *err)
 {
     struct tally_positions *next = tally_stream_task_next(item->task);
     int64_t state = next->in_next; /* -1: nothing consumed as far as the state knows */
@@ -249,9 +262,10 @@ static enum tally_code begin_input(struct tally_restorer *restorer, struct resto
     } else {
         item->from = state > item->input_low ? state : item->input_low;
         if (state < item->input_low && state >= 0) {
-            tally_log(TALLY_LOG_WARN, "consumed commands are no longer retained and cannot be verified",
-                    TALLY_LOG_STR("task", tally_stream_task_name(item->task)), TALLY_LOG_INT("from", state),
-                    TALLY_LOG_INT("to", item->input_low));
+            tally_log(TALLY_LOG_WARN,
+                    "consumed commands are no longer retained and cannot be verified",
+                    TALLY_LOG_STR("task", tally_stream_task_name(item->task)),
+                    TALLY_LOG_INT("from", state), TALLY_LOG_INT("to", item->input_low));
         }
     }
     item->next = item->from;
@@ -287,14 +301,16 @@ static void fail(struct tally_restorer *restorer, size_t index, const struct tal
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static enum tally_code check_first(struct restoration *item, const struct tally_record *record, struct tally_error *err)
+static enum tally_code check_first(struct restoration *item, const struct tally_record *record,
+        struct tally_error *err)
 {
     if (record->offset == item->from && tally_stream_task_crc(record) == item->crc) {
         item->check_first = false;
         return TALLY_OK;
     }
     return tally_error_set(err, TALLY_TOPIC_RECREATED,
-            "%s/%d@%lld is not the record that the state was built from: the topic was recreated or truncated; restore it, or reset",
+            "%s/%d@%lld is not the record that the state was built from: the topic was recreated "
+            "or truncated; restore it, or reset",
             record->topic, record->partition, (long long)item->from);
 }
 
@@ -327,8 +343,8 @@ static size_t find_item(const struct tally_restorer *restorer, const struct tall
     for (size_t i = 0; i < restorer->count; i++) {
         const struct restoration *item = &restorer->items[i];
 
-        if (record->topic && tally_stream_task_slot(item->task)->partition == record->partition
-                && strcmp(item->topic, record->topic) == 0) {
+        if (record->topic && tally_stream_task_slot(item->task)->partition == record->partition &&
+                strcmp(item->topic, record->topic) == 0) {
             return i;
         }
     }
@@ -341,8 +357,9 @@ static enum tally_code reassign(struct tally_restorer *restorer, struct tally_er
     enum tally_code code = TALLY_OK;
 
     if (!restorer->consumer) {
-        restorer->consumer = restorer->options.client->ops->restore_consumer(restorer->options.client,
-                restorer->options.thread, err);
+        restorer->consumer =
+                restorer->options.client->ops->restore_consumer(restorer->options.client,
+                        restorer->options.thread, err);
         if (!restorer->consumer) {
             return TALLY_UNAVAILABLE;
         }
@@ -350,9 +367,9 @@ static enum tally_code reassign(struct tally_restorer *restorer, struct tally_er
     partitions = tally_alloc_zero(restorer->count + 1, sizeof partitions[0]);
     for (size_t i = 0; i < restorer->count; i++) {
         partitions[i] = (struct tally_topic_partition){
-            .topic = restorer->items[i].topic,
-            .partition = tally_stream_task_slot(restorer->items[i].task)->partition,
-            .offset = restorer->items[i].next,
+                .topic = restorer->items[i].topic,
+                .partition = tally_stream_task_slot(restorer->items[i].task)->partition,
+                .offset = restorer->items[i].next,
         };
     }
     code = restorer->consumer->ops->assign(restorer->consumer, partitions, restorer->count, err);
@@ -367,9 +384,9 @@ static void advance(struct tally_restorer *restorer, size_t index)
     struct restoration *item = &restorer->items[index];
     struct tally_error err = {.code = TALLY_OK};
     int64_t position = restorer->consumer
-            ? restorer->consumer->ops->position(restorer->consumer, item->topic,
-                      tally_stream_task_slot(item->task)->partition)
-            : TALLY_OFFSET_NONE;
+                               ? restorer->consumer->ops->position(restorer->consumer, item->topic,
+                                         tally_stream_task_slot(item->task)->partition)
+                               : TALLY_OFFSET_NONE;
     bool done = false;
 
     if (!restorer->changed && position > item->next) {
@@ -381,7 +398,8 @@ static void advance(struct tally_restorer *restorer, size_t index)
     }
     if (item->check_first) {
         (void)tally_error_set(&err, TALLY_TOPIC_RECREATED,
-                "%s/%d has no record at %lld, which the state was built from: the topic was recreated or truncated; restore it, or reset",
+                "%s/%d has no record at %lld, which the state was built from: the topic was "
+                "recreated or truncated; restore it, or reset",
                 item->topic, tally_stream_task_slot(item->task)->partition, (long long)item->from);
         fail(restorer, index, &err);
         return;
@@ -409,10 +427,13 @@ static void check_hanging(struct tally_restorer *restorer, size_t index)
         item->progress_ms = now_ms;
         return;
     }
-    if (now_ms - item->progress_ms > restorer->options.config->transaction_timeout + HANGING_GRACE_MS) {
+    if (now_ms - item->progress_ms >
+            restorer->options.config->transaction_timeout + HANGING_GRACE_MS) {
         (void)tally_error_set(&err, TALLY_HANGING_TRANSACTION,
-                "%s/%d cannot be read beyond %lld of %lld: find the open transaction with kafka-transactions.sh and abort it",
-                item->topic, tally_stream_task_slot(item->task)->partition, (long long)item->next, (long long)item->stop);
+                "%s/%d cannot be read beyond %lld of %lld: find the open transaction with "
+                "kafka-transactions.sh and abort it",
+                item->topic, tally_stream_task_slot(item->task)->partition, (long long)item->next,
+                (long long)item->stop);
         fail(restorer, index, &err);
     }
 }
@@ -462,7 +483,8 @@ static void poll_records(struct tally_restorer *restorer, int64_t until_ms, stru
     } while (tally_mono_ms(restorer->options.clock) < until_ms);
 }
 
-enum tally_code tally_restorer_step(struct tally_restorer *restorer, int64_t budget_ms, struct tally_error *err)
+enum tally_code tally_restorer_step(struct tally_restorer *restorer, int64_t budget_ms,
+        struct tally_error *err)
 {
     int64_t until_ms = tally_mono_ms(restorer->options.clock) + budget_ms;
 

@@ -30,11 +30,12 @@ void tally_restorer_destroy(struct tally_restorer *restorer);
 
 /* Begins with a RESTORING task whose store is open. committed: the group's offset, or
  * TALLY_OFFSET_NONE. consumer answers watermarks. HALT codes for positions that do not fit. */
-TALLY_MUST_CHECK enum tally_code tally_restorer_add(struct tally_restorer *restorer, struct tally_stream_task *task,
-        struct tally_consumer *consumer, int64_t committed, struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code tally_restorer_add(struct tally_restorer *restorer,
+        struct tally_stream_task *task, struct tally_consumer *consumer, int64_t committed,
+        struct tally_error *err);
 void tally_restorer_remove(struct tally_restorer *restorer, const struct tally_stream_task *task);
 void tally_restorer_clear(struct tally_restorer *restorer);
 bool tally_restorer_idle(const struct tally_restorer *restorer);
 /* Reads for at most budget_ms; calls restored and failed. EXIT codes only. */
-TALLY_MUST_CHECK enum tally_code tally_restorer_step(struct tally_restorer *restorer, int64_t budget_ms,
-        struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code tally_restorer_step(struct tally_restorer *restorer,
+        int64_t budget_ms, struct tally_error *err);

@@ -17,7 +17,8 @@ enum {
 
 static size_t thread_count(const struct tally_config *config)
 {
-    long cores = config->engine_threads > 0 ? (long)config->engine_threads : sysconf(_SC_NPROCESSORS_ONLN);
+    long cores = config->engine_threads > 0 ? (long)config->engine_threads
+                                            : sysconf(_SC_NPROCESSORS_ONLN);
 
     return cores > 0 ? (size_t)cores : 1;
 }
@@ -35,17 +36,17 @@ static void collect(void *context)
     tally_task_registry_show_sizes(runtime->registry);
 }
 
-enum tally_code tally_runtime_create(const struct tally_runtime_options *options, struct tally_runtime **runtime,
-        struct tally_error *err)
+enum tally_code tally_runtime_create(const struct tally_runtime_options *options,
+        struct tally_runtime **runtime, struct tally_error *err)
 {
     const struct tally_config *config = options->config;
     struct tally_state_options state_options = {
-        .dir = config->state_dir,
-        .memory_bytes = config->state_memory,
-        .flush_interval_ms = config->state_flush_interval,
-        .flush_bytes = config->state_flush_bytes,
-        .dedup_retention_ms = config->dedup_retention,
-        .clock = options->clock,
+            .dir = config->state_dir,
+            .memory_bytes = config->state_memory,
+            .flush_interval_ms = config->state_flush_interval,
+            .flush_bytes = config->state_flush_bytes,
+            .dedup_retention_ms = config->dedup_retention,
+            .clock = options->clock,
     };
     struct tally_runtime *made = tally_alloc_zero(1, sizeof *made);
     enum tally_code code;
@@ -58,8 +59,8 @@ enum tally_code tally_runtime_create(const struct tally_runtime_options *options
         return code;
     }
     tally_mutex_init(&made->lock, TALLY_LOCK_RUNTIME);
-    made->registry = tally_task_registry_create(options->topologies, options->topology_count, options->partitions,
-            (int)config->http_wait_max);
+    made->registry = tally_task_registry_create(options->topologies, options->topology_count,
+            options->partitions, (int)config->http_wait_max);
     made->worker_count = thread_count(config);
     made->workers = tally_alloc_zero(made->worker_count, sizeof made->workers[0]);
     for (size_t i = 0; i < made->worker_count; i++) {
@@ -81,16 +82,19 @@ enum tally_code tally_runtime_create(const struct tally_runtime_options *options
 }
 
 /* R4: what is on disk is readable (stale) before the group is joined. */
-static enum tally_code park_local(struct tally_runtime *runtime, struct tally_task_slot *slot, struct tally_error *err)
+static enum tally_code park_local(struct tally_runtime *runtime, struct tally_task_slot *slot,
+        struct tally_error *err)
 {
     const struct tally_config *config = runtime->options.config;
     struct tally_store_identity identity =
             tally_task_identity(slot, config, runtime->options.client, runtime->options.partitions);
-    char *dir = tally_copy_format("%s/%s/%d", config->state_dir, identity.topology, identity.partition);
+    char *dir =
+            tally_copy_format("%s/%s/%d", config->state_dir, identity.topology, identity.partition);
     struct tally_store *store = NULL;
     enum tally_code code;
 
-    code = access(dir, F_OK) == 0 ? tally_store_open(runtime->state, &identity, &store, err) : TALLY_NOT_FOUND;
+    code = access(dir, F_OK) == 0 ? tally_store_open(runtime->state, &identity, &store, err)
+                                  : TALLY_NOT_FOUND;
     tally_free(dir);
     if (code == TALLY_NOT_FOUND) {
         return TALLY_OK;
@@ -138,7 +142,8 @@ static void run_worker(void *argument)
 enum tally_code tally_runtime_start(struct tally_runtime *runtime, struct tally_error *err)
 {
     for (size_t i = 0; i < tally_task_registry_count(runtime->registry); i++) {
-        enum tally_code code = park_local(runtime, tally_task_registry_at(runtime->registry, i), err);
+        enum tally_code code =
+                park_local(runtime, tally_task_registry_at(runtime->registry, i), err);
 
         if (code) {
             return code;
@@ -156,7 +161,8 @@ enum tally_code tally_runtime_start(struct tally_runtime *runtime, struct tally_
 
 enum tally_code tally_runtime_drain(struct tally_runtime *runtime, struct tally_error *err)
 {
-    int64_t until_ms = tally_mono_ms(runtime->options.clock) + runtime->options.config->shutdown_timeout;
+    int64_t until_ms =
+            tally_mono_ms(runtime->options.clock) + runtime->options.config->shutdown_timeout;
 
     tally_runtime_shutting_down(runtime);
     atomic_store(&runtime->stopping, true);
@@ -164,7 +170,8 @@ enum tally_code tally_runtime_drain(struct tally_runtime *runtime, struct tally_
         int64_t left_ms = until_ms - tally_mono_ms(runtime->options.clock);
 
         if (!tally_thread_join_within(&runtime->workers[i].thread, left_ms > 0 ? left_ms : 0)) {
-            return tally_error_set(err, TALLY_STUCK, "stream thread %zu did not end within shutdown.timeout", i);
+            return tally_error_set(err, TALLY_STUCK,
+                    "stream thread %zu did not end within shutdown.timeout", i);
         }
     }
     runtime->started = false;
@@ -196,7 +203,8 @@ static int64_t stuck_after_ms(const struct tally_runtime *runtime)
 
 static bool is_beating(const struct tally_runtime *runtime, const struct runtime_worker *worker)
 {
-    return tally_mono_ms(runtime->options.clock) - tally_stream_thread_beat(worker->stream) < stuck_after_ms(runtime);
+    return tally_mono_ms(runtime->options.clock) - tally_stream_thread_beat(worker->stream) <
+           stuck_after_ms(runtime);
 }
 
 enum tally_code tally_runtime_failure(struct tally_runtime *runtime, struct tally_error *err)
@@ -218,7 +226,8 @@ enum tally_code tally_runtime_failure(struct tally_runtime *runtime, struct tall
     return code;
 }
 
-/* --- what others ask ---------------------------------------------------------------------------- */
+/* --- what others ask ----------------------------------------------------------------------------
+ */
 
 size_t tally_runtime_tasks(struct tally_runtime *runtime, struct tally_task_info *tasks, size_t max)
 {
@@ -231,27 +240,29 @@ size_t tally_runtime_tasks(struct tally_runtime *runtime, struct tally_task_info
         int64_t as_of_ms = atomic_load(&slot->as_of_ms);
 
         tasks[i] = (struct tally_task_info){
-            .topology = tally_topology_name(slot->topology),
-            .partition = slot->partition,
-            .state = (enum tally_task_state)atomic_load(&slot->state),
-            .topic = tally_topology_commands(slot->topology),
-            .position = in_next > 0 ? in_next - 1 : -1,
-            .lag = atomic_load(&slot->lag),
-            .as_of_ms = as_of_ms < now_ms ? as_of_ms : now_ms,
-            .restore_left = atomic_load(&slot->restore_left),
-            .restore_total = atomic_load(&slot->restore_total),
+                .topology = tally_topology_name(slot->topology),
+                .partition = slot->partition,
+                .state = (enum tally_task_state)atomic_load(&slot->state),
+                .topic = tally_topology_commands(slot->topology),
+                .position = in_next > 0 ? in_next - 1 : -1,
+                .lag = atomic_load(&slot->lag),
+                .as_of_ms = as_of_ms < now_ms ? as_of_ms : now_ms,
+                .restore_left = atomic_load(&slot->restore_left),
+                .restore_total = atomic_load(&slot->restore_total),
         };
         tasks[i].code = tally_task_slot_halted(slot, tasks[i].message, sizeof tasks[i].message);
     }
     return count;
 }
 
-enum tally_code tally_runtime_publish(struct tally_runtime *runtime, const char *topic, struct tally_slice key,
-        struct tally_slice value, int timeout_ms, int32_t *partition, int64_t *offset, struct tally_error *err)
+enum tally_code tally_runtime_publish(struct tally_runtime *runtime, const char *topic,
+        struct tally_slice key, struct tally_slice value, int timeout_ms, int32_t *partition,
+        int64_t *offset, struct tally_error *err)
 {
     struct tally_client *client = runtime->options.client;
 
-    return client->ops->publish(client, topic, key, value, NULL, 0, timeout_ms, partition, offset, err);
+    return client->ops->publish(client, topic, key, value, NULL, 0, timeout_ms, partition, offset,
+            err);
 }
 
 const struct tally_config *tally_runtime_config(const struct tally_runtime *runtime)
@@ -259,7 +270,8 @@ const struct tally_config *tally_runtime_config(const struct tally_runtime *runt
     return runtime->options.config;
 }
 
-struct tally_topology *const *tally_runtime_topologies(const struct tally_runtime *runtime, size_t *count)
+struct tally_topology *const *tally_runtime_topologies(const struct tally_runtime *runtime,
+        size_t *count)
 {
     *count = runtime->options.topology_count;
     return runtime->options.topologies;
@@ -285,7 +297,8 @@ bool tally_runtime_is_shutting_down(const struct tally_runtime *runtime)
     return atomic_load(&runtime->shutting_down);
 }
 
-/* --- health ------------------------------------------------------------------------------------- */
+/* --- health -------------------------------------------------------------------------------------
+ */
 
 static void line(struct tally_buf *lines, bool ok, const char *name, const char *detail)
 {
@@ -301,7 +314,8 @@ static void line(struct tally_buf *lines, bool ok, const char *name, const char 
 
 static bool check_kafka(struct tally_runtime *runtime, struct tally_buf *lines)
 {
-    int64_t silent_ms = tally_mono_ms(runtime->options.clock) - tally_task_registry_contact_ms(runtime->registry);
+    int64_t silent_ms = tally_mono_ms(runtime->options.clock) -
+                        tally_task_registry_contact_ms(runtime->registry);
     struct tally_error err = {.message = "no broker answers"};
     bool ok = silent_ms < KAFKA_SILENT_MS;
 
@@ -340,8 +354,10 @@ static bool check_state(struct tally_runtime *runtime, struct tally_buf *lines)
             (void)snprintf(message, sizeof message, "%s", err.message);
         }
         if (code) {
-            (void)snprintf(text, sizeof text, "%s/%d %s %s: %s", tally_topology_name(slot->topology), slot->partition,
-                    tally_task_state_name((enum tally_task_state)atomic_load(&slot->state)), tally_code_name(code), message);
+            (void)snprintf(text, sizeof text, "%s/%d %s %s: %s",
+                    tally_topology_name(slot->topology), slot->partition,
+                    tally_task_state_name((enum tally_task_state)atomic_load(&slot->state)),
+                    tally_code_name(code), message);
             line(lines, false, "state", text);
             return false;
         }
@@ -374,7 +390,8 @@ static bool check_started(struct tally_runtime *runtime, struct tally_buf *lines
     return false;
 }
 
-bool tally_runtime_health(struct tally_runtime *runtime, enum tally_health health, struct tally_buf *lines)
+bool tally_runtime_health(struct tally_runtime *runtime, enum tally_health health,
+        struct tally_buf *lines)
 {
     bool kafka, state, threads, open;
 

@@ -17,22 +17,26 @@ enum {
 };
 
 static const unsigned successors[] = {
-    [TALLY_TASK_CREATED] = BIT(TALLY_TASK_RESTORING) | BIT(TALLY_TASK_PARKED) | BIT(TALLY_TASK_HALTED) | BIT(TALLY_TASK_CLOSED),
-    [TALLY_TASK_RESTORING] = BIT(TALLY_TASK_RUNNING) | BIT(TALLY_TASK_CREATED) | BIT(TALLY_TASK_PARKED)
-            | BIT(TALLY_TASK_HALTED) | BIT(TALLY_TASK_CLOSED),
-    [TALLY_TASK_RUNNING] = BIT(TALLY_TASK_RESTORING) | BIT(TALLY_TASK_CREATED) | BIT(TALLY_TASK_PARKED)
-            | BIT(TALLY_TASK_HALTED) | BIT(TALLY_TASK_CLOSED),
-    [TALLY_TASK_PARKED] = BIT(TALLY_TASK_CREATED) | BIT(TALLY_TASK_CLOSED),
-    [TALLY_TASK_HALTED] = BIT(TALLY_TASK_CREATED) | BIT(TALLY_TASK_PARKED) | BIT(TALLY_TASK_CLOSED),
-    [TALLY_TASK_CLOSED] = 0,
+        [TALLY_TASK_CREATED] = BIT(TALLY_TASK_RESTORING) | BIT(TALLY_TASK_PARKED) |
+                               BIT(TALLY_TASK_HALTED) | BIT(TALLY_TASK_CLOSED),
+        [TALLY_TASK_RESTORING] = BIT(TALLY_TASK_RUNNING) | BIT(TALLY_TASK_CREATED) |
+                                 BIT(TALLY_TASK_PARKED) | BIT(TALLY_TASK_HALTED) |
+                                 BIT(TALLY_TASK_CLOSED),
+        [TALLY_TASK_RUNNING] = BIT(TALLY_TASK_RESTORING) | BIT(TALLY_TASK_CREATED) |
+                               BIT(TALLY_TASK_PARKED) | BIT(TALLY_TASK_HALTED) |
+                               BIT(TALLY_TASK_CLOSED),
+        [TALLY_TASK_PARKED] = BIT(TALLY_TASK_CREATED) | BIT(TALLY_TASK_CLOSED),
+        [TALLY_TASK_HALTED] =
+                BIT(TALLY_TASK_CREATED) | BIT(TALLY_TASK_PARKED) | BIT(TALLY_TASK_CLOSED),
+        [TALLY_TASK_CLOSED] = 0,
 };
 
 static const char *const outcome_labels[TASK_COUNTS] = {
-    [COUNT_ACCEPTED] = "accepted",
-    [COUNT_UNCHANGED] = "unchanged",
-    [COUNT_REJECTED] = "rejected",
-    [COUNT_DUPLICATE] = "duplicate",
-    [COUNT_REUSED] = "reused",
+        [COUNT_ACCEPTED] = "accepted",
+        [COUNT_UNCHANGED] = "unchanged",
+        [COUNT_REJECTED] = "rejected",
+        [COUNT_DUPLICATE] = "duplicate",
+        [COUNT_REUSED] = "reused",
 };
 
 static void find_series(struct tally_stream_task *task)
@@ -42,7 +46,8 @@ static void find_series(struct tally_stream_task *task)
 
     (void)snprintf(partition, sizeof partition, "%d", task->partition);
     for (int i = 0; i < TASK_COUNTS; i++) {
-        task->outcome_series[i] = tally_series_of(TALLY_METRIC_COMMANDS, topology, outcome_labels[i]);
+        task->outcome_series[i] =
+                tally_series_of(TALLY_METRIC_COMMANDS, topology, outcome_labels[i]);
     }
     task->polled_series = tally_series_of(TALLY_METRIC_RECORDS_POLLED, topology);
     task->forwarded_series = tally_series_of(TALLY_METRIC_FORWARDED, topology);
@@ -62,9 +67,12 @@ struct tally_stream_task *tally_stream_task_create(const struct tally_stream_tas
     task->partition = options->slot->partition;
     task->dead_letters = tally_topology_dead_letters(task->topology);
     task->dedup_retention_ms = options->config->dedup_retention;
-    task->events_format = strcmp(options->config->events_format, "json") == 0 ? TALLY_FORMAT_JSON : TALLY_FORMAT_MSGPACK;
+    task->events_format = strcmp(options->config->events_format, "json") == 0
+                                  ? TALLY_FORMAT_JSON
+                                  : TALLY_FORMAT_MSGPACK;
     task->replies_end = &task->replies;
-    (void)snprintf(task->name, sizeof task->name, "%s/%d", tally_topology_name(task->topology), task->partition);
+    (void)snprintf(task->name, sizeof task->name, "%s/%d", tally_topology_name(task->topology),
+            task->partition);
     tally_arena_init(&task->batch, BATCH_BLOCK_BYTES);
     task->touch.arena = &task->batch;
     tally_buf_init(&task->encoded, 2 * EVENT_BYTES_MAX);
@@ -157,20 +165,21 @@ uint32_t tally_stream_task_crc(const struct tally_record *record)
 
 /* --- one command ------------------------------------------------------------------------------ */
 
-static void context_init(struct tally_stream_task *task, struct tally_context *ctx, enum context_phase phase)
+static void context_init(struct tally_stream_task *task, struct tally_context *ctx,
+        enum context_phase phase)
 {
     *ctx = (struct tally_context){
-        .phase = phase,
-        .topology = task->topology,
-        .aggregate = task->aggregate,
-        .partition = task->partition,
-        .partitions = task->options.partitions,
-        .scratch = &task->batch,
-        .store = task->slot->store,
-        .collector = task->options.collector,
-        .events_format = task->events_format,
-        .encoded = &task->encoded,
-        .message = &task->message,
+            .phase = phase,
+            .topology = task->topology,
+            .aggregate = task->aggregate,
+            .partition = task->partition,
+            .partitions = task->options.partitions,
+            .scratch = &task->batch,
+            .store = task->slot->store,
+            .collector = task->options.collector,
+            .events_format = task->events_format,
+            .encoded = &task->encoded,
+            .message = &task->message,
     };
 }
 
@@ -179,9 +188,9 @@ static void context_init(struct tally_stream_task *task, struct tally_context *c
 static void put_outcomes(struct tally_stream_task *task, const struct tally_event *event)
 {
     struct tally_outcome outcome = {
-        .stamp = event->outcome,
-        .offset = event->command_offset,
-        .time_ms = event->time_ms,
+            .stamp = event->outcome,
+            .offset = event->command_offset,
+            .time_ms = event->time_ms,
     };
     struct tally_key key;
 
@@ -225,14 +234,14 @@ static void apply_event(struct tally_stream_task *task, const struct tally_event
 }
 
 /* Queues the encoded event and evolves its bytes. */
-static enum tally_code take_decision(struct tally_stream_task *task, struct tally_context *ctx, struct batch_item *item,
-        struct tally_error *err)
+static enum tally_code take_decision(struct tally_stream_task *task, struct tally_context *ctx,
+        struct batch_item *item, struct tally_error *err)
 {
     struct tally_arena *arena = tally_collector_arena(task->options.collector);
     struct tally_produce produce = {
-        .key = item->record->key,
-        .value = tally_arena_copy(arena, tally_buf_bytes(ctx->encoded)),
-        .delivery = &task->delivery,
+            .key = item->record->key,
+            .value = tally_arena_copy(arena, tally_buf_bytes(ctx->encoded)),
+            .delivery = &task->delivery,
     };
     struct tally_event event;
     enum tally_code code;
@@ -241,14 +250,21 @@ static enum tally_code take_decision(struct tally_stream_task *task, struct tall
     code = tally_event_decode(produce.value, produce.key, task->aggregate->name, task->partition,
             task->aggregate->event_types, &task->batch, &event, err);
     tally_assert(code == TALLY_OK); /* our own encoding is decodable */
-    tally_collector_add(task->options.collector, tally_topology_events(task->topology), task->partition, &produce);
+    tally_collector_add(task->options.collector, tally_topology_events(task->topology),
+            task->partition, &produce);
     task->last_event_key = produce.key;
     task->last_event_value = produce.value;
     apply_event(task, &event);
     switch (ctx->decision) {
-    case CONTEXT_EMITTED: task->counts[COUNT_ACCEPTED]++; break;
-    case CONTEXT_ACCEPTED: task->counts[COUNT_UNCHANGED]++; break;
-    default: task->counts[COUNT_REJECTED]++; break;
+    case CONTEXT_EMITTED:
+        task->counts[COUNT_ACCEPTED]++;
+        break;
+    case CONTEXT_ACCEPTED:
+        task->counts[COUNT_UNCHANGED]++;
+        break;
+    default:
+        task->counts[COUNT_REJECTED]++;
+        break;
     }
     return TALLY_OK;
 }
@@ -265,19 +281,22 @@ static void decide(struct tally_context *ctx, const struct tally_command *comman
         context_reject_violations(ctx);
         return;
     }
-    if ((command->fields->presence.present & TALLY_BIT(TALLY_HAS_DEADLINE)) && ctx->time_ms > command->fields->deadline) {
-        tally_reject(ctx, TALLY_REJECT_DEADLINE_EXCEEDED, "/deadline", NULL, 0, "the deadline has passed");
+    if ((command->fields->presence.present & TALLY_BIT(TALLY_HAS_DEADLINE)) &&
+            ctx->time_ms > command->fields->deadline) {
+        tally_reject(ctx, TALLY_REJECT_DEADLINE_EXCEEDED, "/deadline", NULL, 0,
+                "the deadline has passed");
         return;
     }
     ctx->aggregate->decide(ctx, command);
 }
 
 /* true: the id has an outcome under this key that is younger than the retention. */
-static enum tally_code find_outcome(struct tally_stream_task *task, const struct batch_item *item, int64_t time_ms,
-        struct tally_outcome *outcome, struct tally_error *err)
+static enum tally_code find_outcome(struct tally_stream_task *task, const struct batch_item *item,
+        int64_t time_ms, struct tally_outcome *outcome, struct tally_error *err)
 {
     struct tally_slice row;
-    enum tally_code code = tally_store_get(task->slot->store, tally_key_bytes(&item->dedup), &row, err);
+    enum tally_code code =
+            tally_store_get(task->slot->store, tally_key_bytes(&item->dedup), &row, err);
 
     if (code) {
         return code;
@@ -299,7 +318,8 @@ static enum tally_code decide_item(struct tally_stream_task *task, struct batch_
 
     context_init(task, &ctx, CONTEXT_DECIDE);
     ctx.command = command;
-    ctx.time_ms = command->timestamp_ms > task->next.decision_time ? command->timestamp_ms : task->next.decision_time;
+    ctx.time_ms = command->timestamp_ms > task->next.decision_time ? command->timestamp_ms
+                                                                   : task->next.decision_time;
     code = find_outcome(task, item, ctx.time_ms, &outcome, err);
     if (code == TALLY_OK) {
         bool same = outcome.stamp.fingerprint == command->fingerprint;
@@ -336,21 +356,29 @@ static void note_append_time(struct tally_stream_task *task, int64_t timestamp_m
 {
     if (task->append_count == task->append_capacity) {
         task->append_capacity = task->append_capacity ? task->append_capacity * 2 : 4096;
-        task->append_times = tally_realloc(task->append_times, task->append_capacity * sizeof task->append_times[0]);
+        task->append_times = tally_realloc(task->append_times,
+                task->append_capacity * sizeof task->append_times[0]);
     }
     task->append_times[task->append_count++] = timestamp_ms;
 }
 
-static enum tally_code run_item(struct tally_stream_task *task, struct batch_item *item, struct tally_consumer *consumer,
-        struct tally_error *err)
+static enum tally_code run_item(struct tally_stream_task *task, struct batch_item *item,
+        struct tally_consumer *consumer, struct tally_error *err)
 {
     enum tally_code code = TALLY_OK;
 
     switch (item->kind) {
-    case BATCH_SKIP: return TALLY_OK;
-    case BATCH_DEAD: stream_task_dead_letter(task, item, consumer); break;
-    case BATCH_FORWARD: stream_task_forward(task, item, consumer); break;
-    case BATCH_DECIDE: code = decide_item(task, item, consumer, err); break;
+    case BATCH_SKIP:
+        return TALLY_OK;
+    case BATCH_DEAD:
+        stream_task_dead_letter(task, item, consumer);
+        break;
+    case BATCH_FORWARD:
+        stream_task_forward(task, item, consumer);
+        break;
+    case BATCH_DECIDE:
+        code = decide_item(task, item, consumer, err);
+        break;
     }
     if (code) {
         tally_error_context(err, "%s@%lld", task->name, (long long)item->record->offset);
@@ -361,8 +389,8 @@ static enum tally_code run_item(struct tally_stream_task *task, struct batch_ite
     return TALLY_OK;
 }
 
-static void route_batch(struct tally_stream_task *task, const struct tally_record *records, size_t count,
-        struct tally_consumer *consumer)
+static void route_batch(struct tally_stream_task *task, const struct tally_record *records,
+        size_t count, struct tally_consumer *consumer)
 {
     int64_t from = task->next.in_next;
 
@@ -398,8 +426,9 @@ static void count_batch(struct tally_stream_task *task, size_t count)
     }
 }
 
-enum tally_code tally_stream_task_process(struct tally_stream_task *task, const struct tally_record *records,
-        size_t count, struct tally_consumer *consumer, struct tally_error *err)
+enum tally_code tally_stream_task_process(struct tally_stream_task *task,
+        const struct tally_record *records, size_t count, struct tally_consumer *consumer,
+        struct tally_error *err)
 {
     const struct tally_record *last = &records[count - 1];
     enum tally_code code;
@@ -426,15 +455,15 @@ enum tally_code tally_stream_task_process(struct tally_stream_task *task, const 
     return code;
 }
 
-void tally_stream_task_skip_too_large(struct tally_stream_task *task, const struct tally_record *record,
-        struct tally_consumer *consumer)
+void tally_stream_task_skip_too_large(struct tally_stream_task *task,
+        const struct tally_record *record, struct tally_consumer *consumer)
 {
     struct batch_item item = {
-        .record = record,
-        .kind = BATCH_DEAD,
-        .refusal = TALLY_REFUSAL_OVER_LIMIT,
-        .stage = "write",
-        .reason = "what it leads to is larger than a topic takes",
+            .record = record,
+            .kind = BATCH_DEAD,
+            .refusal = TALLY_REFUSAL_OVER_LIMIT,
+            .stage = "write",
+            .reason = "what it leads to is larger than a topic takes",
     };
 
     stream_task_dead_letter(task, &item, consumer);
@@ -451,7 +480,8 @@ void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms)
         tally_assert(task->delivery.delivered == task->delivery.produced);
         tally_assert(task->delivery.last_offset > task->committed.out_last);
         task->next.out_last = task->delivery.last_offset;
-        task->next.out_crc = tally_crc32c(tally_crc32c(0, task->last_event_key), task->last_event_value);
+        task->next.out_crc =
+                tally_crc32c(tally_crc32c(0, task->last_event_key), task->last_event_value);
     }
     task->next.commit_time = now_ms;
     tally_store_commit(task->slot->store, &task->next);
@@ -479,12 +509,12 @@ void tally_stream_task_rollback(struct tally_stream_task *task)
 
 /* --- restore ---------------------------------------------------------------------------------- */
 
-enum tally_code tally_stream_task_evolve(struct tally_stream_task *task, const struct tally_record *record,
-        struct tally_error *err)
+enum tally_code tally_stream_task_evolve(struct tally_stream_task *task,
+        const struct tally_record *record, struct tally_error *err)
 {
     struct tally_event event;
-    enum tally_code code = tally_event_decode(record->value, record->key, task->aggregate->name, task->partition,
-            task->aggregate->event_types, &task->batch, &event, err);
+    enum tally_code code = tally_event_decode(record->value, record->key, task->aggregate->name,
+            task->partition, task->aggregate->event_types, &task->batch, &event, err);
 
     if (code == TALLY_OK) {
         apply_event(task, &event);
@@ -498,14 +528,15 @@ enum tally_code tally_stream_task_evolve(struct tally_stream_task *task, const s
         tally_series_add(task->foreign_series, 1);
         code = TALLY_OK;
     } else {
-        tally_error_context(err, "%s@%lld", tally_topology_events(task->topology), (long long)record->offset);
+        tally_error_context(err, "%s@%lld", tally_topology_events(task->topology),
+                (long long)record->offset);
     }
     tally_arena_reset(&task->batch, BATCH_KEEP_BYTES);
     return code;
 }
 
-enum tally_code tally_stream_task_verify(struct tally_stream_task *task, const struct tally_record *record,
-        struct tally_consumer *consumer, struct tally_error *err)
+enum tally_code tally_stream_task_verify(struct tally_stream_task *task,
+        const struct tally_record *record, struct tally_consumer *consumer, struct tally_error *err)
 {
     struct batch_item item = {.kind = BATCH_SKIP};
     struct tally_outcome outcome;
@@ -517,7 +548,8 @@ enum tally_code tally_stream_task_verify(struct tally_stream_task *task, const s
         code = find_outcome(task, &item, task->next.decision_time, &outcome, err);
         if (code == TALLY_NOT_FOUND) {
             code = tally_error_set(err, TALLY_EVENTS_LOST,
-                    "%s/%d@%lld was consumed but has no event and no earlier outcome: restore the events topic, or reset",
+                    "%s/%d@%lld was consumed but has no event and no earlier outcome: restore the "
+                    "events topic, or reset",
                     record->topic, record->partition, (long long)record->offset);
         }
     }

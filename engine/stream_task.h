@@ -7,8 +7,8 @@
  *
  * Invariants
  *  (1) Every consumed record becomes exactly one of: an event, a repeat, a forward, a dead letter.
- *  (2) `next` runs ahead of `committed` only inside the open transaction; rollback makes them equal.
- *  (3) The live path evolves the bytes that it produces, as restore will read them.
+ *  (2) `next` runs ahead of `committed` only inside the open transaction; rollback makes them
+ * equal. (3) The live path evolves the bytes that it produces, as restore will read them.
  * @thread owner (the stream thread that claimed the slot) */
 #pragma once
 #include "engine/record_collector.h"
@@ -31,7 +31,7 @@ enum tally_task_state tally_stream_task_state(const struct tally_stream_task *ta
 void tally_stream_task_set_state(struct tally_stream_task *task, enum tally_task_state next);
 void tally_stream_task_halt(struct tally_stream_task *task, const struct tally_error *err);
 struct tally_task_slot *tally_stream_task_slot(struct tally_stream_task *task);
-const char *tally_stream_task_name(const struct tally_stream_task *task); /* "stock/2" */
+const char *tally_stream_task_name(const struct tally_stream_task *task);  /* "stock/2" */
 const char *tally_stream_task_input(const struct tally_stream_task *task); /* commands topic */
 /* Positions with the open transaction, and those of the view. */
 struct tally_positions *tally_stream_task_next(struct tally_stream_task *task);
@@ -39,14 +39,16 @@ const struct tally_positions *tally_stream_task_committed(const struct tally_str
 /* Takes both from the slot's store, after it was opened or reopened. */
 void tally_stream_task_load(struct tally_stream_task *task);
 
-/* Decides `count` records of this task's input, in order: events, sends, forwards and dead letters go
- * to the collector, state into the overlay. Records below next.in_next are dropped. Records are
+/* Decides `count` records of this task's input, in order: events, sends, forwards and dead letters
+ * go to the collector, state into the overlay. Records below next.in_next are dropped. Records are
  * borrowed for the call; consumer gives their headers. */
 TALLY_MUST_CHECK enum tally_code tally_stream_task_process(struct tally_stream_task *task,
-        const struct tally_record *records, size_t count, struct tally_consumer *consumer, struct tally_error *err);
-/* Puts the one record at next.in_next into the dead-letter topic because it can never be written. */
-void tally_stream_task_skip_too_large(struct tally_stream_task *task, const struct tally_record *record,
-        struct tally_consumer *consumer);
+        const struct tally_record *records, size_t count, struct tally_consumer *consumer,
+        struct tally_error *err);
+/* Puts the one record at next.in_next into the dead-letter topic because it can never be written.
+ */
+void tally_stream_task_skip_too_large(struct tally_stream_task *task,
+        const struct tally_record *record, struct tally_consumer *consumer);
 /* c5 and c6 of the commit: freeze, publish, queue replies. Memory only. */
 void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms);
 void tally_stream_task_rollback(struct tally_stream_task *task);
@@ -58,6 +60,7 @@ TALLY_MUST_CHECK enum tally_code tally_stream_task_evolve(struct tally_stream_ta
 /* Restore, verify mode: a consumed input record whose event would be beyond the log must be a known
  * id, a forward or a dead letter; else EVENTS_LOST. */
 TALLY_MUST_CHECK enum tally_code tally_stream_task_verify(struct tally_stream_task *task,
-        const struct tally_record *record, struct tally_consumer *consumer, struct tally_error *err);
+        const struct tally_record *record, struct tally_consumer *consumer,
+        struct tally_error *err);
 /* CRC32C over key and value, as kept in positions. */
 uint32_t tally_stream_task_crc(const struct tally_record *record);

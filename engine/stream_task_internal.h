@@ -24,7 +24,7 @@ struct batch_item {
 /* A client that waits for the outcome of a command of the open transaction. */
 struct reply_request {
     const char *topic;
-    int32_t partition; /* -1: by key */
+    int32_t partition;                 /* -1: by key */
     struct tally_slice correlation_id; /* data NULL: none */
     struct tally_slice command_id, key;
     uint64_t fingerprint;
@@ -33,7 +33,14 @@ struct reply_request {
     struct reply_request *next;
 };
 
-enum task_count { COUNT_ACCEPTED, COUNT_UNCHANGED, COUNT_REJECTED, COUNT_DUPLICATE, COUNT_REUSED, TASK_COUNTS };
+enum task_count {
+    COUNT_ACCEPTED,
+    COUNT_UNCHANGED,
+    COUNT_REJECTED,
+    COUNT_DUPLICATE,
+    COUNT_REUSED,
+    TASK_COUNTS
+};
 
 struct tally_stream_task {
     struct tally_stream_task_options options;
@@ -47,7 +54,7 @@ struct tally_stream_task {
     int64_t dedup_retention_ms;
 
     struct tally_positions committed, next;
-    struct tally_delivery delivery; /* events of the open transaction */
+    struct tally_delivery delivery;                      /* events of the open transaction */
     struct tally_slice last_event_key, last_event_value; /* in the collector's arena */
 
     struct tally_arena batch; /* decoded commands; reset after every batch */
@@ -63,7 +70,8 @@ struct tally_stream_task {
 
     int64_t counts[TASK_COUNTS]; /* since the last batch */
     struct tally_series *outcome_series[TASK_COUNTS];
-    struct tally_series *polled_series, *forwarded_series, *foreign_series, *latency_series, *position_series;
+    struct tally_series *polled_series, *forwarded_series, *foreign_series, *latency_series,
+            *position_series;
 };
 
 /* stream_task_route.c: what a record is before anything is decided. Fills kind, and for
@@ -76,7 +84,7 @@ void stream_task_forward(struct tally_stream_task *task, const struct batch_item
         struct tally_consumer *consumer);
 
 /* stream_task_reply.c */
-void stream_task_want_reply(struct tally_stream_task *task, const struct batch_item *item, bool duplicate,
-        struct tally_consumer *consumer);
+void stream_task_want_reply(struct tally_stream_task *task, const struct batch_item *item,
+        bool duplicate, struct tally_consumer *consumer);
 void stream_task_send_replies(struct tally_stream_task *task);
 void stream_task_drop_replies(struct tally_stream_task *task);

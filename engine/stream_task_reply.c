@@ -8,7 +8,8 @@
 
 enum { REPLY_BYTES_MAX = 1024 * 1024, TOPIC_MAX = 249 };
 
-static const struct tally_header *find_header(const struct tally_header *headers, size_t count, const char *name)
+static const struct tally_header *find_header(const struct tally_header *headers, size_t count,
+        const char *name)
 {
     for (size_t i = 0; i < count; i++) {
         if (tally_slice_equal(headers[i].name, tally_slice_string(name))) {
@@ -32,15 +33,16 @@ static int32_t wanted_partition(const struct tally_header *header)
 {
     int64_t partition;
 
-    if (!header || !tally_parse_int(header->value, &partition) || partition < 0 || partition > INT32_MAX) {
+    if (!header || !tally_parse_int(header->value, &partition) || partition < 0 ||
+            partition > INT32_MAX) {
         return -1;
     }
     return (int32_t)partition;
 }
 
 /* Apart, because most records have no headers and the array is large. */
-static void read_request(struct tally_stream_task *task, const struct batch_item *item, bool duplicate,
-        struct tally_consumer *consumer)
+static void read_request(struct tally_stream_task *task, const struct batch_item *item,
+        bool duplicate, struct tally_consumer *consumer)
 {
     struct tally_arena *arena = tally_collector_arena(task->options.collector);
     struct tally_header headers[HEADERS_MAX];
@@ -56,42 +58,45 @@ static void read_request(struct tally_stream_task *task, const struct batch_item
     correlation = find_header(headers, count, "correlation-id");
     request = tally_arena_alloc(arena, sizeof *request);
     *request = (struct reply_request){
-        .topic = copy_text(arena, topic->value),
-        .partition = wanted_partition(find_header(headers, count, "reply-partition")),
-        .correlation_id = correlation && correlation->value.data ? tally_arena_copy(arena, correlation->value) : TALLY_NONE,
-        .command_id = tally_arena_copy(arena, item->command.id),
-        .key = tally_arena_copy(arena, item->command.key),
-        .fingerprint = item->command.fingerprint,
-        .duplicate = duplicate,
-        .format = item->command.format,
+            .topic = copy_text(arena, topic->value),
+            .partition = wanted_partition(find_header(headers, count, "reply-partition")),
+            .correlation_id = correlation && correlation->value.data
+                                      ? tally_arena_copy(arena, correlation->value)
+                                      : TALLY_NONE,
+            .command_id = tally_arena_copy(arena, item->command.id),
+            .key = tally_arena_copy(arena, item->command.key),
+            .fingerprint = item->command.fingerprint,
+            .duplicate = duplicate,
+            .format = item->command.format,
     };
     *task->replies_end = request;
     task->replies_end = &request->next;
 }
 
-void stream_task_want_reply(struct tally_stream_task *task, const struct batch_item *item, bool duplicate,
-        struct tally_consumer *consumer)
+void stream_task_want_reply(struct tally_stream_task *task, const struct batch_item *item,
+        bool duplicate, struct tally_consumer *consumer)
 {
     if (consumer->ops->headers(consumer, item->record, NULL, 0) > 0) {
         read_request(task, item, duplicate, consumer);
     }
 }
 
-static void send_reply(struct tally_stream_task *task, const struct reply_request *request, struct tally_view *view,
-        struct tally_buf *value)
+static void send_reply(struct tally_stream_task *task, const struct reply_request *request,
+        struct tally_view *view, struct tally_buf *value)
 {
     struct tally_client *client = task->options.client;
-    struct tally_header header = {.name = TALLY_SLICE("correlation-id"), .value = request->correlation_id};
+    struct tally_header header = {
+            .name = TALLY_SLICE("correlation-id"), .value = request->correlation_id};
     struct outcome_question question = {
-        .topology = task->topology,
-        .partition = task->partition,
-        .partitions = task->options.partitions,
-        .view = view,
-        .command_id = request->command_id,
-        .key = request->key,
-        .fingerprint = request->fingerprint,
-        .duplicate = request->duplicate,
-        .format = request->format,
+            .topology = task->topology,
+            .partition = task->partition,
+            .partitions = task->options.partitions,
+            .view = view,
+            .command_id = request->command_id,
+            .key = request->key,
+            .fingerprint = request->fingerprint,
+            .duplicate = request->duplicate,
+            .format = request->format,
     };
     struct tally_outcome_info info;
     struct tally_error err = {.code = TALLY_OK};

@@ -9,7 +9,8 @@
 
 enum { LOG_EVERY_MS = 60000, DEAD_LETTER_HEADERS = 9 };
 
-static void make_dead(struct batch_item *item, enum tally_refusal refusal, const char *stage, const char *reason)
+static void make_dead(struct batch_item *item, enum tally_refusal refusal, const char *stage,
+        const char *reason)
 {
     item->kind = BATCH_DEAD;
     item->refusal = refusal;
@@ -39,16 +40,19 @@ static bool check_key(struct tally_stream_task *task, struct batch_item *item)
         make_dead(item, TALLY_REFUSAL_KEY_MISMATCH, "route", "the record has no key");
         return false;
     }
-    if (item->record->key.len > TALLY_KEY_MAX / 2 || memchr(item->record->key.data, 0, item->record->key.len)) {
-        make_dead(item, TALLY_REFUSAL_KEY_MISMATCH, "route", "the record's key is too long or holds a NUL");
+    if (item->record->key.len > TALLY_KEY_MAX / 2 ||
+            memchr(item->record->key.data, 0, item->record->key.len)) {
+        make_dead(item, TALLY_REFUSAL_KEY_MISMATCH, "route",
+                "the record's key is too long or holds a NUL");
         return false;
     }
     if (!item->command.schema) {
         return true;
     }
-    if (!tally_command_key(&item->command, &task->batch, &expected)
-            || !tally_slice_equal(expected, item->record->key)) {
-        make_dead(item, TALLY_REFUSAL_KEY_MISMATCH, "route", "the record's key is not the command's key field");
+    if (!tally_command_key(&item->command, &task->batch, &expected) ||
+            !tally_slice_equal(expected, item->record->key)) {
+        make_dead(item, TALLY_REFUSAL_KEY_MISMATCH, "route",
+                "the record's key is not the command's key field");
         return false;
     }
     return true;
@@ -62,8 +66,10 @@ void stream_task_route(struct tally_stream_task *task, const struct tally_record
     struct tally_command *command = &item->command;
 
     item->record = record;
-    if (tally_command_decode(record->value, task->aggregate->command_types, &task->batch, command, &refusal, &err)) {
-        struct tally_slice text = tally_arena_copy(&task->batch, tally_slice_of(err.message, strlen(err.message) + 1));
+    if (tally_command_decode(record->value, task->aggregate->command_types, &task->batch, command,
+                &refusal, &err)) {
+        struct tally_slice text = tally_arena_copy(&task->batch,
+                tally_slice_of(err.message, strlen(err.message) + 1));
 
         make_dead(item, refusal, "decode", (const char *)text.data);
         return;
@@ -82,7 +88,8 @@ void stream_task_route(struct tally_stream_task *task, const struct tally_record
     item->target = tally_partition_of(record->key, task->options.partitions);
     if (item->target != task->partition) {
         if (was_forwarded(consumer, record)) {
-            make_dead(item, TALLY_REFUSAL_WRONG_PARTITION, "route", "a forwarded record is on the wrong partition again");
+            make_dead(item, TALLY_REFUSAL_WRONG_PARTITION, "route",
+                    "a forwarded record is on the wrong partition again");
         } else {
             item->kind = BATCH_FORWARD;
         }
@@ -90,8 +97,9 @@ void stream_task_route(struct tally_stream_task *task, const struct tally_record
 }
 
 /* The record's own headers, then room for `extra` more; both in the collector's arena. */
-static struct tally_header *copy_headers(struct tally_stream_task *task, const struct tally_record *record,
-        struct tally_consumer *consumer, size_t extra, size_t *count)
+static struct tally_header *copy_headers(struct tally_stream_task *task,
+        const struct tally_record *record, struct tally_consumer *consumer, size_t extra,
+        size_t *count)
 {
     struct tally_arena *arena = tally_collector_arena(task->options.collector);
     size_t own = consumer->ops->headers(consumer, record, NULL, 0);
@@ -100,7 +108,8 @@ static struct tally_header *copy_headers(struct tally_stream_task *task, const s
     (void)consumer->ops->headers(consumer, record, headers, own);
     for (size_t i = 0; i < own; i++) {
         headers[i].name = tally_arena_copy(arena, headers[i].name);
-        headers[i].value = headers[i].value.data ? tally_arena_copy(arena, headers[i].value) : TALLY_NONE;
+        headers[i].value =
+                headers[i].value.data ? tally_arena_copy(arena, headers[i].value) : TALLY_NONE;
     }
     *count = own;
     return headers;
@@ -108,12 +117,15 @@ static struct tally_header *copy_headers(struct tally_stream_task *task, const s
 
 static struct tally_slice copy_bytes(struct tally_stream_task *task, struct tally_slice bytes)
 {
-    return bytes.data ? tally_arena_copy(tally_collector_arena(task->options.collector), bytes) : TALLY_NONE;
+    return bytes.data ? tally_arena_copy(tally_collector_arena(task->options.collector), bytes)
+                      : TALLY_NONE;
 }
 
-static struct tally_header text_header(struct tally_stream_task *task, const char *name, const char *text)
+static struct tally_header text_header(struct tally_stream_task *task, const char *name,
+        const char *text)
 {
-    return (struct tally_header){.name = tally_slice_string(name), .value = copy_bytes(task, tally_slice_string(text))};
+    return (struct tally_header){
+            .name = tally_slice_string(name), .value = copy_bytes(task, tally_slice_string(text))};
 }
 
 static void log_dead_letter(const struct tally_stream_task *task, const struct batch_item *item)
@@ -121,9 +133,12 @@ static void log_dead_letter(const struct tally_stream_task *task, const struct b
     static _Thread_local struct tally_log_limit limit;
 
     if (tally_log_allowed(&limit, 1000)) {
-        tally_log(TALLY_LOG_WARN, "record sent to the dead-letter topic", TALLY_LOG_STR("topic", item->record->topic),
-                TALLY_LOG_INT("partition", item->record->partition), TALLY_LOG_INT("offset", item->record->offset),
-                TALLY_LOG_STR("reason", tally_refusal_name(item->refusal)), TALLY_LOG_STR("detail", item->reason),
+        tally_log(TALLY_LOG_WARN, "record sent to the dead-letter topic",
+                TALLY_LOG_STR("topic", item->record->topic),
+                TALLY_LOG_INT("partition", item->record->partition),
+                TALLY_LOG_INT("offset", item->record->offset),
+                TALLY_LOG_STR("reason", tally_refusal_name(item->refusal)),
+                TALLY_LOG_STR("detail", item->reason),
                 TALLY_LOG_STR("dead_letters", task->dead_letters));
     }
 }
@@ -134,12 +149,14 @@ void stream_task_dead_letter(struct tally_stream_task *task, const struct batch_
     const struct tally_record *record = item->record;
     char partition[16], offset[24], time[TALLY_TIME_LEN + 1];
     size_t count;
-    struct tally_header *headers = copy_headers(task, record, consumer, DEAD_LETTER_HEADERS, &count);
+    struct tally_header *headers =
+            copy_headers(task, record, consumer, DEAD_LETTER_HEADERS, &count);
 
     (void)snprintf(partition, sizeof partition, "%d", record->partition);
     (void)snprintf(offset, sizeof offset, "%lld", (long long)record->offset);
     tally_format_time(record->timestamp_ms > 0 ? record->timestamp_ms : 0, time);
-    headers[count++] = text_header(task, "__streams.errors.exception", tally_refusal_name(item->refusal));
+    headers[count++] =
+            text_header(task, "__streams.errors.exception", tally_refusal_name(item->refusal));
     headers[count++] = text_header(task, "__streams.errors.message", item->reason);
     headers[count++] = text_header(task, "__streams.errors.stacktrace", item->stage);
     headers[count++] = text_header(task, "__streams.errors.topic", record->topic);
@@ -155,7 +172,9 @@ void stream_task_dead_letter(struct tally_stream_task *task, const struct batch_
                     .headers = headers,
                     .header_count = count,
             });
-    tally_series_add(tally_series_of(TALLY_METRIC_DEAD_LETTERS, record->topic, tally_refusal_name(item->refusal)), 1);
+    tally_series_add(tally_series_of(TALLY_METRIC_DEAD_LETTERS, record->topic,
+                             tally_refusal_name(item->refusal)),
+            1);
     log_dead_letter(task, item);
 }
 
@@ -170,7 +189,8 @@ void stream_task_forward(struct tally_stream_task *task, const struct batch_item
 
     (void)snprintf(from, sizeof from, "%d@%lld", record->partition, (long long)record->offset);
     headers[count++] = text_header(task, FORWARDED_HEADER, from);
-    tally_collector_add(task->options.collector, tally_topology_commands(task->topology), item->target,
+    tally_collector_add(task->options.collector, tally_topology_commands(task->topology),
+            item->target,
             &(struct tally_produce){
                     .key = copy_bytes(task, record->key),
                     .value = copy_bytes(task, record->value),
@@ -180,7 +200,8 @@ void stream_task_forward(struct tally_stream_task *task, const struct batch_item
     tally_series_add(task->forwarded_series, 1);
     if (tally_log_allowed(&limit, LOG_EVERY_MS)) {
         tally_log(TALLY_LOG_INFO, "command forwarded: a producer does not partition by murmur2",
-                TALLY_LOG_STR("topic", record->topic), TALLY_LOG_INT("partition", record->partition),
+                TALLY_LOG_STR("topic", record->topic),
+                TALLY_LOG_INT("partition", record->partition),
                 TALLY_LOG_INT("offset", record->offset), TALLY_LOG_INT("to", item->target));
     }
 }

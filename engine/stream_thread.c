@@ -1,4 +1,5 @@
-/* engine/stream_thread.c - the loop: poll -> process -> commit; the one place that reacts to errors.
+/* engine/stream_thread.c - the loop: poll -> process -> commit; the one place that reacts to
+ * errors.
  *
  *   CREATED -> STARTING -> ASSIGNED <-> RUNNING; both -> REVOKED -> ASSIGNED
  *   ASSIGNED, RUNNING, REVOKED -> RECOVERING -> ASSIGNED, REVOKED
@@ -14,21 +15,25 @@
 #define BIT(n) (1u << (n))
 enum { UPKEEP_EVERY_MS = 100, RESTORE_BUDGET_MS = 50 };
 
-static const char *const state_names[] = {"CREATED", "STARTING", "ASSIGNED", "RUNNING", "REVOKED", "RECOVERING",
-    "PENDING_SHUTDOWN", "DEAD"};
+static const char *const state_names[] = {"CREATED", "STARTING", "ASSIGNED", "RUNNING", "REVOKED",
+        "RECOVERING", "PENDING_SHUTDOWN", "DEAD"};
 
 static const unsigned successors[] = {
-    [THREAD_CREATED] = BIT(THREAD_STARTING) | BIT(THREAD_PENDING_SHUTDOWN),
-    [THREAD_STARTING] = BIT(THREAD_ASSIGNED) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING) | BIT(THREAD_PENDING_SHUTDOWN),
-    [THREAD_ASSIGNED] = BIT(THREAD_ASSIGNED) | BIT(THREAD_RUNNING) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING)
-            | BIT(THREAD_PENDING_SHUTDOWN),
-    [THREAD_RUNNING] = BIT(THREAD_ASSIGNED) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING) | BIT(THREAD_PENDING_SHUTDOWN),
-    [THREAD_REVOKED] = BIT(THREAD_ASSIGNED) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING) | BIT(THREAD_PENDING_SHUTDOWN),
-    [THREAD_RECOVERING] = BIT(THREAD_ASSIGNED) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING)
-            | BIT(THREAD_PENDING_SHUTDOWN),
-    [THREAD_PENDING_SHUTDOWN] = BIT(THREAD_ASSIGNED) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING) | BIT(THREAD_DEAD)
-            | BIT(THREAD_PENDING_SHUTDOWN),
-    [THREAD_DEAD] = 0,
+        [THREAD_CREATED] = BIT(THREAD_STARTING) | BIT(THREAD_PENDING_SHUTDOWN),
+        [THREAD_STARTING] = BIT(THREAD_ASSIGNED) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING) |
+                            BIT(THREAD_PENDING_SHUTDOWN),
+        [THREAD_ASSIGNED] = BIT(THREAD_ASSIGNED) | BIT(THREAD_RUNNING) | BIT(THREAD_REVOKED) |
+                            BIT(THREAD_RECOVERING) | BIT(THREAD_PENDING_SHUTDOWN),
+        [THREAD_RUNNING] = BIT(THREAD_ASSIGNED) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING) |
+                           BIT(THREAD_PENDING_SHUTDOWN),
+        [THREAD_REVOKED] = BIT(THREAD_ASSIGNED) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING) |
+                           BIT(THREAD_PENDING_SHUTDOWN),
+        [THREAD_RECOVERING] = BIT(THREAD_ASSIGNED) | BIT(THREAD_REVOKED) | BIT(THREAD_RECOVERING) |
+                              BIT(THREAD_PENDING_SHUTDOWN),
+        [THREAD_PENDING_SHUTDOWN] = BIT(THREAD_ASSIGNED) | BIT(THREAD_REVOKED) |
+                                    BIT(THREAD_RECOVERING) | BIT(THREAD_DEAD) |
+                                    BIT(THREAD_PENDING_SHUTDOWN),
+        [THREAD_DEAD] = 0,
 };
 
 void stream_thread_set_state(struct tally_stream_thread *thread, enum thread_state next)
@@ -59,7 +64,8 @@ static void find_series(struct tally_stream_thread *thread)
     thread->unknown_series = tally_series_of(TALLY_METRIC_TRANSACTIONS, "unknown");
 }
 
-struct tally_stream_thread *tally_stream_thread_create(const struct tally_stream_thread_options *options)
+struct tally_stream_thread *
+tally_stream_thread_create(const struct tally_stream_thread_options *options)
 {
     struct tally_stream_thread *thread = tally_alloc_zero(1, sizeof *thread);
 
@@ -130,9 +136,9 @@ static enum tally_code start(struct tally_stream_thread *thread, struct tally_er
 {
     struct tally_client *client = thread->options.client;
     struct tally_rebalance_listener listener = {
-        .context = thread,
-        .assigned = stream_thread_assigned,
-        .revoked = stream_thread_revoked,
+            .context = thread,
+            .assigned = stream_thread_assigned,
+            .revoked = stream_thread_revoked,
     };
     enum tally_code code;
 
@@ -159,7 +165,9 @@ static enum tally_code poll_failed(struct tally_stream_thread *thread, enum tall
     if (tally_code_reaction(code) == TALLY_REACT_RETRY) {
         return TALLY_OK; /* librdkafka reconnects by itself */
     }
-    thread->current = record->topic ? tally_task_manager_find(thread->manager, record->topic, record->partition) : NULL;
+    thread->current = record->topic ? tally_task_manager_find(thread->manager, record->topic,
+                                              record->partition)
+                                    : NULL;
     if (thread->current && tally_stream_task_state(thread->current) != TALLY_TASK_RUNNING) {
         return TALLY_OK; /* a paused task: its restore decides */
     }
@@ -167,14 +175,16 @@ static enum tally_code poll_failed(struct tally_stream_thread *thread, enum tall
 }
 
 /* Fills the batch with what is there; waits only for the first record. *dry: there was no more. */
-static enum tally_code poll_batch(struct tally_stream_thread *thread, int wait_ms, bool *dry, struct tally_error *err)
+static enum tally_code poll_batch(struct tally_stream_thread *thread, int wait_ms, bool *dry,
+        struct tally_error *err)
 {
     struct tally_consumer *consumer = thread->consumer;
 
     *dry = false;
     while (thread->batch_count < thread->batch_limit) {
         struct tally_record record = {.topic = NULL};
-        enum tally_code code = consumer->ops->poll(consumer, thread->batch_count == 0 ? wait_ms : 0, &record, err);
+        enum tally_code code =
+                consumer->ops->poll(consumer, thread->batch_count == 0 ? wait_ms : 0, &record, err);
 
         if (code == TALLY_OK) {
             thread->batch[thread->batch_count++] = record;
@@ -199,21 +209,22 @@ static size_t run_length(const struct tally_stream_thread *thread, size_t from)
     const struct tally_record *first = &thread->batch[from];
     size_t end = from + 1;
 
-    while (end < thread->batch_count && thread->batch[end].topic == first->topic
-            && thread->batch[end].partition == first->partition) {
+    while (end < thread->batch_count && thread->batch[end].topic == first->topic &&
+            thread->batch[end].partition == first->partition) {
         end++;
     }
     return end - from;
 }
 
-static enum tally_code process_run(struct tally_stream_thread *thread, const struct tally_record *records, size_t count,
-        struct tally_error *err)
+static enum tally_code process_run(struct tally_stream_thread *thread,
+        const struct tally_record *records, size_t count, struct tally_error *err)
 {
-    struct tally_stream_task *task = tally_task_manager_find(thread->manager, records->topic, records->partition);
+    struct tally_stream_task *task =
+            tally_task_manager_find(thread->manager, records->topic, records->partition);
     enum tally_code code;
 
-    if (!task || tally_stream_task_state(task) != TALLY_TASK_RUNNING
-            || records[count - 1].offset < tally_stream_task_next(task)->in_next) {
+    if (!task || tally_stream_task_state(task) != TALLY_TASK_RUNNING ||
+            records[count - 1].offset < tally_stream_task_next(task)->in_next) {
         return TALLY_OK; /* fetched before a seek or a revoke; it comes again where it is due */
     }
     thread->current = task;
@@ -259,10 +270,11 @@ static bool commit_is_due(const struct tally_stream_thread *thread, bool dry)
     if (!thread->open) {
         return false;
     }
-    bytes = tally_collector_bytes(thread->collector) + tally_task_manager_uncommitted(thread->manager);
-    return dry || bytes >= (size_t)config->uncommitted_bytes
-            || tally_mono_ms(thread->options.clock) - thread->begin_ms >= config->commit_interval
-            || tally_state_full(thread->options.state);
+    bytes = tally_collector_bytes(thread->collector) +
+            tally_task_manager_uncommitted(thread->manager);
+    return dry || bytes >= (size_t)config->uncommitted_bytes ||
+           tally_mono_ms(thread->options.clock) - thread->begin_ms >= config->commit_interval ||
+           tally_state_full(thread->options.state);
 }
 
 /* --- upkeep ----------------------------------------------------------------------------------- */
@@ -288,13 +300,16 @@ static void show_progress(struct tally_stream_thread *thread, bool dry)
         }
         high = thread->consumer->ops->cached_high(thread->consumer, input, slot->partition);
         position = thread->consumer->ops->position(thread->consumer, input, slot->partition);
-        position = position > tally_stream_task_committed(task)->in_next ? position : tally_stream_task_committed(task)->in_next;
+        position = position > tally_stream_task_committed(task)->in_next
+                           ? position
+                           : tally_stream_task_committed(task)->in_next;
         atomic_store(&slot->lag, high < 0 ? -1 : high > position ? high - position : 0);
         if (dry && reachable && !thread->open && high >= 0 && position >= high) {
             atomic_store(&slot->as_of_ms, wall_ms);
         }
         (void)snprintf(partition, sizeof partition, "%d", slot->partition);
-        tally_series_set(tally_series_of(TALLY_METRIC_LAG_RECORDS, tally_topology_name(slot->topology), partition),
+        tally_series_set(tally_series_of(TALLY_METRIC_LAG_RECORDS,
+                                 tally_topology_name(slot->topology), partition),
                 atomic_load(&slot->lag));
     }
 }
@@ -310,7 +325,8 @@ static void check_stores(struct tally_stream_thread *thread)
         struct tally_task_slot *slot = tally_stream_task_slot(task);
         struct tally_error err = {.code = TALLY_OK};
 
-        if (slot->store && tally_store_health(slot->store, &err) == TALLY_STORE_CORRUPT && !thread->open) {
+        if (slot->store && tally_store_health(slot->store, &err) == TALLY_STORE_CORRUPT &&
+                !thread->open) {
             tally_log_error(TALLY_LOG_ERROR, "store is rebuilt from the events topic", &err);
             stream_thread_rebuild(thread, task, &err);
         }
@@ -343,7 +359,8 @@ static void settle(struct tally_stream_thread *thread)
     bool all_running = true;
 
     for (size_t i = 0; i < count; i++) {
-        enum tally_task_state task = tally_stream_task_state(tally_task_manager_at(thread->manager, i));
+        enum tally_task_state task =
+                tally_stream_task_state(tally_task_manager_at(thread->manager, i));
 
         all_running = all_running && task == TALLY_TASK_RUNNING;
     }
@@ -357,7 +374,8 @@ static void settle(struct tally_stream_thread *thread)
 }
 
 /* Without a producer nothing is decided, but the group still needs polls. */
-static enum tally_code turn_without_producer(struct tally_stream_thread *thread, int wait_ms, struct tally_error *err)
+static enum tally_code turn_without_producer(struct tally_stream_thread *thread, int wait_ms,
+        struct tally_error *err)
 {
     bool dry;
     enum tally_code code = poll_batch(thread, wait_ms, &dry, err);
@@ -366,13 +384,15 @@ static enum tally_code turn_without_producer(struct tally_stream_thread *thread,
     if (code) {
         return stream_thread_react(thread, code, err);
     }
-    if (tally_task_manager_count(thread->manager) > 0 || atomic_load(&thread->state) != THREAD_RECOVERING) {
+    if (tally_task_manager_count(thread->manager) > 0 ||
+            atomic_load(&thread->state) != THREAD_RECOVERING) {
         code = stream_thread_recover(thread, err);
     }
     return code == TALLY_AGAIN ? TALLY_OK : code;
 }
 
-static enum tally_code turn(struct tally_stream_thread *thread, int wait_ms, bool *busy, struct tally_error *err)
+static enum tally_code turn(struct tally_stream_thread *thread, int wait_ms, bool *busy,
+        struct tally_error *err)
 {
     const struct tally_config *config = thread->options.config;
     bool restoring = !tally_restorer_idle(thread->restorer);
@@ -403,8 +423,8 @@ static enum tally_code turn(struct tally_stream_thread *thread, int wait_ms, boo
     return code;
 }
 
-enum tally_code tally_stream_thread_step(struct tally_stream_thread *thread, int wait_ms, bool *busy,
-        struct tally_error *err)
+enum tally_code tally_stream_thread_step(struct tally_stream_thread *thread, int wait_ms,
+        bool *busy, struct tally_error *err)
 {
     enum tally_code code;
 
@@ -412,7 +432,8 @@ enum tally_code tally_stream_thread_step(struct tally_stream_thread *thread, int
     atomic_store(&thread->beat_ms, tally_mono_ms(thread->options.clock));
     if (!thread->consumer) {
         code = start(thread, err);
-        return code == TALLY_AGAIN || tally_code_reaction(code) == TALLY_REACT_RETRY ? TALLY_OK : code;
+        return code == TALLY_AGAIN || tally_code_reaction(code) == TALLY_REACT_RETRY ? TALLY_OK
+                                                                                     : code;
     }
     if (!thread->producer) {
         code = turn_without_producer(thread, wait_ms, err);
@@ -451,7 +472,8 @@ void tally_stream_thread_close(struct tally_stream_thread *thread)
     stream_thread_set_state(thread, THREAD_PENDING_SHUTDOWN);
     stream_thread_drop_batch(thread);
     if (thread->open && stream_thread_commit(thread, budget_ms, &err)) {
-        tally_log_error(TALLY_LOG_WARN, "last commit failed; its records are decided again at the next start", &err);
+        tally_log_error(TALLY_LOG_WARN,
+                "last commit failed; its records are decided again at the next start", &err);
         thread->open = false;
         tally_task_manager_rollback(thread->manager);
     }

@@ -1,4 +1,5 @@
-/* engine/stream_thread.h - poll, process, commit: one consumer, one transactional producer, its tasks.
+/* engine/stream_thread.h - poll, process, commit: one consumer, one transactional producer, its
+ * tasks.
  * @thread owner unless said otherwise */
 #pragma once
 #include "engine/base/clock.h"
@@ -16,12 +17,13 @@ struct tally_stream_thread_options {
     int32_t partitions;
 };
 
-struct tally_stream_thread *tally_stream_thread_create(const struct tally_stream_thread_options *options);
+struct tally_stream_thread *
+tally_stream_thread_create(const struct tally_stream_thread_options *options);
 /* One turn: makes clients when there are none, polls a batch (waits at most wait_ms for the first
  * record), processes it, commits what is due, restores a slice. Every error but those that ask for
  * EXIT is handled inside; *busy: there was something to do. @thread owner */
-TALLY_MUST_CHECK enum tally_code tally_stream_thread_step(struct tally_stream_thread *thread, int wait_ms,
-        bool *busy, struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code tally_stream_thread_step(struct tally_stream_thread *thread,
+        int wait_ms, bool *busy, struct tally_error *err);
 /* Commits, flushes and parks the tasks, destroys the clients. */
 void tally_stream_thread_close(struct tally_stream_thread *thread);
 /* Drops everything as a crash would: no commit, no abort, nothing flushed; stores are closed. */

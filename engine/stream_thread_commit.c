@@ -90,40 +90,48 @@ enum tally_code stream_thread_begin(struct tally_stream_thread *thread, struct t
 }
 
 /* c3: same arguments until it is taken or the deadline passes. */
-static enum tally_code send_offsets(struct tally_stream_thread *thread, int64_t deadline_ms, struct tally_error *err)
+static enum tally_code send_offsets(struct tally_stream_thread *thread, int64_t deadline_ms,
+        struct tally_error *err)
 {
     struct tally_topic_partition *offsets =
             tally_alloc_zero(tally_task_manager_count(thread->manager) + 1, sizeof offsets[0]);
-    size_t count = tally_task_manager_offsets(thread->manager, offsets, tally_task_manager_count(thread->manager));
+    size_t count = tally_task_manager_offsets(thread->manager, offsets,
+            tally_task_manager_count(thread->manager));
     enum tally_code code;
 
     do {
-        code = thread->producer->ops->send_offsets(thread->producer, thread->consumer, offsets, count, SLICE_MS, err);
+        code = thread->producer->ops->send_offsets(thread->producer, thread->consumer, offsets,
+                count, SLICE_MS, err);
     } while (tally_code_reaction(code) == TALLY_REACT_RETRY && now_ms(thread) < deadline_ms);
     tally_free(offsets);
     if (tally_code_reaction(code) == TALLY_REACT_RETRY) {
-        return tally_error_set(err, TALLY_TXN_ABORTED, "offsets not taken by the group before the deadline");
+        return tally_error_set(err, TALLY_TXN_ABORTED,
+                "offsets not taken by the group before the deadline");
     }
     return code;
 }
 
 /* c4: resumable. Everything but OK leaves the outcome to the log. */
-static enum tally_code commit_transaction(struct tally_stream_thread *thread, int64_t deadline_ms, struct tally_error *err)
+static enum tally_code commit_transaction(struct tally_stream_thread *thread, int64_t deadline_ms,
+        struct tally_error *err)
 {
     enum tally_code code;
 
     do {
         code = thread->producer->ops->commit(thread->producer, SLICE_MS, err);
     } while (tally_code_reaction(code) == TALLY_REACT_RETRY && now_ms(thread) < deadline_ms);
-    if (code && tally_code_reaction(code) != TALLY_REACT_RELEASE && tally_code_reaction(code) != TALLY_REACT_EXIT) {
+    if (code && tally_code_reaction(code) != TALLY_REACT_RELEASE &&
+            tally_code_reaction(code) != TALLY_REACT_EXIT) {
         struct tally_error cause = *err;
 
-        return tally_error_set(err, TALLY_COMMIT_UNKNOWN, "commit not acknowledged: %.200s", cause.message);
+        return tally_error_set(err, TALLY_COMMIT_UNKNOWN, "commit not acknowledged: %.200s",
+                cause.message);
     }
     return code;
 }
 
-enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t budget_ms, struct tally_error *err)
+enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t budget_ms,
+        struct tally_error *err)
 {
     int64_t start_us = tally_mono_us(thread->options.clock);
     int64_t deadline_ms = start_us / 1000 + budget_ms;
@@ -208,7 +216,8 @@ static void shrink_batch(struct tally_stream_thread *thread, enum tally_code cod
     }
 }
 
-enum tally_code stream_thread_react(struct tally_stream_thread *thread, enum tally_code code, struct tally_error *err)
+enum tally_code stream_thread_react(struct tally_stream_thread *thread, enum tally_code code,
+        struct tally_error *err)
 {
     struct tally_stream_task *task = thread->current;
 

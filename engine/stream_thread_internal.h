@@ -11,8 +11,16 @@
 
 enum { OFFSETS_MAX = 16384, SLICE_MS = 5000, BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 30000 };
 
-enum thread_state { THREAD_CREATED, THREAD_STARTING, THREAD_ASSIGNED, THREAD_RUNNING, THREAD_REVOKED, THREAD_RECOVERING,
-    THREAD_PENDING_SHUTDOWN, THREAD_DEAD };
+enum thread_state {
+    THREAD_CREATED,
+    THREAD_STARTING,
+    THREAD_ASSIGNED,
+    THREAD_RUNNING,
+    THREAD_REVOKED,
+    THREAD_RECOVERING,
+    THREAD_PENDING_SHUTDOWN,
+    THREAD_DEAD
+};
 
 struct tally_stream_thread {
     struct tally_stream_thread_options options;
@@ -27,21 +35,21 @@ struct tally_stream_thread {
     struct tally_task_manager *manager;
     struct tally_restorer *restorer;
 
-    bool open;                    /* a transaction is open */
-    int64_t begin_ms;             /* monotonic */
-    bool paused;                  /* all RUNNING tasks are paused: no producer, or no memory */
+    bool open;        /* a transaction is open */
+    int64_t begin_ms; /* monotonic */
+    bool paused;      /* all RUNNING tasks are paused: no producer, or no memory */
 
     struct tally_record *batch;
     size_t batch_count, batch_capacity;
-    size_t batch_limit;           /* halved when the same batch fails again */
-    int failures;                 /* in a row */
-    struct tally_stream_task *current; /* whose records are being processed */
+    size_t batch_limit;                  /* halved when the same batch fails again */
+    int failures;                        /* in a row */
+    struct tally_stream_task *current;   /* whose records are being processed */
     struct tally_stream_task *too_large; /* its next record goes to the dead letters */
 
     struct { /* partitions that another thread of this process has not let go of yet */
         char *topic;
         int32_t partition;
-    } *waiting;
+    } * waiting;
     size_t waiting_count;
     int64_t upkeep_ms, recheck_ms; /* next time */
 
@@ -57,23 +65,31 @@ void stream_thread_drop_batch(struct tally_stream_thread *thread);
 enum tally_code stream_thread_recover(struct tally_stream_thread *thread, struct tally_error *err);
 enum tally_code stream_thread_begin(struct tally_stream_thread *thread, struct tally_error *err);
 /* c1 to c7. On failure nothing was applied; the code's reaction says what to do. */
-enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t budget_ms, struct tally_error *err);
+enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t budget_ms,
+        struct tally_error *err);
 /* Drops the open transaction and what it wrote; the producer is replaced; inputs are rewound. */
 void stream_thread_abort(struct tally_stream_thread *thread);
-/* Outcome unknown or fenced: drops everything uncommitted, writes nothing, restores from the log. */
+/* Outcome unknown or fenced: drops everything uncommitted, writes nothing, restores from the log.
+ */
 void stream_thread_release(struct tally_stream_thread *thread);
 /* Carries out the reaction that an error asks for; returns the code only for EXIT. */
-enum tally_code stream_thread_react(struct tally_stream_thread *thread, enum tally_code code, struct tally_error *err);
+enum tally_code stream_thread_react(struct tally_stream_thread *thread, enum tally_code code,
+        struct tally_error *err);
 
 /* stream_thread_rebalance.c */
-void stream_thread_assigned(void *context, const struct tally_topic_partition *partitions, size_t count);
-void stream_thread_revoked(void *context, const struct tally_topic_partition *partitions, size_t count, bool lost);
+void stream_thread_assigned(void *context, const struct tally_topic_partition *partitions,
+        size_t count);
+void stream_thread_revoked(void *context, const struct tally_topic_partition *partitions,
+        size_t count, bool lost);
 /* Every CREATED task: open the store, read the group's offset, start its restore. */
 void stream_thread_begin_restores(struct tally_stream_thread *thread);
 void stream_thread_restored(void *context, struct tally_stream_task *task);
-void stream_thread_restore_failed(void *context, struct tally_stream_task *task, const struct tally_error *err);
-void stream_thread_halt(struct tally_stream_thread *thread, struct tally_stream_task *task, const struct tally_error *err);
-void stream_thread_rebuild(struct tally_stream_thread *thread, struct tally_stream_task *task, struct tally_error *err);
+void stream_thread_restore_failed(void *context, struct tally_stream_task *task,
+        const struct tally_error *err);
+void stream_thread_halt(struct tally_stream_thread *thread, struct tally_stream_task *task,
+        const struct tally_error *err);
+void stream_thread_rebuild(struct tally_stream_thread *thread, struct tally_stream_task *task,
+        struct tally_error *err);
 void stream_thread_recheck_halted(struct tally_stream_thread *thread);
 void stream_thread_claim_waiting(struct tally_stream_thread *thread);
 void stream_thread_pause_all(struct tally_stream_thread *thread);

@@ -7,12 +7,13 @@
 
 enum { COMMITTED_TIMEOUT_MS = 5000, RECHECK_EVERY_MS = 10000 };
 
-static const struct tally_topic_partition *task_partition(struct tally_stream_task *task, struct tally_topic_partition *one)
+static const struct tally_topic_partition *task_partition(struct tally_stream_task *task,
+        struct tally_topic_partition *one)
 {
     *one = (struct tally_topic_partition){
-        .topic = tally_stream_task_input(task),
-        .partition = tally_stream_task_slot(task)->partition,
-        .offset = tally_stream_task_next(task)->in_next,
+            .topic = tally_stream_task_input(task),
+            .partition = tally_stream_task_slot(task)->partition,
+            .offset = tally_stream_task_next(task)->in_next,
     };
     return one;
 }
@@ -24,7 +25,8 @@ static void warn(const char *message, struct tally_error *err)
     tally_log_error(TALLY_LOG_WARN, message, err);
 }
 
-static size_t running_partitions(struct tally_stream_thread *thread, struct tally_topic_partition **partitions)
+static size_t running_partitions(struct tally_stream_thread *thread,
+        struct tally_topic_partition **partitions)
 {
     size_t max = tally_task_manager_count(thread->manager);
 
@@ -38,8 +40,8 @@ void stream_thread_pause_all(struct tally_stream_thread *thread)
     struct tally_error err = {.code = TALLY_OK};
     size_t count = running_partitions(thread, &partitions);
 
-    if (count > 0 && thread->consumer
-            && thread->consumer->ops->pause(thread->consumer, partitions, count, &err)) {
+    if (count > 0 && thread->consumer &&
+            thread->consumer->ops->pause(thread->consumer, partitions, count, &err)) {
         warn("partitions not paused", &err);
     }
     tally_free(partitions);
@@ -69,7 +71,8 @@ void stream_thread_resume_all(struct tally_stream_thread *thread)
 /* --- assignment ------------------------------------------------------------------------------- */
 
 /* Where the consumer starts to fetch; the restore seeks to the proven offset later. */
-static int64_t first_offset(struct tally_stream_thread *thread, const struct tally_topic_partition *partition)
+static int64_t first_offset(struct tally_stream_thread *thread,
+        const struct tally_topic_partition *partition)
 {
     int64_t low = 0, high = 0;
     struct tally_error err = {.code = TALLY_OK};
@@ -86,7 +89,8 @@ static int64_t first_offset(struct tally_stream_thread *thread, const struct tal
 
 static void keep_waiting(struct tally_stream_thread *thread, const char *topic, int32_t partition)
 {
-    thread->waiting = tally_realloc(thread->waiting, (thread->waiting_count + 1) * sizeof thread->waiting[0]);
+    thread->waiting =
+            tally_realloc(thread->waiting, (thread->waiting_count + 1) * sizeof thread->waiting[0]);
     thread->waiting[thread->waiting_count].topic = tally_copy_string(topic);
     thread->waiting[thread->waiting_count].partition = partition;
     thread->waiting_count++;
@@ -125,7 +129,8 @@ void stream_thread_claim_waiting(struct tally_stream_thread *thread)
     thread->waiting_count = kept;
 }
 
-void stream_thread_assigned(void *context, const struct tally_topic_partition *partitions, size_t count)
+void stream_thread_assigned(void *context, const struct tally_topic_partition *partitions,
+        size_t count)
 {
     struct tally_stream_thread *thread = context;
     struct tally_consumer *consumer = thread->consumer;
@@ -133,9 +138,11 @@ void stream_thread_assigned(void *context, const struct tally_topic_partition *p
     struct tally_error err = {.code = TALLY_OK};
 
     for (size_t i = 0; i < count; i++) {
-        offsets[i] = (struct tally_topic_partition){.topic = partitions[i].topic, .partition = partitions[i].partition};
+        offsets[i] = (struct tally_topic_partition){
+                .topic = partitions[i].topic, .partition = partitions[i].partition};
     }
-    if (count > 0 && consumer->ops->committed(consumer, offsets, count, COMMITTED_TIMEOUT_MS, &err)) {
+    if (count > 0 &&
+            consumer->ops->committed(consumer, offsets, count, COMMITTED_TIMEOUT_MS, &err)) {
         warn("offsets of the group not read yet", &err);
         for (size_t i = 0; i < count; i++) {
             offsets[i].offset = TALLY_OFFSET_NONE;
@@ -144,8 +151,8 @@ void stream_thread_assigned(void *context, const struct tally_topic_partition *p
     for (size_t i = 0; i < count; i++) {
         offsets[i].offset = first_offset(thread, &offsets[i]);
     }
-    if (consumer->ops->assign(consumer, offsets, count, &err)
-            || (count > 0 && consumer->ops->pause(consumer, offsets, count, &err))) {
+    if (consumer->ops->assign(consumer, offsets, count, &err) ||
+            (count > 0 && consumer->ops->pause(consumer, offsets, count, &err))) {
         warn("assignment not taken", &err);
     }
     drop_waiting(thread);
@@ -160,7 +167,8 @@ void stream_thread_assigned(void *context, const struct tally_topic_partition *p
     stream_thread_set_state(thread, THREAD_ASSIGNED);
 }
 
-void stream_thread_revoked(void *context, const struct tally_topic_partition *partitions, size_t count, bool lost)
+void stream_thread_revoked(void *context, const struct tally_topic_partition *partitions,
+        size_t count, bool lost)
 {
     struct tally_stream_thread *thread = context;
     int64_t budget_ms = thread->options.config->max_poll_interval / 5;
@@ -185,7 +193,8 @@ void stream_thread_revoked(void *context, const struct tally_topic_partition *pa
         warn("revoke not acknowledged", &err);
     }
     tally_series_add(tally_series_of(TALLY_METRIC_REBALANCES, lost ? "lost" : "revoked"), 1);
-    tally_log(TALLY_LOG_INFO, lost ? "partitions lost" : "partitions revoked", TALLY_LOG_INT("partitions", count));
+    tally_log(TALLY_LOG_INFO, lost ? "partitions lost" : "partitions revoked",
+            TALLY_LOG_INT("partitions", count));
     stream_thread_set_state(thread, THREAD_REVOKED);
 }
 
@@ -199,7 +208,8 @@ static void begin_restore(struct tally_stream_thread *thread, struct tally_strea
 
     if (!code) {
         (void)task_partition(task, &one);
-        code = thread->consumer->ops->committed(thread->consumer, &one, 1, COMMITTED_TIMEOUT_MS, &err);
+        code = thread->consumer->ops->committed(thread->consumer, &one, 1, COMMITTED_TIMEOUT_MS,
+                &err);
         code = code ? code : one.code;
     }
     if (!code) {
@@ -239,7 +249,8 @@ void stream_thread_restored(void *context, struct tally_stream_task *task)
     enum tally_code code;
 
     tally_stream_task_set_state(task, TALLY_TASK_RUNNING);
-    tally_log(TALLY_LOG_INFO, "task is running", TALLY_LOG_STR("task", tally_stream_task_name(task)),
+    tally_log(TALLY_LOG_INFO, "task is running",
+            TALLY_LOG_STR("task", tally_stream_task_name(task)),
             TALLY_LOG_INT("next", tally_stream_task_next(task)->in_next));
     if (thread->paused) {
         return; /* resumed with the others */
@@ -255,7 +266,8 @@ void stream_thread_restored(void *context, struct tally_stream_task *task)
     }
 }
 
-void stream_thread_restore_failed(void *context, struct tally_stream_task *task, const struct tally_error *err)
+void stream_thread_restore_failed(void *context, struct tally_stream_task *task,
+        const struct tally_error *err)
 {
     struct tally_stream_thread *thread = context;
     struct tally_error why = *err;
@@ -267,9 +279,11 @@ void stream_thread_restore_failed(void *context, struct tally_stream_task *task,
     stream_thread_halt(thread, task, err);
 }
 
-/* --- tasks that cannot go on ------------------------------------------------------------------- */
+/* --- tasks that cannot go on -------------------------------------------------------------------
+ */
 
-void stream_thread_halt(struct tally_stream_thread *thread, struct tally_stream_task *task, const struct tally_error *err)
+void stream_thread_halt(struct tally_stream_thread *thread, struct tally_stream_task *task,
+        const struct tally_error *err)
 {
     struct tally_error failed = {.code = TALLY_OK};
     struct tally_topic_partition one;
@@ -279,7 +293,8 @@ void stream_thread_halt(struct tally_stream_thread *thread, struct tally_stream_
         return;
     }
     tally_log(TALLY_LOG_ERROR, "task halted", TALLY_LOG_STR("task", tally_stream_task_name(task)),
-            TALLY_LOG_STR("code", tally_code_name(err->code)), TALLY_LOG_STR("error", err->message));
+            TALLY_LOG_STR("code", tally_code_name(err->code)),
+            TALLY_LOG_STR("error", err->message));
     (void)task_partition(task, &one);
     if (thread->consumer->ops->pause(thread->consumer, &one, 1, &failed)) {
         warn("halted task not paused", &failed);
@@ -305,7 +320,8 @@ void stream_thread_recheck_halted(struct tally_stream_thread *thread)
     }
 }
 
-void stream_thread_rebuild(struct tally_stream_thread *thread, struct tally_stream_task *task, struct tally_error *err)
+void stream_thread_rebuild(struct tally_stream_thread *thread, struct tally_stream_task *task,
+        struct tally_error *err)
 {
     struct tally_topic_partition one;
     struct tally_error failed = {.code = TALLY_OK};

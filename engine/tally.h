@@ -1,10 +1,10 @@
 /* engine/tally.h - all that a topology needs: the builder, aggregates, and the context in which
  * decide and evolve run.
  * Invariants of an aggregate
- *  (1) decide is pure in (command, state, record time), evolve in the event's bytes alone: no clock,
- *      randomness, I/O, globals or hash order.
- *  (2) Every command ends in exactly one of tally_emit, tally_accept, tally_reject.
- *  (3) Events carry every value after them, so evolve only puts and deletes; it never reads. */
+ *  (1) decide is pure in (command, state, record time), evolve in the event's bytes alone: no
+ * clock, randomness, I/O, globals or hash order. (2) Every command ends in exactly one of
+ * tally_emit, tally_accept, tally_reject. (3) Events carry every value after them, so evolve only
+ * puts and deletes; it never reads. */
 #pragma once
 #include "engine/base/config.h"
 #include "schemas/envelope.h"
@@ -27,35 +27,41 @@ struct tally_aggregate {
     void (*remember)(const struct tally_event *event, struct tally_buf *memo);
     /* The `result` of the outcome record from memo and state (ctx reads only), as one value; sets
      * *version. Called only for accepted facts. */
-    void (*result)(struct tally_context *ctx, struct tally_slice key, const struct tally_outcome *outcome,
-            struct tally_writer *writer, int64_t *version);
+    void (*result)(struct tally_context *ctx, struct tally_slice key,
+            const struct tally_outcome *outcome, struct tally_writer *writer, int64_t *version);
 };
 
-/* --- builder; keeps its first error for tally_topology_validate -------------------------------- */
+/* --- builder; keeps its first error for tally_topology_validate --------------------------------
+ */
 
 enum tally_store_kind { TALLY_EVENT_SOURCED };
-void tally_store(struct tally_topology *topology, enum tally_store_id store, enum tally_store_kind kind);
-void tally_aggregate(struct tally_topology *topology, const struct tally_aggregate *aggregate); /* copied */
+void tally_store(struct tally_topology *topology, enum tally_store_id store,
+        enum tally_store_kind kind);
+void tally_aggregate(struct tally_topology *topology,
+        const struct tally_aggregate *aggregate); /* copied */
 /* Another topology's commands topic that decide may send to. */
 void tally_sends_to(struct tally_topology *topology, const char *topic);
 /* A setting that decide depends on; fixed in every task directory when it is made. */
 void tally_setting(struct tally_topology *topology, const char *name, bool value);
 /* Every name unique, an aggregate with all its functions, every store known to key_schema.def.
  * CONFIG with what is wrong. */
-TALLY_MUST_CHECK enum tally_code tally_topology_validate(struct tally_topology *topology, struct tally_error *err);
-typedef enum tally_code (*tally_build_fn)(struct tally_topology *topology, const struct tally_config *config,
+TALLY_MUST_CHECK enum tally_code tally_topology_validate(struct tally_topology *topology,
         struct tally_error *err);
+typedef enum tally_code (*tally_build_fn)(struct tally_topology *topology,
+        const struct tally_config *config, struct tally_error *err);
 
-/* --- in touch, decide, evolve and result -------------------------------------------------------- */
+/* --- in touch, decide, evolve and result --------------------------------------------------------
+ */
 
 void tally_touch_key(struct tally_touch *touch, const struct tally_key *key); /* copied */
 
 /* Context of the record. */
-int64_t tally_time(const struct tally_context *ctx);      /* decision time, ms */
+int64_t tally_time(const struct tally_context *ctx); /* decision time, ms */
 bool tally_setting_is(const struct tally_context *ctx, const char *name);
-int32_t tally_partition(const struct tally_context *ctx); /* of this task */
+int32_t tally_partition(const struct tally_context *ctx);  /* of this task */
 int32_t tally_partitions(const struct tally_context *ctx); /* of every topic of the system */
-struct tally_arena *tally_scratch(struct tally_context *ctx); /* memory that lives until the batch ends */
+struct tally_arena *
+tally_scratch(struct tally_context *ctx); /* memory that lives until the batch ends */
 
 /* decide, result: the newest value; false: absent, or a failed read, which the context latches. The
  * value borrows until the next call on ctx. */
@@ -68,7 +74,8 @@ void tally_emit(struct tally_context *ctx, uint32_t type, const void *body);
 void tally_accept(struct tally_context *ctx); /* decided, nothing changes */
 /* decide: refuse. pointer may be NULL; detail is formatted; meta goes into errors[0]. */
 void tally_reject(struct tally_context *ctx, enum tally_reject code, const char *pointer,
-        const struct tally_meta *meta, size_t meta_count, const char *detail, ...) TALLY_PRINTF(6, 7);
+        const struct tally_meta *meta, size_t meta_count, const char *detail, ...)
+        TALLY_PRINTF(6, 7);
 /* decide: a command of tally's own to a topic named with tally_sends_to, in the same transaction.
  * id starts with '~'. partition -1: the key's. Never sent again by restore. */
 struct tally_message {

@@ -16,7 +16,8 @@ struct tally_task_manager {
     struct tally_stream_task *last;
 };
 
-struct tally_task_manager *tally_task_manager_create(const struct tally_task_manager_options *options)
+struct tally_task_manager *
+tally_task_manager_create(const struct tally_task_manager_options *options)
 {
     struct tally_task_manager *manager = tally_alloc_zero(1, sizeof *manager);
 
@@ -34,19 +35,19 @@ void tally_task_manager_destroy(struct tally_task_manager *manager)
     tally_free(manager);
 }
 
-struct tally_store_identity tally_task_identity(const struct tally_task_slot *slot, const struct tally_config *config,
-        struct tally_client *client, int32_t partitions)
+struct tally_store_identity tally_task_identity(const struct tally_task_slot *slot,
+        const struct tally_config *config, struct tally_client *client, int32_t partitions)
 {
     return (struct tally_store_identity){
-        .topology = tally_topology_name(slot->topology),
-        .partition = slot->partition,
-        .partitions = partitions,
-        .cluster_id = client->ops->cluster_id(client),
-        .group = config->app_id,
-        .commands_topic = tally_topology_commands(slot->topology),
-        .events_topic = tally_topology_events(slot->topology),
-        .evolve_version = tally_topology_aggregate(slot->topology)->evolve_version,
-        .settings = tally_topology_settings(slot->topology),
+            .topology = tally_topology_name(slot->topology),
+            .partition = slot->partition,
+            .partitions = partitions,
+            .cluster_id = client->ops->cluster_id(client),
+            .group = config->app_id,
+            .commands_topic = tally_topology_commands(slot->topology),
+            .events_topic = tally_topology_events(slot->topology),
+            .evolve_version = tally_topology_aggregate(slot->topology)->evolve_version,
+            .settings = tally_topology_settings(slot->topology),
     };
 }
 
@@ -55,12 +56,14 @@ size_t tally_task_manager_count(const struct tally_task_manager *manager)
     return manager->count;
 }
 
-struct tally_stream_task *tally_task_manager_at(const struct tally_task_manager *manager, size_t index)
+struct tally_stream_task *tally_task_manager_at(const struct tally_task_manager *manager,
+        size_t index)
 {
     return manager->tasks[index];
 }
 
-struct tally_stream_task *tally_task_manager_find(struct tally_task_manager *manager, const char *topic, int32_t partition)
+struct tally_stream_task *tally_task_manager_find(struct tally_task_manager *manager,
+        const char *topic, int32_t partition)
 {
     if (manager->last && manager->last_topic == topic && manager->last_partition == partition) {
         return manager->last;
@@ -68,7 +71,8 @@ struct tally_stream_task *tally_task_manager_find(struct tally_task_manager *man
     for (size_t i = 0; i < manager->count; i++) {
         struct tally_stream_task *task = manager->tasks[i];
 
-        if (tally_stream_task_slot(task)->partition == partition && strcmp(tally_stream_task_input(task), topic) == 0) {
+        if (tally_stream_task_slot(task)->partition == partition &&
+                strcmp(tally_stream_task_input(task), topic) == 0) {
             manager->last = task;
             manager->last_topic = topic;
             manager->last_partition = partition;
@@ -78,23 +82,25 @@ struct tally_stream_task *tally_task_manager_find(struct tally_task_manager *man
     return NULL;
 }
 
-enum tally_code tally_task_manager_assign(struct tally_task_manager *manager, const char *topic, int32_t partition,
-        struct tally_error *err)
+enum tally_code tally_task_manager_assign(struct tally_task_manager *manager, const char *topic,
+        int32_t partition, struct tally_error *err)
 {
     const struct tally_task_manager_options *options = &manager->options;
-    struct tally_task_slot *slot = tally_task_registry_find_input(options->registry, topic, partition);
+    struct tally_task_slot *slot =
+            tally_task_registry_find_input(options->registry, topic, partition);
     struct tally_stream_task_options task = {
-        .slot = slot,
-        .config = options->config,
-        .client = options->client,
-        .clock = options->clock,
-        .collector = options->collector,
-        .partitions = options->partitions,
+            .slot = slot,
+            .config = options->config,
+            .client = options->client,
+            .clock = options->clock,
+            .collector = options->collector,
+            .partitions = options->partitions,
     };
 
     if (!slot) {
         return tally_error_set(err, TALLY_TOPIC_CONFIG,
-                "%s/%d was assigned, but tasks are made for %d partitions: partitions cannot be added to a running system",
+                "%s/%d was assigned, but tasks are made for %d partitions: partitions cannot be "
+                "added to a running system",
                 topic, partition, options->partitions);
     }
     if (tally_task_manager_find(manager, topic, partition)) {
@@ -106,7 +112,8 @@ enum tally_code tally_task_manager_assign(struct tally_task_manager *manager, co
     if (manager->count == manager->capacity) {
         tally_assert(manager->capacity < TASKS_MAX);
         manager->capacity = manager->capacity ? manager->capacity * 2 : 8;
-        manager->tasks = tally_realloc(manager->tasks, manager->capacity * sizeof(struct tally_stream_task *));
+        manager->tasks = tally_realloc(manager->tasks,
+                manager->capacity * sizeof(struct tally_stream_task *));
     }
     manager->tasks[manager->count++] = tally_stream_task_create(&task);
     return TALLY_OK;
@@ -114,17 +121,20 @@ enum tally_code tally_task_manager_assign(struct tally_task_manager *manager, co
 
 /* --- stores ----------------------------------------------------------------------------------- */
 
-static enum tally_code set_aside(struct tally_task_manager *manager, const struct tally_task_slot *slot,
-        const struct tally_error *why, struct tally_error *err)
+static enum tally_code set_aside(struct tally_task_manager *manager,
+        const struct tally_task_slot *slot, const struct tally_error *why, struct tally_error *err)
 {
     tally_log(TALLY_LOG_WARN, "state set aside; it will be restored from the events topic",
-            TALLY_LOG_STR("topology", tally_topology_name(slot->topology)), TALLY_LOG_INT("partition", slot->partition),
-            TALLY_LOG_STR("code", tally_code_name(why->code)), TALLY_LOG_STR("reason", why->message));
-    return tally_store_set_aside(manager->options.state, tally_topology_name(slot->topology), slot->partition, err);
+            TALLY_LOG_STR("topology", tally_topology_name(slot->topology)),
+            TALLY_LOG_INT("partition", slot->partition),
+            TALLY_LOG_STR("code", tally_code_name(why->code)),
+            TALLY_LOG_STR("reason", why->message));
+    return tally_store_set_aside(manager->options.state, tally_topology_name(slot->topology),
+            slot->partition, err);
 }
 
-enum tally_code tally_task_manager_open_store(struct tally_task_manager *manager, struct tally_stream_task *task,
-        struct tally_error *err)
+enum tally_code tally_task_manager_open_store(struct tally_task_manager *manager,
+        struct tally_stream_task *task, struct tally_error *err)
 {
     const struct tally_task_manager_options *options = &manager->options;
     struct tally_task_slot *slot = tally_stream_task_slot(task);
@@ -153,8 +163,8 @@ enum tally_code tally_task_manager_open_store(struct tally_task_manager *manager
     return TALLY_OK;
 }
 
-enum tally_code tally_task_manager_rebuild(struct tally_task_manager *manager, struct tally_stream_task *task,
-        struct tally_error *err)
+enum tally_code tally_task_manager_rebuild(struct tally_task_manager *manager,
+        struct tally_stream_task *task, struct tally_error *err)
 {
     struct tally_task_slot *slot = tally_stream_task_slot(task);
     struct tally_store *store = slot->store;
@@ -194,9 +204,11 @@ void tally_task_manager_park_all(struct tally_task_manager *manager, int64_t flu
         struct tally_error err;
 
         tally_stream_task_rollback(task);
-        if (slot->store && flush_ms > 0 && left_ms > 0 && tally_store_flush(slot->store, true, left_ms, &err)) {
+        if (slot->store && flush_ms > 0 && left_ms > 0 &&
+                tally_store_flush(slot->store, true, left_ms, &err)) {
             tally_error_context(&err, "%s", tally_stream_task_name(task));
-            tally_log_error(TALLY_LOG_WARN, "state not flushed; restore will read a longer tail", &err);
+            tally_log_error(TALLY_LOG_WARN, "state not flushed; restore will read a longer tail",
+                    &err);
         }
         if (tally_stream_task_state(task) != TALLY_TASK_PARKED) {
             tally_stream_task_set_state(task, slot->store ? TALLY_TASK_PARKED : TALLY_TASK_CLOSED);
@@ -232,8 +244,8 @@ static bool is_running(const struct tally_stream_task *task)
     return tally_stream_task_state(task) == TALLY_TASK_RUNNING;
 }
 
-size_t tally_task_manager_offsets(const struct tally_task_manager *manager, struct tally_topic_partition *offsets,
-        size_t max)
+size_t tally_task_manager_offsets(const struct tally_task_manager *manager,
+        struct tally_topic_partition *offsets, size_t max)
 {
     size_t count = 0;
 
@@ -245,9 +257,9 @@ size_t tally_task_manager_offsets(const struct tally_task_manager *manager, stru
         }
         tally_assert(count < max);
         offsets[count++] = (struct tally_topic_partition){
-            .topic = tally_stream_task_input(task),
-            .partition = tally_stream_task_slot(task)->partition,
-            .offset = tally_stream_task_next(task)->in_next,
+                .topic = tally_stream_task_input(task),
+                .partition = tally_stream_task_slot(task)->partition,
+                .offset = tally_stream_task_next(task)->in_next,
         };
     }
     return count;

@@ -15,21 +15,24 @@ struct tally_task_manager_options {
     struct tally_collector *collector;
     int32_t partitions;
 };
-struct tally_task_manager *tally_task_manager_create(const struct tally_task_manager_options *options);
+struct tally_task_manager *
+tally_task_manager_create(const struct tally_task_manager_options *options);
 void tally_task_manager_destroy(struct tally_task_manager *manager); /* no tasks left */
 
 /* The identity that a task directory must have; strings borrow from client, config and topology. */
-struct tally_store_identity tally_task_identity(const struct tally_task_slot *slot, const struct tally_config *config,
-        struct tally_client *client, int32_t partitions);
+struct tally_store_identity tally_task_identity(const struct tally_task_slot *slot,
+        const struct tally_config *config, struct tally_client *client, int32_t partitions);
 
 size_t tally_task_manager_count(const struct tally_task_manager *manager);
-struct tally_stream_task *tally_task_manager_at(const struct tally_task_manager *manager, size_t index);
+struct tally_stream_task *tally_task_manager_at(const struct tally_task_manager *manager,
+        size_t index);
 /* NULL: not a task of this thread. topic: as records name it. */
-struct tally_stream_task *tally_task_manager_find(struct tally_task_manager *manager, const char *topic, int32_t partition);
+struct tally_stream_task *tally_task_manager_find(struct tally_task_manager *manager,
+        const char *topic, int32_t partition);
 
 /* Makes a CREATED task for an input partition. AGAIN: another thread still owns it, call later. */
-TALLY_MUST_CHECK enum tally_code tally_task_manager_assign(struct tally_task_manager *manager, const char *topic,
-        int32_t partition, struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code tally_task_manager_assign(struct tally_task_manager *manager,
+        const char *topic, int32_t partition, struct tally_error *err);
 /* Opens the task's store where it is not open; an outdated or corrupt one is set aside and made
  * anew. HALT codes, STORE_ERROR. */
 TALLY_MUST_CHECK enum tally_code tally_task_manager_open_store(struct tally_task_manager *manager,
@@ -43,8 +46,9 @@ void tally_task_manager_park_all(struct tally_task_manager *manager, int64_t flu
 void tally_task_manager_abandon_all(struct tally_task_manager *manager);
 
 /* Input offsets of every RUNNING task, moved or not (KIP-447 fences by them); count written. */
-size_t tally_task_manager_offsets(const struct tally_task_manager *manager, struct tally_topic_partition *offsets,
-        size_t max);
+size_t tally_task_manager_offsets(const struct tally_task_manager *manager,
+        struct tally_topic_partition *offsets, size_t max);
 void tally_task_manager_commit(struct tally_task_manager *manager); /* every RUNNING task */
 void tally_task_manager_rollback(struct tally_task_manager *manager);
-size_t tally_task_manager_uncommitted(const struct tally_task_manager *manager); /* bytes of overlays */
+size_t
+tally_task_manager_uncommitted(const struct tally_task_manager *manager); /* bytes of overlays */

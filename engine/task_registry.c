@@ -22,12 +22,12 @@ struct tally_task_registry {
 };
 
 static const char *const state_names[] = {
-    [TALLY_TASK_CREATED] = "CREATED",
-    [TALLY_TASK_RESTORING] = "RESTORING",
-    [TALLY_TASK_RUNNING] = "RUNNING",
-    [TALLY_TASK_PARKED] = "PARKED",
-    [TALLY_TASK_HALTED] = "HALTED",
-    [TALLY_TASK_CLOSED] = "CLOSED",
+        [TALLY_TASK_CREATED] = "CREATED",
+        [TALLY_TASK_RESTORING] = "RESTORING",
+        [TALLY_TASK_RUNNING] = "RUNNING",
+        [TALLY_TASK_PARKED] = "PARKED",
+        [TALLY_TASK_HALTED] = "HALTED",
+        [TALLY_TASK_CLOSED] = "CLOSED",
 };
 
 const char *tally_task_state_name(enum tally_task_state state)
@@ -35,8 +35,8 @@ const char *tally_task_state_name(enum tally_task_state state)
     return state_names[state];
 }
 
-struct tally_task_registry *tally_task_registry_create(struct tally_topology *const *topologies, size_t count,
-        int32_t partitions, int waiters_max)
+struct tally_task_registry *tally_task_registry_create(struct tally_topology *const *topologies,
+        size_t count, int32_t partitions, int waiters_max)
 {
     size_t slots = count * (size_t)partitions;
     struct tally_task_registry *registry =
@@ -92,26 +92,28 @@ struct tally_task_slot *tally_task_registry_at(struct tally_task_registry *regis
     return &registry->slots[index];
 }
 
-struct tally_task_slot *tally_task_registry_find(struct tally_task_registry *registry, const char *topology,
-        int32_t partition)
+struct tally_task_slot *tally_task_registry_find(struct tally_task_registry *registry,
+        const char *topology, int32_t partition)
 {
     for (size_t i = 0; i < registry->count; i++) {
         struct tally_task_slot *slot = &registry->slots[i];
 
-        if (slot->partition == partition && strcmp(tally_topology_name(slot->topology), topology) == 0) {
+        if (slot->partition == partition &&
+                strcmp(tally_topology_name(slot->topology), topology) == 0) {
             return slot;
         }
     }
     return NULL;
 }
 
-struct tally_task_slot *tally_task_registry_find_input(struct tally_task_registry *registry, const char *topic,
-        int32_t partition)
+struct tally_task_slot *tally_task_registry_find_input(struct tally_task_registry *registry,
+        const char *topic, int32_t partition)
 {
     for (size_t i = 0; i < registry->count; i++) {
         struct tally_task_slot *slot = &registry->slots[i];
 
-        if (slot->partition == partition && strcmp(tally_topology_commands(slot->topology), topic) == 0) {
+        if (slot->partition == partition &&
+                strcmp(tally_topology_commands(slot->topology), topic) == 0) {
             return slot;
         }
     }
@@ -150,7 +152,9 @@ static void show_state(const struct tally_task_slot *slot, enum tally_task_state
     char partition[16];
 
     (void)snprintf(partition, sizeof partition, "%d", slot->partition);
-    tally_series_set(tally_series_of(TALLY_METRIC_TASK_STATE, tally_topology_name(slot->topology), partition), state);
+    tally_series_set(tally_series_of(TALLY_METRIC_TASK_STATE, tally_topology_name(slot->topology),
+                             partition),
+            state);
 }
 
 void tally_task_slot_set_state(struct tally_task_slot *slot, enum tally_task_state state)

@@ -30,17 +30,17 @@ struct tally_task_slot {
     char message[256];
 };
 
-struct tally_task_registry *tally_task_registry_create(struct tally_topology *const *topologies, size_t count,
-        int32_t partitions, int waiters_max);
+struct tally_task_registry *tally_task_registry_create(struct tally_topology *const *topologies,
+        size_t count, int32_t partitions, int waiters_max);
 void tally_task_registry_destroy(struct tally_task_registry *registry); /* closes parked stores */
 size_t tally_task_registry_count(const struct tally_task_registry *registry);
 struct tally_task_slot *tally_task_registry_at(struct tally_task_registry *registry, size_t index);
 /* NULL: no such topology or partition. */
-struct tally_task_slot *tally_task_registry_find(struct tally_task_registry *registry, const char *topology,
-        int32_t partition);
+struct tally_task_slot *tally_task_registry_find(struct tally_task_registry *registry,
+        const char *topology, int32_t partition);
 /* By commands topic (with prefix). */
-struct tally_task_slot *tally_task_registry_find_input(struct tally_task_registry *registry, const char *topic,
-        int32_t partition);
+struct tally_task_slot *tally_task_registry_find_input(struct tally_task_registry *registry,
+        const char *topic, int32_t partition);
 
 /* Makes `owner` the slot's owner; false: another thread still has it. @thread owner */
 bool tally_task_slot_claim(struct tally_task_slot *slot, int owner);

@@ -28,8 +28,9 @@ END_TEST
 
 START_TEST(refuses_everything_else)
 {
-    static const char *const bad[] = {"", ",", "a/0@1,", ",a/0@1", "a@1", "a/0", "/0@1", "a/-1@1", "a/0@-1", "a/x@1",
-        "a/0@x", "a/0@", "a/@1", "a/0@9223372036854775808", "a/4294967296@1", "a/0@1 ", "a/0@1,,b/0@1"};
+    static const char *const bad[] = {"", ",", "a/0@1,", ",a/0@1", "a@1", "a/0", "/0@1", "a/-1@1",
+            "a/0@-1", "a/x@1", "a/0@x", "a/0@", "a/@1", "a/0@9223372036854775808", "a/4294967296@1",
+            "a/0@1 ", "a/0@1,,b/0@1"};
     struct tally_min_position positions[TALLY_MIN_POSITIONS_MAX];
     size_t count;
 
