@@ -6,6 +6,8 @@
  * half a chunk of clean entries, so its cost is bounded by what it frees. */
 #include "state/overlay_internal.h"
 
+#include <sys/mman.h>
+
 #include "engine/base/mem.h"
 #include "state/key_schema.h"
 
@@ -13,6 +15,7 @@ enum entry_state { ENTRY_DEAD, ENTRY_CLEAN, ENTRY_DIRTY };
 
 enum {
     CHUNK_SIZE = 256 * 1024,
+    HUGE_PAGE = 2 * 1024 * 1024,
     TABLE_SLOTS_MIN = 1024,
     VALUE_ROOM_MAX = 512, /* an absent key's entry keeps at most so much for its value */
     ROW_COST = 32         /* of a dirty entry beside its bytes, in overlay->dirty_bytes */
@@ -92,12 +95,24 @@ struct overlay_entry *overlay_find(const struct overlay *overlay, struct tally_s
     return slot_of(overlay, key, hash)->entry;
 }
 
+/* A large table is read at random: with huge pages a look-up misses the TLB less often. */
+static struct overlay_slot *allocate_slots(size_t count)
+{
+    struct overlay_slot *slots = tally_alloc_zero(count, sizeof *slots);
+    uintptr_t begin = ((uintptr_t)slots + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1);
+    uintptr_t end = (uintptr_t)(slots + count) & ~(uintptr_t)(HUGE_PAGE - 1);
+
+    if (begin < end)
+        (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE); /* advice: refused is fine */
+    return slots;
+}
+
 static void resize(struct overlay *overlay, size_t count)
 {
     size_t old_count = overlay->mask + 1;
     struct overlay_slot *old = overlay->slots;
 
-    overlay->slots = tally_alloc_zero(count, sizeof *overlay->slots);
+    overlay->slots = allocate_slots(count);
     overlay->mask = count - 1;
     for (size_t i = 0; i < old_count; i++) {
         uint64_t at = old[i].hash & overlay->mask;
@@ -209,6 +224,7 @@ struct overlay_entry *overlay_load(struct overlay *overlay, struct tally_slice k
     struct overlay_entry *entry = allocate(overlay, key, room);
 
     set_value(entry, value, absent);
+    entry->read = true;
     insert(overlay, hash, entry);
     return entry;
 }
@@ -235,6 +251,7 @@ static struct overlay_entry *replace(struct overlay *overlay, struct overlay_ent
     slot_of_entry(overlay, old)->entry = entry;
     entry->state = old->state;
     entry->absent = old->absent;
+    entry->read = old->read;
     entry->referenced = old->referenced;
     entry->dirty_index = old->dirty_index;
     entry->value_len = old->value_len;
@@ -299,7 +316,11 @@ size_t overlay_rows(const struct overlay *overlay, struct tally_slice lower,
 void overlay_commit(struct overlay *overlay)
 {
     for (size_t i = 0; i < overlay->dirty_count; i++) {
-        overlay->dirty[i]->state = ENTRY_CLEAN;
+        if (overlay->dirty[i]->read) {
+            overlay->dirty[i]->state = ENTRY_CLEAN;
+        } else {
+            remove_entry(overlay, overlay->dirty[i]);
+        }
     }
     overlay->dirty_count = 0;
     overlay->dirty_bytes = 0;

@@ -16,6 +16,7 @@ struct overlay_entry {
     uint16_t key_len;
     uint8_t state;       /* enum in overlay.c: dead, clean, dirty */
     bool absent : 1;     /* deleted, or known not to exist */
+    bool read : 1;       /* someone asked for it, so it is worth caching */
     bool referenced : 1; /* prefetched again since the clock hand passed */
     uint8_t bytes[];     /* key, then value */
 };
@@ -71,7 +72,9 @@ void overlay_put(struct overlay *overlay, struct tally_slice key, struct tally_s
 /* The dirty rows lower <= key < upper (empty upper: no bound), sorted; the caller frees *rows. */
 size_t overlay_rows(const struct overlay *overlay, struct tally_slice lower,
         struct tally_slice upper, struct row **rows);
-void overlay_commit(struct overlay *overlay);   /* dirty entries become clean */
+/* Dirty entries become clean; those that nobody has read go: ledger rows, and all that a restore
+ * writes, would only push the hot keys out. */
+void overlay_commit(struct overlay *overlay);
 void overlay_rollback(struct overlay *overlay); /* dirty entries go */
 /* Frees the longest unused clean entries until at most limit bytes, and the dirty ones, are held.
  */

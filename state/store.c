@@ -314,6 +314,7 @@ enum tally_code tally_store_get(struct tally_store *store, struct tally_slice ke
         if (code)
             return code;
     }
+    entry->read = true;
     if (entry->absent || row_expired(key, overlay_value(entry), store->cutoff_ms))
         return TALLY_NOT_FOUND;
     *value = overlay_value(entry);
@@ -337,6 +338,7 @@ static size_t keep_missing(struct tally_store *store, const struct tally_slice *
             overlay_entry_soon(&store->overlay, wanted[i + FIND_AHEAD].hash);
         entry = overlay_find(&store->overlay, wanted[i].key, wanted[i].hash);
         if (entry) {
+            entry->read = true;
             entry->referenced = true;
         } else if (wanted[i].key.len > 0 && wanted[i].key.data[0] != 0) {
             wanted[missing++] = wanted[i];

@@ -234,6 +234,7 @@ START_TEST(test_a_lost_base_is_reopened_without_readers)
     fixture_commit(&f, 1);
     fixture_flush(&f);
     reader = tally_store_view(f.store);
+    ck_assert_str_eq(fixture_get(&f, "La"), "base");
     fixture_put(&f, "Lb", "run");
     fixture_commit(&f, 2);
     block_ingestion(true);
