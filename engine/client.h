@@ -45,8 +45,7 @@ struct tally_consumer;
 struct tally_consumer_ops {
     enum tally_code (*subscribe)(struct tally_consumer *consumer, const char *const *topics,
             size_t count, struct tally_error *err);
-    /* AGAIN: nothing came. UNAVAILABLE and such: keep polling. HALT codes name the record's topic.
-     */
+    /* AGAIN: nothing came. UNAVAILABLE etc.: keep polling. HALT codes name the record's topic. */
     enum tally_code (*poll)(struct tally_consumer *consumer, int timeout_ms,
             struct tally_record *record, struct tally_error *err);
     void (*release)(struct tally_consumer *consumer, struct tally_record *record);

@@ -1,6 +1,5 @@
 /* engine/context.c - what decide, evolve and result may do; see engine/tally.h.
- * The decision is encoded at once, because the topology's structs are borrowed only for the call.
- */
+ * A decision is encoded at once, because a topology's structs are borrowed for the call only. */
 #include "engine/context_internal.h"
 
 #include "engine/base/hash.h"

@@ -226,8 +226,7 @@ enum tally_code tally_runtime_failure(struct tally_runtime *runtime, struct tall
     return code;
 }
 
-/* --- what others ask ----------------------------------------------------------------------------
- */
+/* --- what others ask -------------------------------------------------------------------------- */
 
 size_t tally_runtime_tasks(struct tally_runtime *runtime, struct tally_task_info *tasks, size_t max)
 {
@@ -297,8 +296,7 @@ bool tally_runtime_is_shutting_down(const struct tally_runtime *runtime)
     return atomic_load(&runtime->shutting_down);
 }
 
-/* --- health -------------------------------------------------------------------------------------
- */
+/* --- health ----------------------------------------------------------------------------------- */
 
 static void line(struct tally_buf *lines, bool ok, const char *name, const char *detail)
 {

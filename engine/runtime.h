@@ -27,8 +27,7 @@ void tally_runtime_destroy(struct tally_runtime *runtime);
 /* A thread that ended with an EXIT reaction; TALLY_OK while all run. @thread any */
 enum tally_code tally_runtime_failure(struct tally_runtime *runtime, struct tally_error *err);
 
-/* --- for HTTP and metrics. @thread any ----------------------------------------------------------
- */
+/* --- for HTTP and metrics. @thread any -------------------------------------------------------- */
 
 struct tally_task_info {
     const char *topology;

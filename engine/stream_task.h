@@ -8,7 +8,8 @@
  * Invariants
  *  (1) Every consumed record becomes exactly one of: an event, a repeat, a forward, a dead letter.
  *  (2) `next` runs ahead of `committed` only inside the open transaction; rollback makes them
- * equal. (3) The live path evolves the bytes that it produces, as restore will read them.
+ *      equal.
+ *  (3) The live path evolves the bytes that it produces, as restore will read them.
  * @thread owner (the stream thread that claimed the slot) */
 #pragma once
 #include "engine/record_collector.h"
@@ -45,8 +46,7 @@ void tally_stream_task_load(struct tally_stream_task *task);
 TALLY_MUST_CHECK enum tally_code tally_stream_task_process(struct tally_stream_task *task,
         const struct tally_record *records, size_t count, struct tally_consumer *consumer,
         struct tally_error *err);
-/* Puts the one record at next.in_next into the dead-letter topic because it can never be written.
- */
+/* Puts the record at next.in_next into the dead-letter topic: it can never be written. */
 void tally_stream_task_skip_too_large(struct tally_stream_task *task,
         const struct tally_record *record, struct tally_consumer *consumer);
 /* c5 and c6 of the commit: freeze, publish, queue replies. Memory only. */

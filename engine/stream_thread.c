@@ -1,5 +1,4 @@
-/* engine/stream_thread.c - the loop: poll -> process -> commit; the one place that reacts to
- * errors.
+/* engine/stream_thread.c - the loop: poll -> process -> commit. Errors are reacted to here only.
  *
  *   CREATED -> STARTING -> ASSIGNED <-> RUNNING; both -> REVOKED -> ASSIGNED
  *   ASSIGNED, RUNNING, REVOKED -> RECOVERING -> ASSIGNED, REVOKED

@@ -1,5 +1,4 @@
-/* engine/stream_thread.h - poll, process, commit: one consumer, one transactional producer, its
- * tasks.
+/* engine/stream_thread.h - poll, process, commit: one consumer, one producer, and their tasks.
  * @thread owner unless said otherwise */
 #pragma once
 #include "engine/base/clock.h"

@@ -69,8 +69,7 @@ enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t
         struct tally_error *err);
 /* Drops the open transaction and what it wrote; the producer is replaced; inputs are rewound. */
 void stream_thread_abort(struct tally_stream_thread *thread);
-/* Outcome unknown or fenced: drops everything uncommitted, writes nothing, restores from the log.
- */
+/* Outcome unknown or fenced: drops what is uncommitted, writes nothing, restores from the log. */
 void stream_thread_release(struct tally_stream_thread *thread);
 /* Carries out the reaction that an error asks for; returns the code only for EXIT. */
 enum tally_code stream_thread_react(struct tally_stream_thread *thread, enum tally_code code,

@@ -279,8 +279,7 @@ void stream_thread_restore_failed(void *context, struct tally_stream_task *task,
     stream_thread_halt(thread, task, err);
 }
 
-/* --- tasks that cannot go on -------------------------------------------------------------------
- */
+/* --- tasks that cannot go on ------------------------------------------------------------------ */
 
 void stream_thread_halt(struct tally_stream_thread *thread, struct tally_stream_task *task,
         const struct tally_error *err)

@@ -2,9 +2,9 @@
  * decide and evolve run.
  * Invariants of an aggregate
  *  (1) decide is pure in (command, state, record time), evolve in the event's bytes alone: no
- * clock, randomness, I/O, globals or hash order. (2) Every command ends in exactly one of
- * tally_emit, tally_accept, tally_reject. (3) Events carry every value after them, so evolve only
- * puts and deletes; it never reads. */
+ *      clock, randomness, I/O, globals or hash order.
+ *  (2) Every command ends in exactly one of tally_emit, tally_accept, tally_reject.
+ *  (3) Events carry every value after them, so evolve only puts and deletes; it never reads. */
 #pragma once
 #include "engine/base/config.h"
 #include "schemas/envelope.h"
@@ -31,8 +31,7 @@ struct tally_aggregate {
             const struct tally_outcome *outcome, struct tally_writer *writer, int64_t *version);
 };
 
-/* --- builder; keeps its first error for tally_topology_validate --------------------------------
- */
+/* --- builder; keeps its first error for tally_topology_validate ------------------------------- */
 
 enum tally_store_kind { TALLY_EVENT_SOURCED };
 void tally_store(struct tally_topology *topology, enum tally_store_id store,
@@ -50,8 +49,7 @@ TALLY_MUST_CHECK enum tally_code tally_topology_validate(struct tally_topology *
 typedef enum tally_code (*tally_build_fn)(struct tally_topology *topology,
         const struct tally_config *config, struct tally_error *err);
 
-/* --- in touch, decide, evolve and result --------------------------------------------------------
- */
+/* --- in touch, decide, evolve and result ------------------------------------------------------ */
 
 void tally_touch_key(struct tally_touch *touch, const struct tally_key *key); /* copied */
 
