@@ -2,10 +2,14 @@
  * on other threads see meanwhile. Cases run in memory and on RocksDB where both can. */
 #include <check.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "engine/base/mem.h"
@@ -449,6 +453,77 @@ START_TEST(test_waiting_for_a_flush_that_fails)
 }
 END_TEST
 
+/* --- kill -9 ------------------------------------------------------------------------------------- */
+
+static int64_t applied(void)
+{
+    struct tally_view *view = tally_store_view(f.store);
+    int64_t offset = tally_view_positions(view)->in_next;
+
+    tally_view_unref(view);
+    return offset;
+}
+
+static _Noreturn void commit_until_killed(void)
+{
+    int64_t offset;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* should the test itself be killed */
+    fixture_open(&f);
+    for (offset = applied() < 0 ? 0 : applied();;) {
+        commit_all(++offset);
+    }
+}
+
+/* Exits with 0 when the directory holds exactly one commit's state; its offset goes to *offset. */
+static _Noreturn void look_at_what_is_left(int64_t *offset)
+{
+    struct tally_view *view;
+    bool fine;
+
+    fixture_open(&f);
+    view = tally_store_view(f.store);
+    fine = all_or_nothing(view, false) && applied() >= *offset;
+    *offset = applied();
+    tally_view_unref(view);
+    tally_store_close(f.store, false);
+    tally_state_close(f.state);
+    _exit(fine ? 0 : 1);
+}
+
+/* (2) of store.h. The parent stays out of RocksDB, whose threads a fork would not take along. */
+START_TEST(test_killed_at_any_moment)
+{
+    int64_t *offset =
+            mmap(NULL, sizeof *offset, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int status = 0;
+
+    fixture_init(&f, FIXTURE_ROCKSDB);
+    f.options.flush_inline = false;
+    f.options.clock = tally_clock_real();
+    f.options.flush_interval_ms = 1;
+    f.options.flush_bytes = 20000;
+    *offset = -1;
+    for (int round = 0; round < 10; round++) {
+        pid_t pid = fork();
+
+        if (pid == 0)
+            commit_until_killed();
+        usleep(20000 + 17000 * (useconds_t)round);
+        kill(pid, SIGKILL);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert(WIFSIGNALED(status));
+        pid = fork();
+        if (pid == 0)
+            look_at_what_is_left(offset);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_int_eq(status, 0);
+    }
+    ck_assert_int_gt(*offset, 0);
+    munmap(offset, sizeof *offset);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("flush");
@@ -471,6 +546,7 @@ int main(void)
     tcase_add_loop_test(tests, test_open_waits_for_readers, 0, FIXTURE_KINDS);
     tcase_add_loop_test(tests, test_the_thread_flushes_in_time, 0, FIXTURE_KINDS);
     tcase_add_test(tests, test_waiting_for_a_flush_that_fails);
+    tcase_add_test(tests, test_killed_at_any_moment);
     suite_add_tcase(suite, tests);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);
