@@ -65,7 +65,7 @@ struct tally_store_identity {
 
 /* Opens or makes the store, waiting for readers that hold views from an earlier opening (at most
  * 10 s, then STORE_ERROR). An absent or empty directory is new. FOREIGN_STATE: another identity,
- * other settings or a newer format (the message names what differs, and both values; nothing is
+ * other settings or a newer format (the message names what differs, and both values; no row is
  * touched). STORE_OUTDATED, STORE_CORRUPT: the caller sets it aside and opens anew.
  * state opened without dir: a memory store with the same contract. @thread any */
 TALLY_MUST_CHECK enum tally_code tally_store_open(struct tally_state *state,
