@@ -2,6 +2,7 @@
 # ./dev test, asan, tsan, crash, fuzz, bench. Tests that need servers get their own under .run/test,
 # emptied before and stopped after, and find them in the environment:
 #   TEST_KAFKA      127.0.0.1:29192
+#   TEST_KAFKA_PID  of that broker, for tests that stop and continue it
 #   TEST_POSTGRES   host=127.0.0.1 port=25432 user=tally dbname=tally
 #   TEST_REDIS      127.0.0.1:26379
 #   TEST_TALLY      the program under test
@@ -80,7 +81,8 @@ with_servers() {
     servers_of test
     trap servers_stop EXIT
     servers_start
-    export TEST_KAFKA=127.0.0.1:$kafka_port TEST_REDIS=127.0.0.1:$redis_port
+    TEST_KAFKA_PID=$(pid_of kafka)
+    export TEST_KAFKA_PID TEST_KAFKA=127.0.0.1:$kafka_port TEST_REDIS=127.0.0.1:$redis_port
     export TEST_POSTGRES="host=127.0.0.1 port=$postgres_port user=tally dbname=tally"
 }
 
@@ -146,7 +148,7 @@ verb_asan() {
 
 verb_tsan() {
     local chosen
-    chosen=$(kinds 'unit topology integration' 'unit topology' "${1:-}")
+    chosen=$(kinds 'unit topology integration' 'unit topology integration' "${1:-}")
     export TSAN_OPTIONS=suppressions=$root/tests/sanitize/thread.supp:second_deadlock_stack=1
     # shellcheck disable=SC2086
     run_tests tsan $chosen
