@@ -18,9 +18,9 @@
 #include "state/store_rocksdb_internal.h"
 
 enum {
-    RUNS_MAX = 8, /* not being flushed: what a look-up may have to try */
+    RUNS_MAX = 12, /* not being flushed: a thousand commits merge into ten; each costs look-ups */
     MERGE_BYTES_MAX =
-            1024 * 1024, /* larger runs are left for the flush unless there are too many */
+            4 * 1024 * 1024, /* larger ones wait for the flush unless there are too many */
     VALUE_BYTES_MAX = 64 * 1024 * 1024,
     FIND_AHEAD = 16 /* look-ups of a prefetch that are under way at once */
 };
@@ -491,13 +491,14 @@ static size_t merge_at(struct tally_store *store, struct run **runs, size_t tota
     return total - count + 1;
 }
 
-/* Keeps the number of runs small: like a binary counter while they are small, and by merging the
- * two smallest neighbours when there are too many. Returns how many are left. */
+/* Keeps the number of runs small: like a binary counter, so that a row is copied once for each
+ * doubling; and by merging the two smallest neighbours when there are too many all the same. Returns
+ * how many are left. */
 static size_t compact(struct tally_store *store, struct run **runs, size_t total)
 {
     size_t count = 1, size = runs[0]->size;
 
-    while (count < total && 2 * size >= runs[count]->size &&
+    while (count < total && size >= runs[count]->size &&
             size + runs[count]->size <= MERGE_BYTES_MAX) {
         size += runs[count++]->size;
     }

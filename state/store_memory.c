@@ -149,7 +149,7 @@ static enum tally_code memory_ingest(struct base *base, struct cursor *rows, int
     disk->runs[0] = run;
     disk->count++;
     for (total = run->size; merged < disk->count; merged++) {
-        if (2 * total < disk->runs[merged]->size ||
+        if (total < disk->runs[merged]->size ||
                 total + disk->runs[merged]->size > MERGED_BYTES_MAX) {
             break;
         }
