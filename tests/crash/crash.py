@@ -19,11 +19,13 @@ import packages
 packages.use()
 
 from commands import Generator  # noqa: E402
+from model import DEAD, EVENT, FORWARDED, REPEAT  # noqa: E402
 from instance import Broken, Instance, all_running, position  # noqa: E402
 from oracle import Oracle, Violation, check_directories  # noqa: E402
 from topics import Ends, Reader, Writer  # noqa: E402
 
 PARTITIONS = 4
+PLURALS = {EVENT: "events", REPEAT: "repeats", FORWARDED: "forwards", DEAD: "dead letters"}
 
 
 def say(*words):
@@ -116,7 +118,7 @@ class Crash:
         check_directories(self.tally.state)
         counts = {what: n - before[what] for what, n in self.oracle.counts().items()}
         say(f"round {number}/{self.options.rounds} {kind}: {self.kills - kills} kills, running again after"
-            f" {self.restarts[-1]:.2f} s, " + ", ".join(f"{n} {what}s" for what, n in counts.items()) + ": ok")
+            f" {self.restarts[-1]:.2f} s, " + ", ".join(f"{n} {PLURALS[what]}" for what, n in counts.items()) + ": ok")
 
     def dump(self, *arguments):
         return self.tally.tool("fsck", "--dump", *arguments).splitlines()
