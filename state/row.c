@@ -4,7 +4,7 @@
  * one look at a histogram and comparisons of whole keys are left to small groups. */
 #include "state/row_internal.h"
 
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -22,20 +22,17 @@ struct item {
     struct row row;
 };
 
-static uint64_t hash_seed = 0x9e3779b97f4a7c15u;
-static pthread_once_t hash_seed_once = PTHREAD_ONCE_INIT;
+#define SEED_DEFAULT 0x9e3779b97f4a7c15u /* until there is a random one */
 
-static void make_seed(void)
-{
-    uint64_t seed = 0;
-
-    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed)
-        hash_seed = seed;
-}
+static _Atomic uint64_t hash_seed = SEED_DEFAULT;
 
 void row_hash_seed_init(void)
 {
-    pthread_once(&hash_seed_once, make_seed);
+    uint64_t before = SEED_DEFAULT, seed;
+
+    /* The first one stays: hashes are compared over the life of the process. */
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed)
+        atomic_compare_exchange_strong(&hash_seed, &before, seed);
 }
 
 /* 64 x 64 -> 128 bit product, folded: every input bit reaches every output bit. */
@@ -67,7 +64,7 @@ uint64_t row_hash(struct tally_slice key)
     const uint64_t k1 = 0xa0761d6478bd642fu, k2 = 0xe7037ed1a0b428dbu;
     const uint8_t *at = key.data;
     size_t left = key.len;
-    uint64_t state = hash_seed, a = 0, b = 0;
+    uint64_t state = atomic_load_explicit(&hash_seed, memory_order_relaxed), a = 0, b = 0;
 
     while (left > 16) {
         state = mix(load8(at) ^ k1, load8(at + 8) ^ state);
