@@ -492,8 +492,8 @@ static size_t merge_at(struct tally_store *store, struct run **runs, size_t tota
 }
 
 /* Keeps the number of runs small: like a binary counter, so that a row is copied once for each
- * doubling; and by merging the two smallest neighbours when there are too many all the same. Returns
- * how many are left. */
+ * doubling; and by merging the two smallest neighbours when there are too many all the same.
+ * Returns how many are left. */
 static size_t compact(struct tally_store *store, struct run **runs, size_t total)
 {
     size_t count = 1, size = runs[0]->size;
