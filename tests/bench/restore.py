@@ -25,7 +25,7 @@ def run(setup):
         say(f"restore {i}: {restored[-1]['per_s']}/s, raw {raw[-1]['per_s']}/s")
     shutil.rmtree(state, ignore_errors=True)
     raw, restored = summary(raw), summary(restored)
-    print(json.dumps({"suite": "restore", "case": "full", **setup.environment_of_run(), "load": setup.load_of_run(),
+    print(json.dumps({"suite": "restore", "case": "full", **setup.environment_of_run(), "load": setup.load_of_run(setup.record_bytes),
                       "tally": {"threads": setup.options.threads, **restored}, "raw": raw,
                       "ratio": {"raw": ratio(restored, raw)}}))
 

@@ -73,6 +73,7 @@ class Setup:
         self.admin = AdminClient({"bootstrap.servers": options.kafka})
         self.broker = listener(int(options.kafka.rsplit(":", 1)[1]))
         self.loaded = False
+        self.record_bytes = 0  # of the values that the raw consumer read last
         os.makedirs(self.folder)
         for program in (self.program,):
             if not os.access(program, os.X_OK):
@@ -154,6 +155,7 @@ http: {{ listen: "{address}" }}
         result = json.loads(done.stdout)
         if result["records"] != expected:
             raise Unusable(f"the raw consumer read {result['records']} records, not {expected}")
+        self.record_bytes = round(result["bytes"] / expected)
         return measured(expected, result["seconds"], result["cpu_us_per_record"], result["max_rss_mb"])
 
     def start_tally(self, app, state):
@@ -171,9 +173,9 @@ http: {{ listen: "{address}" }}
         return {"commit": version.split("(")[-1].strip(")\n"), "cores": os.cpu_count(),
                 "broker": {"version": found[1] if found else "unknown", "placement": "same cores, own process"}}
 
-    def load_of_run(self):
+    def load_of_run(self, size):
         options = self.options
-        return {"records": options.records, "bytes": 127, "skus": options.skus, "partitions": PARTITIONS,
+        return {"records": options.records, "bytes": size, "skus": options.skus, "partitions": PARTITIONS,
                 "keys": "zipf0.99" if options.keys == "zipf" else "uniform", "format": "json"}
 
 

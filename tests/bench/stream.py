@@ -15,6 +15,7 @@ def run(setup):
     raw, tally, peer = [], [], []
     for i in range(1, setup.options.runs + 1):
         raw.append(setup.raw(setup.commands, setup.options.records))
+        size = setup.record_bytes
         say(f"raw {i}: {raw[-1]['per_s']}/s")
         tally.append(run_tally(setup, i))
         say(f"tally {i}: {tally[-1]['per_s']}/s, {tally[-1]['cpu_us']} us, {tally[-1]['rss_mb']} MB")
@@ -23,7 +24,7 @@ def run(setup):
             say(f"peer {i}: {peer[-1]['per_s']}/s, {peer[-1]['cpu_us']} us, {peer[-1]['rss_mb']} MB")
     if not peer:
         say(f"no peer: {setup.options.peer} is missing, see --peer")
-    print(json.dumps(document(setup, summary(raw), summary(tally), summary(peer) if peer else None)))
+    print(json.dumps(document(setup, size, summary(raw), summary(tally), summary(peer) if peer else None)))
 
 
 def run_tally(setup, number):
@@ -72,8 +73,8 @@ def run_peer(setup, number):
                     broker_cpu_us=round(broker * 1e6 / options.records, 3))
 
 
-def document(setup, raw, tally, peer):
-    return {"suite": "stream", "case": "full", **setup.environment_of_run(), "load": setup.load_of_run(),
+def document(setup, size, raw, tally, peer):
+    return {"suite": "stream", "case": "full", **setup.environment_of_run(), "load": setup.load_of_run(size),
             "tally": {"threads": setup.options.threads, "events_per_command": 1, **tally},
             "peer": {"threads": setup.options.threads, "heap": "512m", **peer} if peer else None, "raw": raw,
             "ratio": {"peer": ratio(tally, peer), "raw": ratio(tally, raw), "cpu_peer": ratio(tally, peer, "cpu_us"),
