@@ -168,10 +168,8 @@ verb_crash() {
 verb_fuzz() {
     local target=${1:-} seconds=${2:-60} known corpus
     known=$(find tests/fuzz -name 'fuzz_*.c' | sed 's/.*fuzz_//; s/\.c$//' | sort | tr '\n' ' ')
-    case " $known" in
-        *" $target "*) [[ -n $target ]] || fail_usage "which target: $known" ;;
-        *) fail_usage "no fuzz target \"$target\": one of $known" ;;
-    esac
+    [[ -n $target ]] || fail_usage "which fuzz target: one of $known"
+    [[ " $known" == *" $target "* ]] || fail_usage "no fuzz target \"$target\": one of $known"
     [[ $seconds =~ ^[0-9]+$ ]] || fail_usage "seconds are a number, not \"$seconds\""
     verb_deps
     build_preset fuzz
