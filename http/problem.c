@@ -67,9 +67,11 @@ static void write_text(struct tally_writer *writer, const char *name, const char
     }
 }
 
-/* Starts the answer and writes the members that all problems have, up to `retryable`. */
+/* Starts the answer and writes the members that all problems have, up to `retryable`. instance is
+ * what the problem is about: the request's path, or the command's resource. */
 static void begin(struct exchange *exchange, const struct account *account,
-        struct tally_slice detail, uint32_t more_members, struct tally_writer *writer)
+        struct tally_slice detail, struct tally_slice instance, uint32_t more_members,
+        struct tally_writer *writer)
 {
     response_json(&exchange->response, account->status, writer);
     exchange->response.content_type = RESPONSE_PROBLEM;
@@ -86,8 +88,8 @@ static void begin(struct exchange *exchange, const struct account *account,
         tally_write_null(writer);
     }
     tally_write_name(writer, "instance");
-    if (exchange->request.path.data && tally_utf8_valid(exchange->request.path)) {
-        tally_write_string(writer, exchange->request.path);
+    if (instance.data && tally_utf8_valid(instance)) {
+        tally_write_string(writer, instance);
     } else {
         tally_write_null(writer);
     }
@@ -129,7 +131,7 @@ void problem_answer(struct exchange *exchange, enum problem_code code, const cha
     if (account.retryable) {
         response_header(&exchange->response, "Retry-After", "1");
     }
-    begin(exchange, &account, text, 1, &writer);
+    begin(exchange, &account, text, exchange->request.path, 1, &writer);
     tally_write_name(&writer, "errors");
     tally_write_array(&writer, 0);
 }
@@ -154,7 +156,7 @@ void problem_reject(struct exchange *exchange, enum tally_reject code,
     va_start(args, detail);
     text = format_detail(space, detail, args);
     va_end(args);
-    begin(exchange, &account, text, 1, &writer);
+    begin(exchange, &account, text, exchange->request.path, 1, &writer);
     tally_write_name(&writer, "errors");
     tally_write_array(&writer, errors ? (uint32_t)errors->count : 0);
     for (size_t i = 0; errors && i < errors->count; i++) {
@@ -169,10 +171,14 @@ void problem_outcome(struct exchange *exchange, enum tally_reject code,
     enum { MEMBERS = sizeof members / sizeof *members };
     struct account account = reject_account(code);
     const struct tally_token *detail = tally_token_member(outcome, "detail");
+    const struct tally_token *id = tally_token_member(outcome, "command_id");
+    char instance[256]; /* ids have at most 128 characters */
     struct tally_writer writer;
+    int len = snprintf(instance, sizeof instance, "/v1/commands/%.*s", id ? (int)id->string.len : 0,
+            id ? (const char *)id->string.data : "");
 
     begin(exchange, &account, detail && detail->type == TALLY_STRING ? detail->string : TALLY_NONE,
-            MEMBERS, &writer);
+            tally_slice_of(instance, (size_t)len), MEMBERS, &writer);
     for (size_t i = 0; i < MEMBERS; i++) {
         const struct tally_token *value = tally_token_member(outcome, members[i]);
 

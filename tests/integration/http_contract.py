@@ -144,7 +144,7 @@ def refusals(warehouse, sku):
     meta = {"sku": sku, "warehouse": warehouse, "requested": 41, "available": 40}
     refused = wait("ShipStock", ship, "c-2-" + RUN)
     expect("too little stock", refused, 409, code="INSUFFICIENT_STOCK", retryable=False, command_id="c-2-" + RUN,
-           duplicate=False, instance="/v1/commands/ShipStock", detail="available 40, requested 41",
+           duplicate=False, instance="/v1/commands/c-2-" + RUN, detail="available 40, requested 41",
            errors=[{"pointer": "/quantity", "code": "INSUFFICIENT_STOCK", "meta": meta}])
     again = wait("ShipStock", ship, "c-2-" + RUN)
     expect("refused again", again, 409, code="INSUFFICIENT_STOCK", duplicate=True)

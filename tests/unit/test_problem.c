@@ -108,7 +108,7 @@ START_TEST(tells_a_stored_refusal)
     ck_assert_int_eq(exchange.response.status, 409);
     body_is("{\"type\":\"/problems/insufficient-stock\",\"title\":\"Insufficient "
             "stock\",\"status\":409,"
-            "\"detail\":\"available 24, requested 25\",\"instance\":\"/v1/commands/X\","
+            "\"detail\":\"available 24, requested 25\",\"instance\":\"/v1/commands/c-3\","
             "\"code\":\"INSUFFICIENT_STOCK\",\"retryable\":false,\"command_id\":\"c-3\","
             "\"position\":\"stock.commands/2@1009\",\"errors\":[{\"pointer\":\"/quantity\","
             "\"code\":\"INSUFFICIENT_STOCK\",\"meta\":{\"available\":24}}],\"duplicate\":true}");
