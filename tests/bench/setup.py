@@ -36,9 +36,10 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def peak_rss_mb(pid):
+def rss_mb(pid, name="VmHWM"):
+    """VmHWM: the highest so far."""
     with open(f"/proc/{pid}/status") as file:
-        return int(re.search(r"VmHWM:\s+(\d+)", file.read())[1]) // 1024
+        return int(re.search(name + r":\s+(\d+)", file.read())[1]) // 1024
 
 
 def listener(port):
@@ -135,6 +136,12 @@ http: {{ listen: "{address}" }}
             generate(options.kafka, self.commands, options.records, options.skus, options.keys == "zipf")
         self.loaded = True
 
+    def empty_topics(self):
+        """Without the load."""
+        self.delete_topics(lambda name: name.startswith(self.name))
+        self.create_topics()
+        self.loaded = False
+
     def fresh_events(self):
         self.delete_topics(lambda name: name in (self.events, self.commands + "-dlt"))
         self.create_topics()
@@ -215,7 +222,24 @@ class Watched:
         return cpu_seconds(self.process.pid)
 
     def rss(self):
-        return peak_rss_mb(self.process.pid)
+        return rss_mb(self.process.pid)
+
+    def rss_now(self):
+        return rss_mb(self.process.pid, "VmRSS")
+
+    def wait_ready(self, limit=60):
+        end = time.monotonic() + limit
+        while not self.is_ready():
+            if time.monotonic() > end or self.process.poll() is not None:
+                raise Unusable(f"tally is not ready, see {self.log}")
+            time.sleep(POLL_SECONDS)
+
+    def is_ready(self):
+        try:
+            with urllib.request.urlopen(f"http://{self.address}/health/startup", timeout=5):
+                return True
+        except OSError:
+            return False
 
     def stop(self):
         self.process.terminate()
