@@ -8,12 +8,11 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from setup import PARTITIONS, say
+from setup import PARTITIONS, Unusable, say
 from wire import msgpack_decode
 
 RATE = 2000
@@ -46,7 +45,7 @@ def send(kafka, topic, count, salt):
         if ahead > 0:
             time.sleep(ahead)
         sku = f"SKU-{rnd.randrange(1000000):08d}"
-        producer.produce(topic, key=sku, value=f'{{"type":"ReceiveStock","command_id":"{salt}-{i}","sku":"{sku}",'
+        producer.produce(topic, key=sku, value=f'{{"type":"ReceiveStock","command_id":"{salt}-{i:012x}","sku":"{sku}",'
                                                f'"warehouse":"W{rnd.randint(1, 3)}","quantity":1}}')
         producer.poll(0)
     producer.flush()
@@ -59,7 +58,8 @@ def measure(setup):
                          "isolation.level": "read_committed", "fetch.wait.max.ms": 5, "enable.auto.commit": False})
     ends = [consumer.get_watermark_offsets(TopicPartition(setup.events, p), 30)[1] for p in range(PARTITIONS)]
     consumer.assign([TopicPartition(setup.events, p, end) for p, end in enumerate(ends)])
-    sender = multiprocessing.Process(target=send, args=(setup.options.kafka, setup.commands, count, f"l{time.time()}"))
+    sender = multiprocessing.Process(target=send, args=(setup.options.kafka, setup.commands, count,
+                                                         f"{int(time.time()):08x}-0000-7000-8000"))
     sender.start()
     millis, quiet_since = [], time.monotonic()
     while len(millis) < count and time.monotonic() - quiet_since < 20:
@@ -80,15 +80,15 @@ def run_peer(setup, name, more):
     options = setup.options
     output, app = f"{setup.name}.peer-{name}", f"{setup.name}-peer-{name}"
     state = os.path.join(setup.folder, "peer-state")
+    setup.empty_topics()
     setup.create_topic(output)
     peer = subprocess.Popen([setup.peer_program, "stream", options.kafka, setup.commands, output, app, state, "1",
                              str(options.threads), "variant=full", "end=stay", *more], stdout=subprocess.PIPE,
-                            stderr=sys.stderr, env=setup.peer_environment, text=True)
+                            stderr=setup.peer_log(), env=setup.peer_environment, text=True)
     try:
-        peer.stdout.readline()  # it runs
-        time.sleep(5)
+        time.sleep(10)  # it says nothing until it has had a record
         done = subprocess.run([setup.peer_program, "latency", options.kafka, setup.commands, output, str(RATE),
-                               str(SECONDS)], text=True, stdout=subprocess.PIPE, stderr=sys.stderr, check=True,
+                               str(SECONDS)], text=True, stdout=subprocess.PIPE, stderr=setup.peer_log(), check=True,
                               env=setup.peer_environment)
     finally:
         peer.send_signal(signal.SIGKILL)
@@ -96,5 +96,7 @@ def run_peer(setup, name, more):
     shutil.rmtree(state, ignore_errors=True)
     setup.delete_topics(lambda topic: topic.startswith((output, app)))
     result = json.loads(done.stdout.strip().splitlines()[-1])
+    if not result["events"]:
+        raise Unusable(f"the peer gave no events:\n{setup.peer_log_tail()}")
     say(f"peer {name}: {result}")
     return result

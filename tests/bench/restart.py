@@ -6,7 +6,6 @@ import shutil
 import signal
 import statistics
 import subprocess
-import sys
 import time
 import urllib.request
 
@@ -75,10 +74,10 @@ def run_peer(setup):
     common = [setup.peer_program]
     subprocess.run([*common, "stream", options.kafka, setup.commands, output, app, state, str(options.records // 2),
                     str(options.threads), "variant=full", "end=kill", "group.instance.id=one"],
-                   stdout=subprocess.DEVNULL, stderr=sys.stderr, env=setup.peer_environment, check=False)
+                   stdout=subprocess.DEVNULL, stderr=setup.peer_log(), env=setup.peer_environment, check=False)
     done = subprocess.run([*common, "restart", options.kafka, setup.commands, output, app, state,
                            str(options.threads), "variant=full", "group.instance.id=one"], text=True, check=True,
-                          stdout=subprocess.PIPE, stderr=sys.stderr, env=setup.peer_environment)
+                          stdout=subprocess.PIPE, stderr=setup.peer_log(), env=setup.peer_environment)
     shutil.rmtree(state, ignore_errors=True)
     setup.delete_topics(lambda name: name.startswith((output, app)))
     return {"threads": options.threads, "member": "static", **json.loads(done.stdout.strip().splitlines()[-1])}

@@ -83,6 +83,14 @@ class Setup:
             subprocess.run(["ninja", "-C", os.path.dirname(self.program), "bench_raw_consumer"], check=True,
                            stdout=sys.stderr)
 
+    def peer_log(self):
+        """What the peer says besides its result; kept out of sight unless it fails."""
+        return open(os.path.join(self.folder, "peer.log"), "a")
+
+    def peer_log_tail(self):
+        with open(os.path.join(self.folder, "peer.log")) as file:
+            return "".join(file.readlines()[-5:])
+
     def has_peer(self):
         return os.access(self.peer_program, os.X_OK)
 

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 from setup import Unusable, measured, ratio, say, summary
 
@@ -63,7 +62,7 @@ def run_peer(setup, number):
     broker = setup.broker_cpu()
     done = subprocess.run([setup.peer_program, "stream", options.kafka, setup.commands, output, app, state,
                            str(options.records), str(options.threads), "variant=full"], text=True,
-                          stdout=subprocess.PIPE, stderr=sys.stderr, env=setup.peer_environment, check=True)
+                          stdout=subprocess.PIPE, stderr=setup.peer_log(), env=setup.peer_environment, check=True)
     broker = setup.broker_cpu() - broker
     result = json.loads(done.stdout.strip().splitlines()[-1])
     shutil.rmtree(state, ignore_errors=True)
