@@ -9,8 +9,8 @@ target_compile_options(tally_flags INTERFACE
     -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
     -Werror=format-security -fno-strict-overflow -fno-delete-null-pointer-checks)
 target_link_options(tally_flags INTERFACE -Wl,--as-needed)
-if(TALLY_CHECK_LOCKS)
-    target_compile_definitions(tally_flags INTERFACE TALLY_CHECK_LOCKS=1)
+if(TALLY_CHECKS)
+    target_compile_definitions(tally_flags INTERFACE TALLY_CHECKS=1)
 endif()
 
 if(TALLY_SANITIZE)

@@ -1,5 +1,5 @@
 /* engine/context.c - what decide, evolve and result may do; see engine/tally.h.
- * A decision is encoded at once, because a topology's structs are borrowed for the call only. */
+ * A decision is encoded and taken at once: a topology's structs are borrowed for the call only. */
 #include "engine/context_internal.h"
 
 #include "engine/base/hash.h"
@@ -58,7 +58,8 @@ bool tally_get(struct tally_context *ctx, const struct tally_key *key, struct ta
 {
     enum tally_code code;
 
-    tally_assert(ctx->phase != CONTEXT_EVOLVE);
+    tally_assert(ctx->phase == CONTEXT_READ ||
+                 (ctx->phase == CONTEXT_DECIDE && ctx->decision == CONTEXT_UNDECIDED));
     *value = TALLY_NONE;
     if (ctx->code) {
         return false;
@@ -77,14 +78,33 @@ bool tally_get(struct tally_context *ctx, const struct tally_key *key, struct ta
     return code == TALLY_OK;
 }
 
+void context_put(struct tally_context *ctx, struct tally_slice key, struct tally_slice value)
+{
+    struct tally_slice stored;
+
+    if (ctx->phase == CONTEXT_CHECK) {
+        tally_assert(tally_store_get(ctx->store, key, &stored, NULL) == TALLY_OK &&
+                     tally_slice_equal(stored, value));
+        return;
+    }
+    tally_assert(ctx->phase == CONTEXT_EVOLVE);
+    tally_store_put(ctx->store, key, value);
+}
+
 void tally_put(struct tally_context *ctx, const struct tally_key *key, struct tally_slice value)
 {
-    tally_assert(ctx->phase == CONTEXT_EVOLVE);
-    tally_store_put(ctx->store, tally_key_bytes(key), value);
+    context_put(ctx, tally_key_bytes(key), value);
 }
 
 void tally_delete(struct tally_context *ctx, const struct tally_key *key)
 {
+    struct tally_slice stored;
+
+    if (ctx->phase == CONTEXT_CHECK) {
+        tally_assert(tally_store_get(ctx->store, tally_key_bytes(key), &stored, NULL) ==
+                     TALLY_NOT_FOUND);
+        return;
+    }
     tally_assert(ctx->phase == CONTEXT_EVOLVE);
     tally_store_delete(ctx->store, tally_key_bytes(key));
 }
@@ -109,46 +129,48 @@ static struct tally_event event_head(const struct tally_context *ctx, enum tally
     };
 }
 
-static void decide_once(struct tally_context *ctx, enum context_decision decision)
+static void decide_once(struct tally_context *ctx, enum context_decision decision,
+        const struct tally_event *event)
 {
     tally_assert(ctx->phase == CONTEXT_DECIDE);
     tally_assert(ctx->decision == CONTEXT_UNDECIDED);
     ctx->decision = decision;
     tally_buf_clear(ctx->encoded);
+    tally_event_encode(event, ctx->events_format, ctx->encoded);
+    if (!ctx->code) { /* what was decided on a failed read is thrown away */
+        ctx->decided(ctx->owner, ctx, event);
+    }
 }
 
 void tally_emit(struct tally_context *ctx, uint32_t type, const void *body)
 {
     struct tally_event event = event_head(ctx, TALLY_ACCEPTED);
 
-    decide_once(ctx, CONTEXT_EMITTED);
     event.schema = ctx->aggregate->event_types[type];
     event.type = tally_slice_string(event.schema->name);
-    event.body = (void *)(uintptr_t)body; /* encoding only reads it */
-    tally_event_encode(&event, ctx->events_format, ctx->encoded);
+    event.body = (void *)(uintptr_t)body; /* events are only read */
+    decide_once(ctx, CONTEXT_EMITTED, &event);
 }
 
 void tally_accept(struct tally_context *ctx)
 {
     struct tally_event event = event_head(ctx, TALLY_ACCEPTED);
 
-    decide_once(ctx, CONTEXT_ACCEPTED);
     event.type = TALLY_SLICE(TALLY_EVENT_ACCEPTED);
-    tally_event_encode(&event, ctx->events_format, ctx->encoded);
+    decide_once(ctx, CONTEXT_ACCEPTED, &event);
 }
 
 static void reject(struct tally_context *ctx, enum tally_reject code, const char *detail)
 {
     struct tally_event event = event_head(ctx, TALLY_REJECTED);
 
-    decide_once(ctx, CONTEXT_REJECTED);
     event.type = TALLY_SLICE(TALLY_EVENT_REJECTED);
     event.rejection = (struct tally_rejection){
             .code = code,
             .detail = tally_slice_string(detail),
             .errors = tally_buf_bytes(ctx->message),
     };
-    tally_event_encode(&event, ctx->events_format, ctx->encoded);
+    decide_once(ctx, CONTEXT_REJECTED, &event);
 }
 
 void tally_reject(struct tally_context *ctx, enum tally_reject code, const char *pointer,

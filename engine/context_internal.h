@@ -7,7 +7,8 @@
 #include "engine/topology.h"
 #include "state/store.h"
 
-enum context_phase { CONTEXT_DECIDE, CONTEXT_EVOLVE, CONTEXT_READ };
+/* CHECK: evolve again, and every write must be there already. */
+enum context_phase { CONTEXT_DECIDE, CONTEXT_EVOLVE, CONTEXT_CHECK, CONTEXT_READ };
 enum context_decision { CONTEXT_UNDECIDED, CONTEXT_EMITTED, CONTEXT_ACCEPTED, CONTEXT_REJECTED };
 
 struct tally_context {
@@ -18,7 +19,7 @@ struct tally_context {
     int64_t time_ms;
     struct tally_arena *scratch;
 
-    struct tally_store *store; /* DECIDE, EVOLVE */
+    struct tally_store *store; /* DECIDE, EVOLVE, CHECK */
     struct tally_view *view;   /* READ */
     struct tally_buf *value;   /* READ: the value last read */
 
@@ -28,6 +29,9 @@ struct tally_context {
     enum context_decision decision;
     enum tally_format events_format;
     struct tally_buf *encoded; /* the decision's event */
+    /* Takes the decision while the topology's structs are still there: `encoded` is filled. */
+    void (*decided)(void *owner, struct tally_context *ctx, const struct tally_event *event);
+    void *owner;
     struct tally_buf *message; /* scratch of tally_send and of rejections */
 
     enum tally_code code;
@@ -43,6 +47,8 @@ struct tally_touch {
 /* Refuses with the field rules that the command breaks: VALIDATION_FAILED. */
 void context_reject_violations(struct tally_context *ctx);
 void context_touch(struct tally_touch *touch, struct tally_slice key); /* key borrowed */
+/* tally_put with a full key. */
+void context_put(struct tally_context *ctx, struct tally_slice key, struct tally_slice value);
 /* DEDUP key of a command id used under a record key. */
 void context_dedup_key(struct tally_slice command_id, struct tally_slice record_key,
         struct tally_key *key);

@@ -183,16 +183,28 @@ static void context_init(struct tally_stream_task *task, struct tally_context *c
     };
 }
 
+static void put_outcome(struct tally_stream_task *task, struct tally_context *ctx,
+        struct tally_slice command_id, struct tally_slice record_key,
+        const struct tally_outcome *outcome)
+{
+    struct tally_key key;
+
+    tally_buf_clear(&task->row);
+    tally_outcome_pack(outcome, &task->row);
+    context_dedup_key(command_id, record_key, &key);
+    context_put(ctx, tally_key_bytes(&key), tally_buf_bytes(&task->row));
+}
+
 /* The dedup rows that an event leaves: its command's and, at the end of a saga, that of the command
  * which began it. A rejection inside `completes` belongs to the latter. */
-static void put_outcomes(struct tally_stream_task *task, const struct tally_event *event)
+static void put_outcomes(struct tally_stream_task *task, struct tally_context *ctx,
+        const struct tally_event *event)
 {
     struct tally_outcome outcome = {
             .stamp = event->outcome,
             .offset = event->command_offset,
             .time_ms = event->time_ms,
     };
-    struct tally_key key;
 
     tally_buf_clear(&task->memo);
     if (event->schema) {
@@ -202,71 +214,84 @@ static void put_outcomes(struct tally_stream_task *task, const struct tally_even
     if (!event->has_completes) {
         outcome.rejection = event->rejection;
     }
-    tally_buf_clear(&task->row);
-    tally_outcome_pack(&outcome, &task->row);
-    context_dedup_key(event->command_id, event->key, &key);
-    tally_store_put(task->slot->store, tally_key_bytes(&key), tally_buf_bytes(&task->row));
-    if (!event->has_completes) {
-        return;
+    put_outcome(task, ctx, event->command_id, event->key, &outcome);
+    if (event->has_completes) {
+        outcome.stamp = event->completes.stamp;
+        outcome.rejection = event->rejection;
+        put_outcome(task, ctx, event->completes.command_id, event->key, &outcome);
     }
-    outcome.stamp = event->completes.stamp;
-    outcome.rejection = event->rejection;
-    tally_buf_clear(&task->row);
-    tally_outcome_pack(&outcome, &task->row);
-    context_dedup_key(event->completes.command_id, event->key, &key);
-    tally_store_put(task->slot->store, tally_key_bytes(&key), tally_buf_bytes(&task->row));
 }
 
 /* evolve(event): state and outcome. The same for the live path and for restore. */
-static void apply_event(struct tally_stream_task *task, const struct tally_event *event)
+static void apply_event(struct tally_stream_task *task, const struct tally_event *event,
+        enum context_phase phase)
 {
     struct tally_context ctx;
 
-    context_init(task, &ctx, CONTEXT_EVOLVE);
+    context_init(task, &ctx, phase);
     ctx.time_ms = event->time_ms;
     if (event->schema) {
         task->aggregate->evolve(&ctx, event);
     }
-    put_outcomes(task, event);
+    put_outcomes(task, &ctx, event);
     if (event->time_ms > task->next.decision_time) {
         task->next.decision_time = event->time_ms;
     }
 }
 
-/* Queues the encoded event and evolves its bytes. */
-static enum tally_code take_decision(struct tally_stream_task *task, struct tally_context *ctx,
-        struct batch_item *item, struct tally_error *err)
+/* What restore will make of the event's bytes must be what is in the store already. */
+static void check_decoded(struct tally_stream_task *task, const struct tally_produce *produce)
 {
-    struct tally_arena *arena = tally_collector_arena(task->options.collector);
-    struct tally_produce produce = {
-            .key = item->record->key,
-            .value = tally_arena_copy(arena, tally_buf_bytes(ctx->encoded)),
-            .delivery = &task->delivery,
-    };
+#ifdef TALLY_CHECKS
     struct tally_event event;
-    enum tally_code code;
+    struct tally_error err = {.code = TALLY_OK};
 
-    produce.key = tally_arena_copy(arena, produce.key);
-    code = tally_event_decode(produce.value, produce.key, task->aggregate->name, task->partition,
-            task->aggregate->event_types, &task->batch, &event, err);
-    tally_assert(code == TALLY_OK); /* our own encoding is decodable */
+    tally_assert(tally_event_decode(produce->value, produce->key, task->aggregate->name,
+                         task->partition, task->aggregate->event_types, &task->batch, &event,
+                         &err) == TALLY_OK);
+    apply_event(task, &event, CONTEXT_CHECK);
+#else
+    (void)task;
+    (void)produce;
+#endif
+}
+
+static enum task_count count_of(enum context_decision decision)
+{
+    switch (decision) {
+    case CONTEXT_EMITTED:
+        return COUNT_ACCEPTED;
+    case CONTEXT_ACCEPTED:
+        return COUNT_UNCHANGED;
+    default:
+        return COUNT_REJECTED;
+    }
+}
+
+static bool is_too_large(const struct tally_context *ctx)
+{
+    return ctx->encoded->failed || ctx->encoded->len > EVENT_BYTES_MAX;
+}
+
+/* Queues the event and evolves it, unless it can never be written: decide_item sees to that. */
+static void take_decision(void *owner, struct tally_context *ctx, const struct tally_event *event)
+{
+    struct tally_stream_task *task = owner;
+    struct tally_arena *arena = tally_collector_arena(task->options.collector);
+    struct tally_produce produce = {.delivery = &task->delivery};
+
+    if (is_too_large(ctx)) {
+        return;
+    }
+    produce.key = tally_arena_copy(arena, event->key);
+    produce.value = tally_arena_copy(arena, tally_buf_bytes(ctx->encoded));
     tally_collector_add(task->options.collector, tally_topology_events(task->topology),
             task->partition, &produce);
     task->last_event_key = produce.key;
     task->last_event_value = produce.value;
-    apply_event(task, &event);
-    switch (ctx->decision) {
-    case CONTEXT_EMITTED:
-        task->counts[COUNT_ACCEPTED]++;
-        break;
-    case CONTEXT_ACCEPTED:
-        task->counts[COUNT_UNCHANGED]++;
-        break;
-    default:
-        task->counts[COUNT_REJECTED]++;
-        break;
-    }
-    return TALLY_OK;
+    apply_event(task, event, CONTEXT_EVOLVE);
+    check_decoded(task, &produce);
+    task->counts[count_of(ctx->decision)]++;
 }
 
 /* Checks 3 to 5 of every command, then the topology's decide. */
@@ -318,6 +343,8 @@ static enum tally_code decide_item(struct tally_stream_task *task, struct batch_
 
     context_init(task, &ctx, CONTEXT_DECIDE);
     ctx.command = command;
+    ctx.decided = take_decision;
+    ctx.owner = task;
     ctx.time_ms = command->timestamp_ms > task->next.decision_time ? command->timestamp_ms
                                                                    : task->next.decision_time;
     code = find_outcome(task, item, ctx.time_ms, &outcome, err);
@@ -337,7 +364,7 @@ static enum tally_code decide_item(struct tally_stream_task *task, struct batch_
         return ctx.code;
     }
     tally_assert(ctx.decision != CONTEXT_UNDECIDED);
-    if (ctx.encoded->failed || ctx.encoded->len > EVENT_BYTES_MAX) {
+    if (is_too_large(&ctx)) {
         item->kind = BATCH_DEAD;
         item->refusal = TALLY_REFUSAL_OVER_LIMIT;
         item->stage = "write";
@@ -345,9 +372,8 @@ static enum tally_code decide_item(struct tally_stream_task *task, struct batch_
         stream_task_dead_letter(task, item, consumer);
         return TALLY_OK;
     }
-    code = take_decision(task, &ctx, item, err);
     stream_task_want_reply(task, item, false, consumer);
-    return code;
+    return TALLY_OK;
 }
 
 /* --- one batch -------------------------------------------------------------------------------- */
@@ -517,7 +543,7 @@ enum tally_code tally_stream_task_evolve(struct tally_stream_task *task,
             task->partition, task->aggregate->event_types, &task->batch, &event, err);
 
     if (code == TALLY_OK) {
-        apply_event(task, &event);
+        apply_event(task, &event, CONTEXT_EVOLVE);
         task->next.out_last = record->offset;
         task->next.out_crc = tally_stream_task_crc(record);
         if (event.command_offset >= task->next.in_next) {

@@ -9,7 +9,8 @@
  *  (1) Every consumed record becomes exactly one of: an event, a repeat, a forward, a dead letter.
  *  (2) `next` runs ahead of `committed` only inside the open transaction; rollback makes them
  *      equal.
- *  (3) The live path evolves the bytes that it produces, as restore will read them.
+ *  (3) The live path evolves what it encodes; builds with checks evolve the bytes too, as restore
+ *      will read them, and compare every row.
  * @thread owner (the stream thread that claimed the slot) */
 #pragma once
 #include "engine/record_collector.h"

@@ -67,7 +67,8 @@ bool tally_get(struct tally_context *ctx, const struct tally_key *key, struct ta
 /* evolve */
 void tally_put(struct tally_context *ctx, const struct tally_key *key, struct tally_slice value);
 void tally_delete(struct tally_context *ctx, const struct tally_key *key);
-/* decide: the fact. body is the struct of event_types[type]; borrowed for the call. */
+/* decide: the fact. body is the struct of event_types[type]; borrowed for the call. What decide
+ * reads it reads before. */
 void tally_emit(struct tally_context *ctx, uint32_t type, const void *body);
 void tally_accept(struct tally_context *ctx); /* decided, nothing changes */
 /* decide: refuse. pointer may be NULL; detail is formatted; meta goes into errors[0]. */

@@ -24,9 +24,9 @@ enum {
     OPEN_FILES_MAX = 256, /* a store; at 64 MiB a file */
     FILE_SIZE = 64 << 20,
     BACKGROUND_JOBS = 2,
-    LEVEL0_COMPACT = 4,
+    LEVEL0_COMPACT = 10,
     LEVEL0_STOP = 1 << 20, /* RocksDB must not block an ingestion; flush.c holds back instead */
-    SIZE_RATIO_PERCENT = 10,
+    SIZE_RATIO_PERCENT = 25,
     LOG_LEVEL_WARN = 2,
     LOG_BYTES_MAX = 1 << 20,
     LOG_FILES = 2,

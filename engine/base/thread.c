@@ -1,7 +1,7 @@
 /* engine/base/thread.c - locks, condition variables and threads.
  * Invariants
  *  (1) A thread holds locks of strictly rising rank, so no cycle of waiters can form; checked where
- *      TALLY_CHECK_LOCKS is defined (debug and sanitizer builds).
+ *      TALLY_CHECKS is defined (debug and sanitizer builds).
  *  (2) Time limits run on the monotonic clock: setting the wall clock wakes or delays nobody.
  *  (3) Only the main thread handles signals.
  * A failing pthread call means a bug or a system without resources: both end the process. */
@@ -29,7 +29,7 @@ static void check(int status, const char *call)
     }
 }
 
-#ifdef TALLY_CHECK_LOCKS
+#ifdef TALLY_CHECKS
 static _Thread_local uint32_t held_ranks;
 _Static_assert(TALLY_LOCKS <= 32, "one bit a rank");
 

@@ -172,7 +172,7 @@ START_TEST(rising_ranks_are_fine)
 }
 END_TEST
 
-#ifdef TALLY_CHECK_LOCKS
+#ifdef TALLY_CHECKS
 /* Invariant (1) of thread.c. */
 START_TEST(falling_ranks_abort)
 {
@@ -219,7 +219,7 @@ int main(void)
     tcase_add_test(tests, a_join_may_give_up);
     tcase_add_test(tests, a_thread_has_a_name_and_no_signals);
     tcase_add_test(tests, rising_ranks_are_fine);
-#ifdef TALLY_CHECK_LOCKS
+#ifdef TALLY_CHECKS
     tcase_add_test_raise_signal(tests, falling_ranks_abort, SIGABRT);
     tcase_add_test_raise_signal(tests, a_second_read_lock_aborts, SIGABRT);
     tcase_add_test_raise_signal(tests, unlocking_what_is_not_held_aborts, SIGABRT);
