@@ -3,6 +3,13 @@
 
 #include "apps/cmd.h"
 
+/* jemalloc reads this at start (MALLOC_CONF in the environment goes above it). Threads that work
+ * are few, while HTTP has many that idle: few arenas and small caches of threads, and what runs
+ * and batches have freed goes back after seconds, keep peak memory near what is used. */
+extern const char *malloc_conf;
+__attribute__((visibility("default"))) const char *malloc_conf =
+        "narenas:2,lg_tcache_max:13,dirty_decay_ms:2000,muzzy_decay_ms:0";
+
 struct verb {
     const char *name, *about;
     int (*run)(int argc, char **argv);

@@ -31,6 +31,7 @@ enum {
     PROPERTY_MAX = 96,      /* longest property name that is looked at */
     UNCOMMITTED_COPIES = 4, /* queue bytes of P over engine.uncommitted.max.bytes */
     TOOL_FETCH_KBYTES = 65536,
+    FETCHED_COST = 3, /* bytes in memory for a byte of small records: each holds an operation */
 };
 
 static const struct {
@@ -150,7 +151,7 @@ static void set_consumer(struct builder *builder, enum kafka_kind kind,
         const struct kafka_options *options)
 {
     const struct tally_config *config = options->config;
-    int64_t kbytes = config->fetch_memory / kafka_config_threads(config) / 1024;
+    int64_t kbytes = config->fetch_memory / FETCHED_COST / kafka_config_threads(config) / 1024;
 
     if (kind == KAFKA_KIND_CONSUMER) {
         set(builder, "group.id", "%s", config->app_id);

@@ -12,6 +12,11 @@ void tally_touch_key(struct tally_touch *touch, const struct tally_key *key)
     context_touch(touch, tally_arena_copy(touch->arena, tally_key_bytes(key)));
 }
 
+bool tally_touch_setting_is(const struct tally_touch *touch, const char *name)
+{
+    return tally_topology_setting(touch->topology, name);
+}
+
 void context_touch(struct tally_touch *touch, struct tally_slice key)
 {
     if (touch->count == touch->capacity) {

@@ -39,6 +39,7 @@ struct tally_context {
 };
 
 struct tally_touch {
+    const struct tally_topology *topology;
     struct tally_slice *keys;
     size_t count, capacity;
     struct tally_arena *arena;

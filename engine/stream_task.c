@@ -75,6 +75,7 @@ struct tally_stream_task *tally_stream_task_create(const struct tally_stream_tas
             task->partition);
     tally_arena_init(&task->batch, BATCH_BLOCK_BYTES);
     task->touch.arena = &task->batch;
+    task->touch.topology = task->topology;
     tally_buf_init(&task->encoded, 2 * EVENT_BYTES_MAX);
     tally_buf_init(&task->message, TALLY_DOCUMENT_BYTES_MAX);
     tally_buf_init(&task->row, 2 * EVENT_BYTES_MAX);

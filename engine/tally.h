@@ -52,6 +52,7 @@ typedef enum tally_code (*tally_build_fn)(struct tally_topology *topology,
 /* --- in touch, decide, evolve and result ------------------------------------------------------ */
 
 void tally_touch_key(struct tally_touch *touch, const struct tally_key *key); /* copied */
+bool tally_touch_setting_is(const struct tally_touch *touch, const char *name);
 
 /* Context of the record. */
 int64_t tally_time(const struct tally_context *ctx); /* decision time, ms */

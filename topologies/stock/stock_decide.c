@@ -113,7 +113,7 @@ static bool change_begin(struct change *change, struct tally_context *ctx,
     struct stock_sku_row sku;
 
     *change = (struct change){.ctx = ctx, .cmd = cmd};
-    if (!read_sku(ctx, cmd->sku, &sku) && required) {
+    if (required && !read_sku(ctx, cmd->sku, &sku)) {
         tally_reject(ctx, TALLY_REJECT_UNKNOWN_SKU, "/sku",
                 (struct tally_meta[]){TALLY_META_S("sku", cmd->sku)}, 1,
                 "SKU %.*s is not registered", (int)cmd->sku.len, (const char *)cmd->sku.data);

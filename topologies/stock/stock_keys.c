@@ -1,5 +1,6 @@
 /* topologies/stock/stock_keys.c - keys of the stock stores, and which of them a command reads. */
 #include "topologies/stock/stock_internal.h"
+#include "topologies/stock/stock_topology.h"
 
 struct tally_key stock_level_key(enum tally_store_id store, struct tally_slice sku,
         struct tally_slice warehouse)
@@ -48,9 +49,12 @@ void stock_touch(struct tally_touch *touch, const struct tally_command *command)
     if (command->schema->id == STOCK_APPLY_WAREHOUSE) {
         return; /* reads nothing */
     }
-    touch_key(touch, stock_name_key(TALLY_STORE_SKU, cmd->sku));
     if (command->schema->id == STOCK_REGISTER_SKU) {
+        touch_key(touch, stock_name_key(TALLY_STORE_SKU, cmd->sku));
         return;
+    }
+    if (tally_touch_setting_is(touch, TALLY_STOCK_REQUIRE_REGISTRATION)) {
+        touch_key(touch, stock_name_key(TALLY_STORE_SKU, cmd->sku));
     }
     touch_key(touch, stock_name_key(TALLY_STORE_WAREHOUSE, cmd->warehouse));
     touch_key(touch, stock_level_key(TALLY_STORE_LEVEL, cmd->sku, cmd->warehouse));
