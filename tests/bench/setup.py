@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from instance import free_port
 
 PARTITIONS = 4
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.1
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
