@@ -351,6 +351,16 @@ static size_t find_item(const struct tally_restorer *restorer, const struct tall
     return restorer->count;
 }
 
+/* What no task can be named for; the restore goes on trying. */
+static void warn(const char *message, const struct tally_error *err)
+{
+    static _Thread_local struct tally_log_limit limit;
+
+    if (tally_log_allowed(&limit, 1000)) {
+        tally_log_error(TALLY_LOG_WARN, message, err);
+    }
+}
+
 static enum tally_code reassign(struct tally_restorer *restorer, struct tally_error *err)
 {
     struct tally_topic_partition *partitions;
@@ -361,6 +371,7 @@ static enum tally_code reassign(struct tally_restorer *restorer, struct tally_er
                 restorer->options.client->ops->restore_consumer(restorer->options.client,
                         restorer->options.thread, err);
         if (!restorer->consumer) {
+            warn("no consumer to restore with; trying again", err);
             return TALLY_UNAVAILABLE;
         }
     }
@@ -374,6 +385,9 @@ static enum tally_code reassign(struct tally_restorer *restorer, struct tally_er
     }
     code = restorer->consumer->ops->assign(restorer->consumer, partitions, restorer->count, err);
     restorer->changed = code != TALLY_OK;
+    if (code) {
+        warn("partitions to restore from not assigned; trying again", err);
+    }
     tally_free(partitions);
     return code;
 }
@@ -473,6 +487,8 @@ static void poll_records(struct tally_restorer *restorer, int64_t until_ms, stru
         }
         if (code && index < restorer->count && tally_code_reaction(code) >= TALLY_REACT_REBUILD) {
             fail(restorer, index, err);
+        } else if (code && index == restorer->count) {
+            warn("restore read failed; trying again", err);
         }
         if (record.message) {
             consumer->ops->release(consumer, &record);
