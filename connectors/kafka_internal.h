@@ -96,6 +96,9 @@ struct kafka_topics;
 /* rk: borrowed; every handle of ours has allow.auto.create.topics=false. */
 struct kafka_topics *kafka_topics_create(rd_kafka_t *rk);
 void kafka_topics_destroy(struct kafka_topics *topics);
+/* A new handle knows no topic's partitions, and librdkafka looks for those of records that wait
+ * only once a second: asks at once. Best effort, at most a second. */
+void kafka_topics_resolve(rd_kafka_t *rk, rd_kafka_topic_t *topic);
 /* Number of partitions, from memory or by asking the broker within timeout_ms; 0: asks nobody.
  * NOT_FOUND: no such topic (remembered for a while). UNAVAILABLE: no answer.
  * @thread any  @locks CONNECTOR */

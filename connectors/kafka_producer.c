@@ -280,6 +280,7 @@ static rd_kafka_topic_t *topic_of(struct kafka_producer *producer, const char *n
     producer->topics[producer->topic_count] = (struct topic){.name = tally_copy_string(name),
             .handle = rd_kafka_topic_new(producer->rk, name, NULL)};
     tally_assert(producer->topics[producer->topic_count].handle != NULL);
+    kafka_topics_resolve(producer->rk, producer->topics[producer->topic_count].handle);
     return producer->topics[producer->topic_count++].handle;
 }
 

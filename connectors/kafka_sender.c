@@ -27,7 +27,9 @@ enum {
 
 struct handle {
     rd_kafka_t *rk;
-    unsigned users; /* sender.mutex */
+    unsigned users;            /* sender.mutex, as the rest */
+    rd_kafka_topic_t **topics; /* resolved: see kafka_topics_resolve */
+    size_t topic_count;
 };
 
 struct kafka_sender {
@@ -137,7 +139,11 @@ static void handle_release(struct kafka_sender *sender, struct handle *handle)
     }
     (void)rd_kafka_purge(handle->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     (void)rd_kafka_flush(handle->rk, PURGE_MS); /* reports of what was purged: frees their waits */
+    for (size_t i = 0; i < handle->topic_count; i++) {
+        rd_kafka_topic_destroy(handle->topics[i]);
+    }
     (void)kafka_reaper_destroy(handle->rk, KAFKA_REAP_MS);
+    tally_free(handle->topics);
     tally_free(handle);
 }
 
@@ -171,6 +177,37 @@ static void report_run(void *argument)
         replace_if_failed(sender, handle);
         handle_release(sender, handle);
     }
+}
+
+static bool is_resolved(const struct handle *handle, const char *topic)
+{
+    for (size_t i = 0; i < handle->topic_count; i++) {
+        if (strcmp(rd_kafka_topic_name(handle->topics[i]), topic) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Two threads may resolve the same topic at once; librdkafka has it once all the same. */
+static void resolve(struct kafka_sender *sender, struct handle *handle, const char *name)
+{
+    rd_kafka_topic_t *topic = NULL;
+    bool known = false;
+
+    tally_mutex_lock(&sender->mutex);
+    known = is_resolved(handle, name);
+    tally_mutex_unlock(&sender->mutex);
+    topic = known ? NULL : rd_kafka_topic_new(handle->rk, name, NULL);
+    if (!topic) {
+        return;
+    }
+    kafka_topics_resolve(handle->rk, topic);
+    tally_mutex_lock(&sender->mutex);
+    handle->topics =
+            tally_realloc(handle->topics, (handle->topic_count + 1) * sizeof(rd_kafka_topic_t *));
+    handle->topics[handle->topic_count++] = topic;
+    tally_mutex_unlock(&sender->mutex);
 }
 
 static rd_kafka_resp_err_t produce(rd_kafka_t *rk, const char *topic, int32_t partition,
@@ -263,6 +300,7 @@ static void send_reply(struct kafka_sender *sender, const struct reply *reply)
         rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
 
         handle = handle_acquire(sender);
+        resolve(sender, handle, reply->topic);
         error = produce(handle->rk, reply->topic,
                 reply->partition < 0 ? RD_KAFKA_PARTITION_UA : reply->partition, reply->key,
                 reply->value, reply->headers, reply->count, NULL);
@@ -333,6 +371,7 @@ enum tally_code kafka_sender_publish(struct kafka_sender *sender, const char *to
     tally_mutex_init(&wait->mutex, TALLY_LOCK_CONNECTOR);
     tally_cond_init(&wait->done_cond);
     handle = handle_acquire(sender);
+    resolve(sender, handle, topic);
     error = produce(handle->rk, topic, RD_KAFKA_PARTITION_UA, key, value, headers, count, wait);
     if (error) {
         wait_free(wait);

@@ -7,7 +7,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 
-enum { TOPICS_MAX = 1024, MISSING_MS = 10000 };
+enum { TOPICS_MAX = 1024, MISSING_MS = 10000, RESOLVE_MS = 1000 };
 
 struct known {
     char *name;
@@ -82,6 +82,15 @@ static void remember(struct kafka_topics *topics, const char *topic, int32_t par
     }
     known->partitions = partitions;
     known->asked_ms = tally_mono_ms(tally_clock_real());
+}
+
+void kafka_topics_resolve(rd_kafka_t *rk, rd_kafka_topic_t *topic)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+
+    if (!rd_kafka_metadata(rk, 0, topic, &metadata, RESOLVE_MS)) {
+        rd_kafka_metadata_destroy(metadata);
+    }
 }
 
 static enum tally_code ask(struct kafka_topics *topics, const char *topic, int timeout_ms,
