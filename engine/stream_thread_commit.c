@@ -241,7 +241,9 @@ enum tally_code stream_thread_react(struct tally_stream_thread *thread, enum tal
         stream_thread_release(thread);
         break;
     case TALLY_REACT_HALT:
-        stream_thread_abort(thread);
+        if (thread->open) {
+            stream_thread_abort(thread);
+        }
         stream_thread_halt(thread, task, err);
         break;
     case TALLY_REACT_EXIT:

@@ -287,8 +287,12 @@ void stream_thread_halt(struct tally_stream_thread *thread, struct tally_stream_
     struct tally_error failed = {.code = TALLY_OK};
     struct tally_topic_partition one;
 
-    if (!task) {
-        tally_log_error(TALLY_LOG_ERROR, "error that no task can be named for", err);
+    if (!task) { /* comes with every poll for as long as it lasts */
+        static _Thread_local struct tally_log_limit limit;
+
+        if (tally_log_allowed(&limit, 1000)) {
+            tally_log_error(TALLY_LOG_ERROR, "error that no task can be named for", err);
+        }
         return;
     }
     tally_log(TALLY_LOG_ERROR, "task halted", TALLY_LOG_STR("task", tally_stream_task_name(task)),
