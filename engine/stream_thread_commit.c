@@ -243,6 +243,8 @@ enum tally_code stream_thread_react(struct tally_stream_thread *thread, enum tal
     case TALLY_REACT_HALT:
         if (thread->open) {
             stream_thread_abort(thread);
+        } else {
+            stream_thread_pause_all(thread); /* the batch was dropped: the others are rewound */
         }
         stream_thread_halt(thread, task, err);
         break;

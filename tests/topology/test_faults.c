@@ -193,6 +193,7 @@ static const struct answer {
         {TALLY_MEMORY_COMMIT, TALLY_FENCED, false},
         {TALLY_MEMORY_COMMIT, TALLY_FENCED, true},
         {TALLY_MEMORY_POLL, TALLY_UNAVAILABLE, false},
+        {TALLY_MEMORY_POLL, TALLY_NOT_AUTHORIZED, false},
         {TALLY_MEMORY_REPLY, TALLY_UNAVAILABLE, false},
 };
 #define ANSWERS ((int)(sizeof answers / sizeof answers[0]))
