@@ -71,6 +71,8 @@ struct tally_stream_task *tally_stream_task_create(const struct tally_stream_tas
                                   ? TALLY_FORMAT_JSON
                                   : TALLY_FORMAT_MSGPACK;
     task->replies_end = &task->replies;
+    /* checked when the settings were loaded */
+    tally_assert(regcomp(&task->reply_topics, options->config->reply_topics, REG_EXTENDED) == 0);
     (void)snprintf(task->name, sizeof task->name, "%s/%d", tally_topology_name(task->topology),
             task->partition);
     tally_arena_init(&task->batch, BATCH_BLOCK_BYTES);
@@ -94,6 +96,7 @@ void tally_stream_task_destroy(struct tally_stream_task *task)
     if (!task) {
         return;
     }
+    regfree(&task->reply_topics);
     tally_arena_deinit(&task->batch);
     tally_buf_deinit(&task->encoded);
     tally_buf_deinit(&task->message);

@@ -1,5 +1,7 @@
 /* engine/stream_task_internal.h - the task's struct and the parts of one batch. */
 #pragma once
+#include <regex.h>
+
 #include "engine/base/metrics.h"
 #include "engine/context_internal.h"
 #include "engine/stream_task.h"
@@ -64,6 +66,7 @@ struct tally_stream_task {
     struct tally_buf encoded, message, row, memo;
     enum tally_format events_format;
 
+    regex_t reply_topics; /* who may be a reply-topic: reply.topics */
     struct reply_request *replies, **replies_end;
     int64_t *append_times; /* of the commands of the open transaction, for latency */
     size_t append_count, append_capacity;

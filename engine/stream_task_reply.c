@@ -40,6 +40,17 @@ static int32_t wanted_partition(const struct tally_header *header)
     return (int32_t)partition;
 }
 
+/* The whole name matches reply.topics, and it is no topology's own topic: no outsider makes tally
+ * write where only commands, events and dead letters belong. */
+static bool may_reply_to(const struct tally_stream_task *task, const char *topic)
+{
+    regmatch_t match;
+
+    return regexec(&task->reply_topics, topic, 1, &match, 0) == 0 && match.rm_so == 0 &&
+           topic[match.rm_eo] == '\0' &&
+           !tally_task_registry_owns_topic(task->slot->registry, topic);
+}
+
 /* Apart, because most records have no headers and the array is large. */
 static void read_request(struct tally_stream_task *task, const struct batch_item *item,
         bool duplicate, struct tally_consumer *consumer)
@@ -48,6 +59,7 @@ static void read_request(struct tally_stream_task *task, const struct batch_item
     struct tally_header headers[HEADERS_MAX];
     size_t count = consumer->ops->headers(consumer, item->record, headers, HEADERS_MAX);
     const struct tally_header *topic, *correlation;
+    const char *name;
     struct reply_request *request;
 
     count = count < HEADERS_MAX ? count : HEADERS_MAX;
@@ -55,10 +67,14 @@ static void read_request(struct tally_stream_task *task, const struct batch_item
     if (!topic || topic->value.len == 0 || topic->value.len > TOPIC_MAX) {
         return;
     }
+    name = copy_text(arena, topic->value);
+    if (!may_reply_to(task, name)) {
+        return;
+    }
     correlation = find_header(headers, count, "correlation-id");
     request = tally_arena_alloc(arena, sizeof *request);
     *request = (struct reply_request){
-            .topic = copy_text(arena, topic->value),
+            .topic = name,
             .partition = wanted_partition(find_header(headers, count, "reply-partition")),
             .correlation_id = correlation && correlation->value.data
                                       ? tally_arena_copy(arena, correlation->value)

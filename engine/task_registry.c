@@ -120,6 +120,20 @@ struct tally_task_slot *tally_task_registry_find_input(struct tally_task_registr
     return NULL;
 }
 
+bool tally_task_registry_owns_topic(const struct tally_task_registry *registry, const char *topic)
+{
+    for (size_t i = 0; i < registry->count; i++) {
+        const struct tally_topology *topology = registry->slots[i].topology;
+
+        if (strcmp(tally_topology_commands(topology), topic) == 0 ||
+                strcmp(tally_topology_events(topology), topic) == 0 ||
+                strcmp(tally_topology_dead_letters(topology), topic) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool tally_task_slot_claim(struct tally_task_slot *slot, int owner)
 {
     bool free_or_mine;

@@ -42,6 +42,9 @@ struct tally_task_slot *tally_task_registry_find(struct tally_task_registry *reg
 struct tally_task_slot *tally_task_registry_find_input(struct tally_task_registry *registry,
         const char *topic, int32_t partition);
 
+/* Whether a topic (with prefix) is the commands, events or dead-letter topic of a topology. */
+bool tally_task_registry_owns_topic(const struct tally_task_registry *registry, const char *topic);
+
 /* Makes `owner` the slot's owner; false: another thread still has it. @thread owner */
 bool tally_task_slot_claim(struct tally_task_slot *slot, int owner);
 void tally_task_slot_release(struct tally_task_slot *slot);
