@@ -193,11 +193,30 @@ static const char *reaction_text(enum tally_reaction reaction)
     return texts[reaction];
 }
 
+static void put_remedies(struct tally_buf *out)
+{
+    tally_buf_string(out, "\n## Ways out of a halt\n\nA task that halts says in the log, in "
+                          "`/health/ready` and in `/v1/ops/tasks` which topic, partition and "
+                          "offsets do not fit, and the command below for that task. All instances "
+                          "of the group are stopped first; without `--execute` a reset prints its "
+                          "plan and changes nothing, and it never deletes a state directory or a "
+                          "record.\n\n| code | command | what it does |\n|---|---|---|\n");
+    for (int code = TALLY_OK + 1; code < TALLY_CODES; code++) {
+        const char *options, *text = tally_code_remedy((enum tally_code)code, &options);
+
+        if (text) {
+            tally_buf_format(out, "| %s | %s%s%s | %s |\n", tally_code_name((enum tally_code)code),
+                    options ? "`tally reset" : "", options ? options : "",
+                    options ? " --execute`" : "", text);
+        }
+    }
+}
+
 void reference_errors(struct tally_buf *out)
 {
     tally_buf_string(out, "# Errors\n\nWritten by `tally docs errors` from "
-                          "`engine/base/error.def`, `schemas/reject.def` and "
-                          "`schemas/refusal.def`.\n\n## Failures\n\n"
+                          "`engine/base/error.def`, `engine/base/remedy.def`, "
+                          "`schemas/reject.def` and `schemas/refusal.def`.\n\n## Failures\n\n"
                           "| code | means | what happens | HTTP |\n|---|---|---|---|\n");
     for (int code = TALLY_OK + 1; code < TALLY_CODES; code++) {
         tally_buf_format(out, "| %s | %s | %s | %d |\n", tally_code_name((enum tally_code)code),
@@ -205,6 +224,7 @@ void reference_errors(struct tally_buf *out)
                 reaction_text(tally_code_reaction((enum tally_code)code)),
                 tally_code_http((enum tally_code)code));
     }
+    put_remedies(out);
     tally_buf_string(out, "\n## Rejections of commands\n\nOutcomes, not failures: they are events "
                           "and are remembered by their command id. Retryable: the same command may "
                           "succeed later, under a new id.\n\n"

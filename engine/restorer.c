@@ -10,6 +10,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/metrics.h"
+#include "engine/restore_check.h"
 
 #include <stdio.h>
 
@@ -109,27 +110,6 @@ void tally_restorer_clear(struct tally_restorer *restorer)
 
 /* --- begin ------------------------------------------------------------------------------------ */
 
-/* R5: the store against the events topic's ends. */
-static enum tally_code check_events_range(const struct tally_positions *positions,
-        const char *topic, int32_t partition, int64_t low, int64_t high, struct tally_error *err)
-{
-    int64_t last = positions->out_last;
-
-    if (last + 1 > high) {
-        return tally_error_set(err, TALLY_EVENTS_TRUNCATED,
-                "%s/%d ends at %lld but the state has applied %lld: the topic lost committed "
-                "events; restore it, or reset",
-                topic, partition, (long long)high, (long long)last);
-    }
-    if (last >= 0 ? last < low : low > 0) {
-        return tally_error_set(err, TALLY_EVENTS_INCOMPLETE,
-                "%s/%d starts at %lld but the state has applied only up to %lld: set its "
-                "retention.ms to -1 and restore it, or reset",
-                topic, partition, (long long)low, (long long)last);
-    }
-    return TALLY_OK;
-}
-
 static struct restoration *push_item(struct tally_restorer *restorer)
 {
     if (restorer->count == restorer->capacity) {
@@ -163,7 +143,7 @@ enum tally_code tally_restorer_add(struct tally_restorer *restorer, struct tally
     if (code) {
         return code;
     }
-    code = check_events_range(positions, events, slot->partition, low, item.stop, err);
+    code = tally_check_events(events, slot->partition, positions->out_last, low, item.stop, err);
     if (code) {
         return code;
     }
@@ -194,40 +174,6 @@ static enum tally_code first_start(struct tally_restorer *restorer, const struct
     return TALLY_OK;
 }
 
-/* R8: what the group says was consumed against what the state says. */
-static enum tally_code check_input_range(const struct restoration *item, int64_t state,
-        struct tally_error *err)
-{
-    const char *name = tally_stream_task_name(item->task);
-    int64_t group = item->committed;
-
-    if (group == TALLY_OFFSET_NONE) {
-        return tally_error_set(err, TALLY_OFFSETS_LOST,
-                "%s: the group has no offset but the state has consumed up to %lld: set the "
-                "group's offset to %lld, or reset",
-                name, (long long)state - 1, (long long)state);
-    }
-    if (group < state) {
-        return tally_error_set(err, TALLY_OFFSETS_BEHIND,
-                "%s: the group's offset is %lld but the state has consumed up to %lld: set the "
-                "group's offset to %lld, or reset",
-                name, (long long)group, (long long)state - 1, (long long)state);
-    }
-    if (group > item->input_high) {
-        return tally_error_set(err, TALLY_INPUT_LOST,
-                "%s: the group's offset is %lld but the input ends at %lld: the topic lost "
-                "records; restore it, or reset",
-                name, (long long)group, (long long)item->input_high);
-    }
-    if (group < item->input_low) {
-        return tally_error_set(err, TALLY_INPUT_TRUNCATED,
-                "%s: the group's offset is %lld but the input starts at %lld: commands were "
-                "deleted before they were decided; restore them, or reset",
-                name, (long long)group, (long long)item->input_low);
-    }
-    return TALLY_OK;
-}
-
 /* After the events: what of the input has to be read before the task may run. *done: nothing. */
 static enum tally_code begin_input(struct tally_restorer *restorer, struct restoration *item,
         bool *done, struct tally_error *err)
@@ -243,7 +189,9 @@ static enum tally_code begin_input(struct tally_restorer *restorer, struct resto
     if (item->committed == TALLY_OFFSET_NONE && next->in_last < 0 && next->out_last < 0) {
         item->committed = state; /* started before, but ended with nothing consumed: go on there */
     }
-    code = check_input_range(item, state, err);
+    code = tally_check_input(tally_stream_task_input(item->task),
+            tally_stream_task_slot(item->task)->partition, item->committed, state, item->input_low,
+            item->input_high, err);
     if (code) {
         return code;
     }
@@ -310,7 +258,7 @@ static enum tally_code check_first(struct restoration *item, const struct tally_
     }
     return tally_error_set(err, TALLY_TOPIC_RECREATED,
             "%s/%d@%lld is not the record that the state was built from: the topic was recreated "
-            "or truncated; restore it, or reset",
+            "or truncated",
             record->topic, record->partition, (long long)item->from);
 }
 
@@ -413,7 +361,7 @@ static void advance(struct tally_restorer *restorer, size_t index)
     if (item->check_first) {
         (void)tally_error_set(&err, TALLY_TOPIC_RECREATED,
                 "%s/%d has no record at %lld, which the state was built from: the topic was "
-                "recreated or truncated; restore it, or reset",
+                "recreated or truncated",
                 item->topic, tally_stream_task_slot(item->task)->partition, (long long)item->from);
         fail(restorer, index, &err);
         return;
@@ -444,9 +392,8 @@ static void check_hanging(struct tally_restorer *restorer, size_t index)
     if (now_ms - item->progress_ms >
             restorer->options.config->transaction_timeout + HANGING_GRACE_MS) {
         (void)tally_error_set(&err, TALLY_HANGING_TRANSACTION,
-                "%s/%d cannot be read beyond %lld of %lld: find the open transaction with "
-                "kafka-transactions.sh and abort it",
-                item->topic, tally_stream_task_slot(item->task)->partition, (long long)item->next,
+                "%s/%d cannot be read beyond %lld of %lld: a transaction does not end", item->topic,
+                tally_stream_task_slot(item->task)->partition, (long long)item->next,
                 (long long)item->stop);
         fail(restorer, index, &err);
     }

@@ -335,7 +335,7 @@ static bool check_threads(struct tally_runtime *runtime, struct tally_buf *lines
 
 static bool check_state(struct tally_runtime *runtime, struct tally_buf *lines)
 {
-    char text[512];
+    char text[TALLY_HALT_TEXT_MAX + 320];
 
     if (tally_state_full(runtime->state)) {
         line(lines, false, "state", "state.memory is used up until a flush succeeds");
@@ -343,7 +343,7 @@ static bool check_state(struct tally_runtime *runtime, struct tally_buf *lines)
     }
     for (size_t i = 0; i < tally_task_registry_count(runtime->registry); i++) {
         struct tally_task_slot *slot = tally_task_registry_at(runtime->registry, i);
-        char message[256];
+        char message[TALLY_HALT_TEXT_MAX];
         enum tally_code code = tally_task_slot_halted(slot, message, sizeof message);
         struct tally_error err = {.code = TALLY_OK};
 

@@ -39,7 +39,7 @@ struct tally_task_info {
     int64_t as_of_ms;
     int64_t restore_left, restore_total; /* events; 0 when not restoring */
     enum tally_code code;                /* of a HALTED task */
-    char message[256];
+    char message[TALLY_HALT_TEXT_MAX];   /* with the way out */
 };
 /* Writes at most max, sorted by topology and partition; returns how many there are. */
 size_t tally_runtime_tasks(struct tally_runtime *runtime, struct tally_task_info *tasks,

@@ -578,8 +578,7 @@ enum tally_code tally_stream_task_verify(struct tally_stream_task *task,
         code = find_outcome(task, &item, task->next.decision_time, &outcome, err);
         if (code == TALLY_NOT_FOUND) {
             code = tally_error_set(err, TALLY_EVENTS_LOST,
-                    "%s/%d@%lld was consumed but has no event and no earlier outcome: restore the "
-                    "events topic, or reset",
+                    "%s/%d@%lld was consumed but has no event and no earlier outcome",
                     record->topic, record->partition, (long long)record->offset);
         }
     }

@@ -286,6 +286,7 @@ void stream_thread_halt(struct tally_stream_thread *thread, struct tally_stream_
 {
     struct tally_error failed = {.code = TALLY_OK};
     struct tally_topic_partition one;
+    char text[TALLY_HALT_TEXT_MAX];
 
     if (!task) { /* comes with every poll for as long as it lasts */
         static _Thread_local struct tally_log_limit limit;
@@ -295,9 +296,9 @@ void stream_thread_halt(struct tally_stream_thread *thread, struct tally_stream_
         }
         return;
     }
+    tally_task_slot_way_out(tally_stream_task_slot(task), err, text);
     tally_log(TALLY_LOG_ERROR, "task halted", TALLY_LOG_STR("task", tally_stream_task_name(task)),
-            TALLY_LOG_STR("code", tally_code_name(err->code)),
-            TALLY_LOG_STR("error", err->message));
+            TALLY_LOG_STR("code", tally_code_name(err->code)), TALLY_LOG_STR("error", text));
     (void)task_partition(task, &one);
     if (thread->consumer->ops->pause(thread->consumer, &one, 1, &failed)) {
         warn("halted task not paused", &failed);

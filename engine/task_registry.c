@@ -181,11 +181,27 @@ void tally_task_slot_set_state(struct tally_task_slot *slot, enum tally_task_sta
     show_state(slot, state);
 }
 
+void tally_task_slot_way_out(const struct tally_task_slot *slot, const struct tally_error *err,
+        char text[static TALLY_HALT_TEXT_MAX])
+{
+    const char *options, *remedy = tally_code_remedy(err->code, &options);
+
+    if (options) {
+        (void)snprintf(text, TALLY_HALT_TEXT_MAX,
+                "%s; way out: stop all instances, then: tally reset --topology %s --partition "
+                "%d%s --execute (without --execute: only the plan)",
+                err->message, tally_topology_name(slot->topology), slot->partition, options);
+    } else {
+        (void)snprintf(text, TALLY_HALT_TEXT_MAX, "%s%s%s", err->message,
+                remedy ? "; way out: " : "", remedy ? remedy : "");
+    }
+}
+
 void tally_task_slot_halt(struct tally_task_slot *slot, const struct tally_error *err)
 {
     tally_rwlock_write(&slot->registry->lock);
     slot->code = err->code;
-    (void)snprintf(slot->message, sizeof slot->message, "%s", err->message);
+    tally_task_slot_way_out(slot, err, slot->message);
     tally_rwlock_unlock(&slot->registry->lock);
     atomic_store(&slot->state, TALLY_TASK_HALTED);
     show_state(slot, TALLY_TASK_HALTED);

@@ -27,7 +27,7 @@ struct tally_task_slot {
     _Atomic bool cold;         /* being restored from nothing: not readable yet */
     _Atomic int64_t in_next, lag, as_of_ms, restore_left, restore_total;
     enum tally_code code; /* why HALTED */
-    char message[256];
+    char message[TALLY_HALT_TEXT_MAX];
 };
 
 struct tally_task_registry *tally_task_registry_create(struct tally_topology *const *topologies,
@@ -51,6 +51,10 @@ void tally_task_slot_release(struct tally_task_slot *slot);
 /* Replaces the store (NULL: none); the old one is the caller's to close. */
 void tally_task_slot_set_store(struct tally_task_slot *slot, struct tally_store *store);
 void tally_task_slot_set_state(struct tally_task_slot *slot, enum tally_task_state state);
+/* The error's text with the command that gets out of it (remedy.def). */
+void tally_task_slot_way_out(const struct tally_task_slot *slot, const struct tally_error *err,
+        char text[static TALLY_HALT_TEXT_MAX]);
+/* Keeps that for health and operators. */
 void tally_task_slot_halt(struct tally_task_slot *slot, const struct tally_error *err);
 /* New committed position; wakes whoever waits for it. */
 void tally_task_slot_publish(struct tally_task_slot *slot, int64_t in_next);

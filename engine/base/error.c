@@ -24,6 +24,14 @@ static const struct {
 #undef X
 };
 
+static const struct {
+    const char *options, *text;
+} remedies[TALLY_CODES] = {
+#define X(code, options, words) [TALLY_##code] = {options, words},
+#include "engine/base/remedy.def"
+#undef X
+};
+
 enum tally_code tally_error_fill(struct tally_error *err, enum tally_code code, const char *file,
         int line, const char *format, ...)
 {
@@ -80,6 +88,12 @@ int tally_code_http(enum tally_code code)
 enum tally_reaction tally_code_reaction(enum tally_code code)
 {
     return (unsigned)code < TALLY_CODES ? codes[code].reaction : TALLY_REACT_EXIT;
+}
+
+const char *tally_code_remedy(enum tally_code code, const char **options)
+{
+    *options = (unsigned)code < TALLY_CODES ? remedies[code].options : NULL;
+    return (unsigned)code < TALLY_CODES ? remedies[code].text : NULL;
 }
 
 static void print_line(const char *line)

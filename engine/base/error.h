@@ -18,6 +18,8 @@ enum tally_code {
     TALLY_CODES
 };
 
+enum { TALLY_HALT_TEXT_MAX = 704 }; /* an error's message and the way out of it */
+
 /* What the thread that handles an error does about it; see exactly-once in ARCHITECTURE.md. */
 enum tally_reaction {
     TALLY_REACT_NONE,
@@ -52,6 +54,9 @@ const char *tally_code_name(enum tally_code code);
 const char *tally_code_text(enum tally_code code);
 int tally_code_http(enum tally_code code);
 enum tally_reaction tally_code_reaction(enum tally_code code);
+/* How a task that halted with the code runs again (remedy.def); NULL: no row. *options: those of
+ * `tally reset` that do it, NULL when no reset helps. */
+const char *tally_code_remedy(enum tally_code code, const char **options);
 
 /* For bugs only, never for expected failures; stays on in production. Prints the expression with
  * the thread's log context (task, topic/partition@offset) and aborts. */
