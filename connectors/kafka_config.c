@@ -107,6 +107,7 @@ static const char *const owned[] = {
         "partitioner",
         "request.required.acks",
         "session.timeout.ms",
+        "socket.max.fails", /* 0: a request times out, its connection stays: no guard sees it */
         "transaction.timeout.ms",
         "transactional.id",
 };

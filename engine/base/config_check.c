@@ -50,6 +50,7 @@ static const struct {
         {"request.required.acks", PROTOCOL},
         {"enable.idempotence", PROTOCOL},
         {"partitioner", "keys must go where every other client puts them"},
+        {"socket.max.fails", "a request without an answer must end its connection (KIP-890)"},
         {"plugin.library.paths", "no foreign code is loaded"},
         {"test.mock.*", "a mock cluster keeps nothing"},
         {"*.callback", "a function cannot be given as text"},
