@@ -1,0 +1,2 @@
+"""A Kafka-aware TCP proxy: see README.md."""
+from .relay import Proxy  # noqa: F401
