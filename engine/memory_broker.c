@@ -1,7 +1,7 @@
 /* engine/memory_broker.c - the log, the transactions and the group offsets of Kafka in memory.
  * Memory: keys, values and headers of a record stay where they are until the broker is destroyed,
  * so records handed out borrow from it; the arrays around them may move.
- * Leaves out: replication, leader epochs, compaction, more than one member a group, quotas. */
+ * Leaves out: replication, leader epochs, compaction, quotas. Groups: memory_group.c. */
 #include "engine/memory_broker_internal.h"
 
 #include "engine/base/hash.h"
@@ -45,6 +45,8 @@ struct touched {
     struct touched *next;
     struct memory_partition *partition;
     int64_t first;
+    bool ended;     /* its marker is written */
+    int64_t due_ms; /* when it will be */
 };
 
 struct memory_txn {
@@ -53,6 +55,8 @@ struct memory_txn {
     int64_t started_ms;
     struct touched *touched; /* newest first */
     struct group_offset *offsets;
+    bool offsets_ended; /* they are the group's, or forgotten */
+    int64_t offsets_due_ms;
 };
 
 struct tally_memory_broker {
@@ -61,7 +65,10 @@ struct tally_memory_broker {
     struct tally_arena arena; /* keys, values, headers */
     struct topic *topics;
     struct memory_id *ids;
-    struct memory_member *members;
+    struct memory_group *groups;
+    struct memory_times times;
+    struct memory_late *late; /* in order of arrival */
+    struct tally_memory_hooks hooks;
     struct memory_txn *txns;
     struct group_offset *offsets;
     struct tally_memory_fault faults[TALLY_MEMORY_FAULTS_MAX];
@@ -120,6 +127,13 @@ static void free_topics(struct topic *topic)
     }
 }
 
+static void free_late(struct memory_late *late)
+{
+    tally_free((void *)late->records);
+    tally_free((void *)late->offsets);
+    tally_free(late);
+}
+
 void tally_memory_broker_destroy(struct tally_memory_broker *broker)
 {
     if (!broker) {
@@ -140,13 +154,12 @@ void tally_memory_broker_destroy(struct tally_memory_broker *broker)
         tally_free(broker->ids);
         broker->ids = next;
     }
-    while (broker->members) {
-        struct memory_member *next = broker->members->next;
+    memory_group_free(broker->groups);
+    while (broker->late) {
+        struct memory_late *next = broker->late->next;
 
-        tally_free(broker->members->group);
-        tally_free(broker->members->instance);
-        tally_free(broker->members);
-        broker->members = next;
+        free_late(broker->late);
+        broker->late = next;
     }
     tally_arena_deinit(&broker->arena);
     tally_free(broker);
@@ -228,7 +241,8 @@ static void touch_partition(struct memory_txn *txn, struct memory_partition *par
     }
     if (!touched) {
         touched = tally_alloc_zero(1, sizeof *touched);
-        *touched = (struct touched){txn->touched, partition, (int64_t)partition->count};
+        *touched = (struct touched){
+                .next = txn->touched, .partition = partition, .first = (int64_t)partition->count};
         txn->touched = touched;
     }
 }
@@ -279,19 +293,26 @@ void memory_broker_watermarks(const struct memory_partition *partition, int64_t 
     *high = (int64_t)partition->count;
 }
 
-/* Last stable offset: where the first open transaction begins. */
+static int64_t first_unended(const struct memory_txn *txn, const struct memory_partition *partition,
+        int64_t stable)
+{
+    for (struct touched *touched = txn ? txn->touched : NULL; touched; touched = touched->next) {
+        if (touched->partition == partition && !touched->ended && touched->first < stable) {
+            stable = touched->first;
+        }
+    }
+    return stable;
+}
+
+/* Last stable offset: where the first transaction without a marker begins. */
 static int64_t stable_offset(struct tally_memory_broker *broker,
         const struct memory_partition *partition)
 {
     int64_t stable = (int64_t)partition->count;
 
     for (struct memory_id *id = broker->ids; id; id = id->next) {
-        for (struct touched *touched = id->open ? id->open->touched : NULL; touched;
-                touched = touched->next) {
-            if (touched->partition == partition && touched->first < stable) {
-                stable = touched->first;
-            }
-        }
+        stable = first_unended(id->open, partition, stable);
+        stable = first_unended(id->ending, partition, stable);
     }
     return stable;
 }
@@ -428,7 +449,8 @@ struct memory_txn *memory_broker_begin(struct tally_memory_broker *broker, struc
     struct memory_txn *txn = tally_alloc_zero(1, sizeof *txn);
 
     tally_assert(!id->open);
-    txn->started_ms = tally_wall_ms(broker->clock);
+    memory_broker_settle(broker, id);
+    txn->started_ms = memory_broker_now(broker);
     txn->next = broker->txns;
     broker->txns = txn;
     id->open = txn;
@@ -446,6 +468,39 @@ void memory_broker_stage_offset(struct memory_txn *txn, const char *group, const
     set_offset(&txn->offsets, group, topic, partition, offset);
 }
 
+/* Whether nothing is left to do. */
+static bool write_markers(struct tally_memory_broker *broker, struct memory_txn *txn,
+        int64_t now_ms)
+{
+    bool all = true;
+
+    for (struct touched *touched = txn->touched; touched; touched = touched->next) {
+        if (!touched->ended && touched->due_ms <= now_ms) {
+            touched->ended = true;
+            add_entry(broker, touched->partition, ENTRY_CONTROL, txn);
+        }
+        all = all && touched->ended;
+    }
+    if (!txn->offsets_ended && txn->offsets_due_ms <= now_ms) {
+        bool commit = txn->state == MEMORY_TXN_COMMITTED;
+
+        txn->offsets_ended = true;
+        for (struct group_offset *sent = commit ? txn->offsets : NULL; sent; sent = sent->next) {
+            set_offset(&broker->offsets, sent->group, sent->topic, sent->partition, sent->offset);
+        }
+    }
+    return all && txn->offsets_ended;
+}
+
+static int64_t marker_due(struct tally_memory_broker *broker)
+{
+    int64_t delay_ms = broker->hooks.marker_delay_ms
+                               ? broker->hooks.marker_delay_ms(broker->hooks.context)
+                               : 0;
+
+    return memory_broker_now(broker) + delay_ms;
+}
+
 void memory_broker_end_txn(struct tally_memory_broker *broker, struct memory_id *id, bool commit)
 {
     struct memory_txn *txn = id->open;
@@ -454,64 +509,254 @@ void memory_broker_end_txn(struct tally_memory_broker *broker, struct memory_id 
         return;
     }
     txn->state = commit ? MEMORY_TXN_COMMITTED : MEMORY_TXN_ABORTED;
-    id->open = NULL;
     for (struct touched *touched = txn->touched; touched; touched = touched->next) {
-        add_entry(broker, touched->partition, ENTRY_CONTROL, txn);
+        touched->due_ms = marker_due(broker);
     }
-    for (struct group_offset *sent = commit ? txn->offsets : NULL; sent; sent = sent->next) {
-        set_offset(&broker->offsets, sent->group, sent->topic, sent->partition, sent->offset);
+    txn->offsets_due_ms = marker_due(broker);
+    id->open = NULL;
+    id->ending = write_markers(broker, txn, memory_broker_now(broker)) ? NULL : txn;
+}
+
+void memory_broker_settle(struct tally_memory_broker *broker, struct memory_id *id)
+{
+    if (id->ending) {
+        (void)write_markers(broker, id->ending, INT64_MAX);
+        id->ending = NULL;
     }
+}
+
+static bool carries(const struct memory_txn *txn, const char *group, const char *topic,
+        int32_t partition)
+{
+    return txn && !txn->offsets_ended && find_offset(txn->offsets, group, topic, partition);
 }
 
 bool memory_broker_pending(struct tally_memory_broker *broker, const char *group, const char *topic,
         int32_t partition)
 {
     for (struct memory_id *id = broker->ids; id; id = id->next) {
-        if (id->open && find_offset(id->open->offsets, group, topic, partition)) {
+        if (carries(id->open, group, topic, partition) ||
+                carries(id->ending, group, topic, partition)) {
             return true;
         }
     }
     return false;
 }
 
-void memory_broker_sweep(struct tally_memory_broker *broker)
+enum tally_memory_fate tally_memory_broker_fate(struct tally_memory_broker *broker,
+        const char *topic, int32_t partition, int64_t offset, struct tally_memory_record *record)
 {
-    int64_t oldest = tally_wall_ms(broker->clock) - broker->transaction_timeout_ms;
+    struct memory_partition *found = memory_broker_find(broker, topic, partition);
+    const struct entry *entry;
 
+    tally_assert(found && offset >= 0 && offset < (int64_t)found->count);
+    entry = &found->entries[offset];
+    if (entry->kind == ENTRY_CONTROL) {
+        return TALLY_FATE_CONTROL;
+    }
+    *record = (struct tally_memory_record){offset, entry->timestamp_ms, entry->key, entry->value,
+            entry->headers, entry->header_count};
+    if (entry->txn && entry->txn->state != MEMORY_TXN_COMMITTED) {
+        return entry->txn->state == MEMORY_TXN_OPEN ? TALLY_FATE_OPEN : TALLY_FATE_ABORTED;
+    }
+    return TALLY_FATE_COMMITTED;
+}
+
+size_t tally_memory_broker_open_transactions(const struct tally_memory_broker *broker)
+{
+    size_t count = 0;
+
+    for (const struct memory_id *id = broker->ids; id; id = id->next) {
+        count += (id->open ? 1u : 0u) + (id->ending ? 1u : 0u);
+    }
+    return count;
+}
+
+/* --- late requests ---------------------------------------------------------------------------- */
+
+static void copy_records(struct tally_memory_broker *broker, struct memory_late *late)
+{
+    const struct tally_produce *from = late->records;
+
+    struct tally_produce *records = tally_alloc_zero(late->count + 1, sizeof records[0]);
+
+    late->records = records;
+    for (size_t i = 0; i < late->count; i++) {
+        struct tally_header *headers =
+                tally_arena_alloc(&broker->arena, (from[i].header_count + 1) * sizeof headers[0]);
+
+        for (size_t j = 0; j < from[i].header_count; j++) {
+            headers[j].name = copy(broker, from[i].headers[j].name);
+            headers[j].value = copy(broker, from[i].headers[j].value);
+        }
+        records[i] = (struct tally_produce){.key = copy(broker, from[i].key),
+                .value = copy(broker, from[i].value),
+                .headers = headers,
+                .header_count = from[i].header_count};
+    }
+}
+
+static void copy_offsets(struct tally_memory_broker *broker, struct memory_late *late)
+{
+    const struct tally_topic_partition *from = late->offsets;
+
+    struct tally_topic_partition *offsets = tally_alloc_zero(late->count + 1, sizeof offsets[0]);
+
+    late->offsets = offsets;
+    for (size_t i = 0; i < late->count; i++) {
+        int32_t partitions;
+
+        offsets[i] = from[i];
+        offsets[i].topic = memory_broker_topic_name(broker, from[i].topic, &partitions);
+    }
+}
+
+void memory_broker_delay(struct tally_memory_broker *broker, const struct memory_late *late,
+        int64_t delay_ms)
+{
+    struct memory_late *kept = tally_alloc_zero(1, sizeof *kept);
+    struct memory_late **end = &broker->late;
+
+    *kept = *late;
+    kept->next = NULL;
+    kept->due_ms = memory_broker_now(broker) + delay_ms;
+    if (late->records) {
+        copy_records(broker, kept);
+    }
+    if (late->offsets) {
+        copy_offsets(broker, kept);
+    }
+    while (*end) {
+        end = &(*end)->next;
+    }
+    *end = kept;
+}
+
+/* The coordinator verifies that a partition belongs to the open transaction before it takes records
+ * (transaction.partition.verification.enable). */
+static bool is_in_txn(const struct memory_txn *txn, const struct memory_partition *partition)
+{
+    const struct touched *touched = txn->touched;
+
+    while (touched && touched->partition != partition) {
+        touched = touched->next;
+    }
+    return touched != NULL;
+}
+
+/* What came late is judged by the producer's epoch alone, not by the transaction that it was meant
+ * for: that is the hole which KIP-890 closes. Returns whether it had an effect. */
+static bool carry_out(struct tally_memory_broker *broker, const struct memory_late *late)
+{
+    struct memory_id *id = late->id;
+    bool effect = false;
+
+    if (id->epoch != late->epoch || !id->open) {
+        return false;
+    }
+    switch (late->op) {
+    case TALLY_MEMORY_COMMIT:
+    case TALLY_MEMORY_ABORT:
+        memory_broker_end_txn(broker, id, late->op == TALLY_MEMORY_COMMIT);
+        effect = true;
+        break;
+    case TALLY_MEMORY_SEND_OFFSETS:
+        effect = memory_group_current(late->member, late->holder, late->generation);
+        for (size_t i = 0; effect && i < late->count; i++) {
+            memory_broker_stage_offset(id->open, late->member->group->name, late->offsets[i].topic,
+                    late->offsets[i].partition, late->offsets[i].offset);
+        }
+        break;
+    default:
+        effect = is_in_txn(id->open, late->partition);
+        for (size_t i = 0; effect && i < late->count; i++) {
+            const struct tally_produce *record = &late->records[i];
+
+            (void)memory_broker_append(broker, late->partition, id->open, record->key,
+                    record->value, record->headers, record->header_count);
+        }
+        break;
+    }
+    return effect;
+}
+
+static void sweep_late(struct tally_memory_broker *broker)
+{
+    struct memory_late **at = &broker->late;
+    int64_t now_ms = memory_broker_now(broker);
+
+    while (*at) {
+        struct memory_late *late = *at;
+
+        if (late->due_ms > now_ms) {
+            at = &late->next;
+            continue;
+        }
+        *at = late->next;
+        if (broker->hooks.late) {
+            broker->hooks.late(broker->hooks.context, late->op, carry_out(broker, late));
+        } else {
+            (void)carry_out(broker, late);
+        }
+        free_late(late);
+    }
+}
+
+void tally_memory_broker_sweep(struct tally_memory_broker *broker)
+{
+    int64_t now_ms = memory_broker_now(broker);
+    int64_t oldest = now_ms - broker->transaction_timeout_ms;
+
+    sweep_late(broker);
     for (struct memory_id *id = broker->ids; id; id = id->next) {
+        if (id->ending && write_markers(broker, id->ending, now_ms)) {
+            id->ending = NULL;
+        }
         if (id->open && id->open->started_ms < oldest) {
             memory_broker_end_txn(broker, id, false);
             id->epoch++;
         }
     }
+    for (struct memory_group *group = broker->groups; group; group = group->next) {
+        memory_group_sweep(broker, group);
+    }
 }
 
 /* --- members, faults -------------------------------------------------------------------------- */
 
+int64_t memory_broker_now(const struct tally_memory_broker *broker)
+{
+    return tally_mono_ms(broker->clock);
+}
+
+const struct memory_times *memory_broker_times(const struct tally_memory_broker *broker)
+{
+    return &broker->times;
+}
+
 struct memory_member *memory_broker_member(struct tally_memory_broker *broker, const char *group,
         const char *instance)
 {
-    struct memory_member *member = broker->members;
+    return memory_group_member(broker, &broker->groups, group, instance);
+}
 
-    while (member && (strcmp(member->group, group) || strcmp(member->instance, instance))) {
-        member = member->next;
-    }
-    if (!member) {
-        member = tally_alloc_zero(1, sizeof *member);
-        member->group = tally_copy_string(group);
-        member->instance = tally_copy_string(instance);
-        member->next = broker->members;
-        broker->members = member;
-    }
-    return member;
+void tally_memory_broker_group_times(struct tally_memory_broker *broker, int64_t session_ms,
+        int64_t max_poll_ms, int64_t heartbeat_ms)
+{
+    broker->times = (struct memory_times){session_ms, max_poll_ms, heartbeat_ms};
 }
 
 void tally_memory_broker_rebalance(struct tally_memory_broker *broker, bool lost)
 {
-    for (struct memory_member *member = broker->members; member; member = member->next) {
-        member->rebalance = lost ? MEMORY_REVOKE_LOST : MEMORY_REVOKE;
-        member->generation += lost; /* others have the partitions already */
+    for (struct memory_group *group = broker->groups; group; group = group->next) {
+        memory_group_rebalance(broker, group, lost);
     }
+}
+
+void tally_memory_broker_set_hooks(struct tally_memory_broker *broker,
+        const struct tally_memory_hooks *hooks)
+{
+    broker->hooks = *hooks;
 }
 
 const char *tally_memory_op_name(enum tally_memory_op op)
@@ -546,12 +791,12 @@ uint64_t tally_memory_broker_hits(const struct tally_memory_broker *broker)
     return broker->hits;
 }
 
-bool memory_broker_call(struct tally_memory_broker *broker, enum tally_memory_op op,
-        struct tally_memory_fault *fault)
+bool memory_broker_call(struct tally_memory_broker *broker, struct tally_client *client,
+        enum tally_memory_op op, struct tally_memory_fault *fault)
 {
     bool hit = false;
 
-    memory_broker_sweep(broker);
+    tally_memory_broker_sweep(broker);
     broker->calls[op]++;
     broker->calls[TALLY_MEMORY_ANY]++;
     for (size_t i = 0; i < broker->fault_count; i++) {
@@ -567,5 +812,18 @@ bool memory_broker_call(struct tally_memory_broker *broker, enum tally_memory_op
         }
         broker->faults[i--] = broker->faults[--broker->fault_count];
     }
+    if (!hit && broker->hooks.before) {
+        hit = broker->hooks.before(broker->hooks.context, client, op, fault);
+        broker->hits += hit;
+        tally_memory_broker_sweep(broker);
+    }
     return hit;
+}
+
+void memory_broker_called(struct tally_memory_broker *broker, struct tally_client *client,
+        enum tally_memory_op op, enum tally_code code)
+{
+    if (broker->hooks.after) {
+        broker->hooks.after(broker->hooks.context, client, op, code);
+    }
 }

@@ -9,6 +9,9 @@
  *  (4) A transactional id has one live producer: a newer one ends the transaction of the older
  *      and fences it. The same holds for consumers of one group instance.
  *  (5) The same calls give the same log: no thread, no random number, time only from the clock.
+ *  (6) Members of a group are static and eager: whoever joins or expires makes all others give up
+ *      what they have before a new generation is assigned (range); only members of the current
+ *      generation send offsets.
  * What clients do with it: memory_client.h. @thread owner: one thread uses a broker. */
 #pragma once
 #include "engine/base/clock.h"
@@ -51,8 +54,25 @@ int64_t tally_memory_broker_committed(struct tally_memory_broker *broker, const 
         const char *topic, int32_t partition);
 void tally_memory_broker_set_committed(struct tally_memory_broker *broker, const char *group,
         const char *topic, int32_t partition, int64_t offset);
+/* Makes members expire: silent for longer than session_ms, or not back within max_poll_ms of the
+ * start of a rebalance. A client learns of both, and of rebalances, from heartbeats, one every
+ * heartbeat_ms. 0 each: never, never, at once (as it is without this call). */
+void tally_memory_broker_group_times(struct tally_memory_broker *broker, int64_t session_ms,
+        int64_t max_poll_ms, int64_t heartbeat_ms);
 /* The next poll of every group member revokes (lost: without a chance to commit) and assigns. */
 void tally_memory_broker_rebalance(struct tally_memory_broker *broker, bool lost);
+
+/* Any record, whatever became of it. */
+enum tally_memory_fate {
+    TALLY_FATE_CONTROL,
+    TALLY_FATE_OPEN,
+    TALLY_FATE_ABORTED,
+    TALLY_FATE_COMMITTED /* decided so; readers may still have to wait for the marker */
+};
+enum tally_memory_fate tally_memory_broker_fate(struct tally_memory_broker *broker,
+        const char *topic, int32_t partition, int64_t offset, struct tally_memory_record *record);
+/* Transactions that are open or whose markers are not all written. */
+size_t tally_memory_broker_open_transactions(const struct tally_memory_broker *broker);
 
 /* --- faults ----------------------------------------------------------------------------------- */
 
@@ -81,6 +101,8 @@ struct tally_memory_fault {
     enum tally_code code; /* what that call answers; OK with kill: FENCED */
     bool happened;        /* the broker did it all the same: only the answer is bad */
     bool kill;            /* the process dies here: its clients reach the broker no more */
+    int64_t late_ms;      /* > 0: the broker does it (again) that much later: a produce, offsets, an
+                             end of a transaction; the answer is `code` now */
     /* Not an error: the group rebalances before that call, which then goes on. */
     enum { TALLY_MEMORY_NO_REBALANCE, TALLY_MEMORY_REVOKE, TALLY_MEMORY_LOSE } rebalance;
 };
@@ -93,3 +115,26 @@ uint64_t tally_memory_broker_calls(const struct tally_memory_broker *broker,
         enum tally_memory_op op);
 /* Faults that have hit since the broker was made. */
 uint64_t tally_memory_broker_hits(const struct tally_memory_broker *broker);
+
+/* --- simulation ------------------------------------------------------------------------------- */
+
+struct tally_memory_hooks {
+    void *context;
+    /* Inside every call, before it has an effect: may move the clock, run other clients, kill this
+     * one. true: *fault (zeroed before) hits the call. */
+    bool (*before)(void *context, struct tally_client *client, enum tally_memory_op op,
+            struct tally_memory_fault *fault);
+    /* After it, before the client knows the answer; may do the same. */
+    void (*after)(void *context, struct tally_client *client, enum tally_memory_op op,
+            enum tally_code code);
+    /* How long the marker of a finished transaction takes to one more partition, or to the group's
+     * offsets: until then the last stable offset stays and the offsets are pending. */
+    int64_t (*marker_delay_ms)(void *context);
+    /* A late request was carried out: it ended a transaction, or wrote into one. */
+    void (*late)(void *context, enum tally_memory_op op, bool effect);
+};
+void tally_memory_broker_set_hooks(struct tally_memory_broker *broker,
+        const struct tally_memory_hooks *hooks /* copied */);
+/* Does what is due by now: transaction timeouts, markers, late requests, expired members. Every
+ * call of a client does it too. */
+void tally_memory_broker_sweep(struct tally_memory_broker *broker);

@@ -14,7 +14,12 @@ struct memory_call memory_client_begin(struct memory_client *client, enum tally_
     if (client->dead) {
         return call;
     }
-    call.hit = memory_broker_call(client->broker, op, &call.fault);
+    memory_consumer_heartbeats(client);
+    call.hit = memory_broker_call(client->broker, &client->base, op, &call.fault);
+    if (client->dead) { /* killed while it waited to be carried out */
+        return (struct memory_call){.effect = false};
+    }
+    memory_consumer_heartbeats(client);
     if (call.hit && call.fault.rebalance != TALLY_MEMORY_NO_REBALANCE) {
         tally_memory_broker_rebalance(client->broker, call.fault.rebalance == TALLY_MEMORY_LOSE);
         call.hit = false;
@@ -29,6 +34,10 @@ struct memory_call memory_client_begin(struct memory_client *client, enum tally_
 enum tally_code memory_client_end(struct memory_client *client, const struct memory_call *call,
         enum tally_memory_op op, enum tally_code code, struct tally_error *err)
 {
+    if (!client->dead) {
+        memory_broker_called(client->broker, &client->base, op,
+                call->hit && call->fault.code ? call->fault.code : code);
+    }
     if (client->dead) {
         return tally_error_set(err, TALLY_FENCED, "%s: the client is dead",
                 tally_memory_op_name(op));
@@ -165,6 +174,13 @@ bool tally_memory_client_killed(const struct tally_client *client)
 void tally_memory_client_set_reachable(struct tally_client *client, bool yes)
 {
     client_of(client)->reachable = yes;
+}
+
+void tally_memory_client_heartbeat(struct tally_client *client)
+{
+    if (!client_of(client)->dead) {
+        memory_consumer_heartbeats(client_of(client));
+    }
 }
 
 int64_t tally_memory_client_unreleased(const struct tally_client *client)

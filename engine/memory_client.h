@@ -1,5 +1,5 @@
 /* engine/memory_client.h - the second implementation of client.h: clients of a broker in memory.
- * One consumer of a group instance gets every partition of what it subscribes to. Blocking calls
+ * A consumer of a group is a static member, <instance>-<thread>. Blocking calls
  * never wait: what would have to be waited for answers TIMEOUT or AGAIN at once.
  * @thread owner of the broker, `reply` and `publish` too */
 #pragma once
@@ -16,5 +16,7 @@ void tally_memory_client_kill(struct tally_client *client);
 bool tally_memory_client_killed(const struct tally_client *client);
 /* Whether `reachable` says so. */
 void tally_memory_client_set_reachable(struct tally_client *client, bool reachable);
+/* The process does nothing but its members' heartbeats. */
+void tally_memory_client_heartbeat(struct tally_client *client);
 /* Records taken by poll and not released yet. */
 int64_t tally_memory_client_unreleased(const struct tally_client *client);

@@ -4,11 +4,13 @@
 #include "engine/memory_broker_internal.h"
 #include "engine/memory_client.h"
 
+struct memory_consumer;
 struct memory_client {
     struct tally_client base;
     struct tally_memory_broker *broker;
     char *app_id, *instance_id;
     bool dead, reachable;
+    struct memory_consumer *consumers; /* members of groups */
     int64_t unreleased;
 };
 
@@ -26,6 +28,10 @@ enum tally_code memory_client_end(struct memory_client *client, const struct mem
 struct tally_consumer *memory_consumer_create(struct memory_client *client, int thread,
         const struct tally_rebalance_listener *listener /* NULL: restores only */);
 struct tally_producer *memory_producer_create(struct memory_client *client, int thread);
+/* What the clients' own threads do as long as the process is not stopped. */
+void memory_consumer_heartbeats(struct memory_client *client);
+/* Fills who sends the offsets. */
+void memory_consumer_offer(struct tally_consumer *consumer, struct memory_late *late);
 /* The group member that a consumer is (NULL: none), and whether it is the live one of the group's
  * generation. */
 struct memory_member *memory_consumer_member(struct tally_consumer *consumer, bool *current);

@@ -23,9 +23,13 @@ struct memory_consumer {
     struct tally_rebalance_listener listener;
     struct memory_member *member; /* NULL: restore reader */
     uint64_t holder, generation;
-    const char *topics[TOPICS_MAX]; /* subscribed; the broker's names, sorted */
+    int64_t polled_ms, heartbeat_ms; /* of the last poll; of the next heartbeat that is answered */
+    struct memory_consumer *next;    /* of the client */
+    const char *topics[TOPICS_MAX];  /* subscribed; the broker's names, sorted */
     size_t topic_count;
     bool joined, lost;
+    struct tally_topic_partition granted[ASSIGNED_MAX]; /* by the group */
+    size_t granted_count;
     struct assigned assigned[ASSIGNED_MAX];
     size_t assigned_count, turn;
 };
@@ -39,9 +43,37 @@ struct memory_member *memory_consumer_member(struct tally_consumer *base, bool *
 {
     struct memory_consumer *consumer = consumer_of(base);
 
-    *current = consumer->member && consumer->holder == consumer->member->holder &&
-               consumer->generation == consumer->member->generation;
+    *current = consumer->member &&
+               memory_group_current(consumer->member, consumer->holder, consumer->generation);
     return consumer->member;
+}
+
+void memory_consumer_offer(struct tally_consumer *base, struct memory_late *late)
+{
+    struct memory_consumer *consumer = consumer_of(base);
+
+    late->member = consumer->member;
+    late->holder = consumer->holder;
+    late->generation = consumer->generation;
+}
+
+/* Not polled for so long that the client has stopped to be a member. */
+static bool is_overdue(const struct memory_consumer *consumer)
+{
+    int64_t max_poll_ms = memory_broker_times(consumer->client->broker)->max_poll_ms;
+
+    return max_poll_ms > 0 && consumer->joined &&
+           memory_broker_now(consumer->client->broker) - consumer->polled_ms > max_poll_ms;
+}
+
+void memory_consumer_heartbeats(struct memory_client *client)
+{
+    for (struct memory_consumer *consumer = client->consumers; consumer;
+            consumer = consumer->next) {
+        if (consumer->holder == consumer->member->holder && !is_overdue(consumer)) {
+            memory_group_heartbeat(client->broker, consumer->member);
+        }
+    }
 }
 
 static enum tally_code subscribe(struct tally_consumer *base, const char *const *topics,
@@ -71,57 +103,85 @@ static enum tally_code subscribe(struct tally_consumer *base, const char *const 
 
 /* --- rebalance -------------------------------------------------------------------------------- */
 
-static size_t all_partitions(struct memory_consumer *consumer,
-        struct tally_topic_partition *partitions)
+/* Range: of every topic one piece for each member, the first ones larger by one. */
+static void grant(struct memory_consumer *consumer)
 {
-    size_t count = 0;
+    int32_t index, members;
 
+    memory_group_place(consumer->member, &index, &members);
+    consumer->granted_count = 0;
     for (size_t i = 0; i < consumer->topic_count; i++) {
-        int32_t partition_count;
+        int32_t partitions, each, larger, first, count;
 
-        memory_broker_topic_name(consumer->client->broker, consumer->topics[i], &partition_count);
-        for (int32_t p = 0; p < partition_count; p++) {
-            tally_assert(count < ASSIGNED_MAX);
-            partitions[count++] = (struct tally_topic_partition){
+        memory_broker_topic_name(consumer->client->broker, consumer->topics[i], &partitions);
+        each = partitions / members;
+        larger = partitions % members;
+        first = index * each + (index < larger ? index : larger);
+        count = each + (index < larger ? 1 : 0);
+        for (int32_t p = first; p < first + count; p++) {
+            tally_assert(consumer->granted_count < ASSIGNED_MAX);
+            consumer->granted[consumer->granted_count++] = (struct tally_topic_partition){
                     .topic = consumer->topics[i], .partition = p, .offset = TALLY_OFFSET_NONE};
         }
     }
-    return count;
 }
 
 static void revoke(struct memory_consumer *consumer, bool lost)
 {
-    struct tally_topic_partition partitions[ASSIGNED_MAX];
-    size_t count = all_partitions(consumer, partitions);
-
     consumer->lost = lost;
-    consumer->listener.revoked(consumer->listener.context, partitions, count, lost);
+    consumer->listener.revoked(consumer->listener.context, consumer->granted,
+            consumer->granted_count, lost);
     tally_assert(consumer->assigned_count == 0);
     consumer->joined = false;
+}
+
+/* What the group asks of a consumer that has an assignment, as far as heartbeats have told it. */
+static bool must_revoke(struct memory_consumer *consumer, bool *lost)
+{
+    int64_t now_ms = memory_broker_now(consumer->client->broker);
+    bool current = memory_group_current(consumer->member, consumer->holder, consumer->generation);
+    bool overdue = is_overdue(consumer);
+
+    consumer->polled_ms = now_ms;
+    *lost = overdue || !current;
+    if (!overdue && now_ms < consumer->heartbeat_ms) {
+        return false;
+    }
+    consumer->heartbeat_ms = now_ms + memory_broker_times(consumer->client->broker)->heartbeat_ms;
+    return *lost || consumer->member->group->preparing;
 }
 
 /* A turn of the group protocol, as inside rd_kafka_consumer_poll. true: it had something to do. */
 static bool rebalance(struct memory_consumer *consumer)
 {
-    struct memory_member *member = consumer->member;
-    struct tally_topic_partition partitions[ASSIGNED_MAX];
+    struct tally_memory_broker *broker = consumer->client->broker;
+    bool lost;
 
-    if (consumer->joined && member->rebalance != MEMORY_STEADY) {
-        revoke(consumer, member->rebalance == MEMORY_REVOKE_LOST);
-        member->rebalance = MEMORY_STEADY;
+    if (consumer->joined) {
+        if (!must_revoke(consumer, &lost)) {
+            return false;
+        }
+        revoke(consumer, lost);
+        if (!lost && !consumer->client->dead) {
+            memory_group_join(broker, consumer->member);
+        }
         return true;
     }
-    if (!consumer->joined && consumer->topic_count > 0) {
-        size_t count = all_partitions(consumer, partitions);
-
-        member->rebalance = MEMORY_STEADY;
-        consumer->generation = ++member->generation;
-        consumer->joined = true;
-        consumer->lost = false;
-        consumer->listener.assigned(consumer->listener.context, partitions, count);
-        return true;
+    if (consumer->topic_count == 0) {
+        return false;
     }
-    return false;
+    memory_group_join(broker, consumer->member);
+    consumer->polled_ms = memory_broker_now(broker);
+    if (!memory_group_assigned(consumer->member)) {
+        return false;
+    }
+    consumer->generation = consumer->member->generation;
+    consumer->joined = true;
+    consumer->lost = false;
+    grant(consumer);
+    consumer->listener.assigned(consumer->listener.context, consumer->granted,
+            consumer->granted_count);
+    return true;
 }
 
 /* --- records ---------------------------------------------------------------------------------- */
@@ -339,9 +399,10 @@ static enum tally_code committed(struct tally_consumer *base,
         struct tally_topic_partition *at = &partitions[i];
 
         at->code = TALLY_OK;
-        at->offset = tally_memory_broker_committed(broker, consumer->member->group, at->topic,
+        at->offset = tally_memory_broker_committed(broker, consumer->member->group->name, at->topic,
                 at->partition);
-        if (memory_broker_pending(broker, consumer->member->group, at->topic, at->partition)) {
+        if (memory_broker_pending(broker, consumer->member->group->name, at->topic,
+                    at->partition)) {
             at->code = TALLY_TIMEOUT;
             code = tally_error_set(err, TALLY_TIMEOUT, "the offset of %s/%d is in a transaction",
                     at->topic, (int)at->partition);
@@ -404,6 +465,12 @@ static void destroy(struct tally_consumer *base)
     if (consumer->joined && !consumer->client->dead) {
         revoke(consumer, false);
     }
+    for (struct memory_consumer **at = &consumer->client->consumers; *at; at = &(*at)->next) {
+        if (*at == consumer) {
+            *at = consumer->next;
+            break;
+        }
+    }
     tally_free(consumer);
 }
 
@@ -437,6 +504,8 @@ struct tally_consumer *memory_consumer_create(struct memory_client *client, int 
         consumer->listener = *listener;
         consumer->member = memory_broker_member(client->broker, client->app_id, instance);
         consumer->holder = ++consumer->member->holder;
+        consumer->next = client->consumers;
+        client->consumers = consumer;
         tally_free(instance);
     }
     return &consumer->base;

@@ -53,6 +53,18 @@ static enum tally_code check_state(struct memory_producer *producer, struct tall
     return tally_error_set(err, TALLY_FENCED, "producer of \"%s\" is fenced", producer->id->name);
 }
 
+/* As check_state, for what goes into the transaction: a late request may have ended it. */
+static enum tally_code check_open(struct memory_producer *producer, struct tally_error *err)
+{
+    enum tally_code code = check_state(producer, err);
+
+    if (!code && producer->txn && memory_broker_txn_state(producer->txn) != MEMORY_TXN_OPEN) {
+        code = tally_error_set(err, TALLY_PRODUCER_FATAL, "the transaction of \"%s\" is not open",
+                producer->id->name);
+    }
+    return code;
+}
+
 /* Ends a call; what it answers decides what the producer may do next. */
 static enum tally_code answer(struct memory_producer *producer, const struct memory_call *call,
         enum tally_memory_op op, enum tally_code code, struct tally_error *err)
@@ -82,6 +94,17 @@ static enum tally_code answer(struct memory_producer *producer, const struct mem
     return code;
 }
 
+/* The request is on its way although its client is told something else now. */
+static void delay(struct memory_producer *producer, const struct memory_call *call,
+        struct memory_late late)
+{
+    if (call->hit && call->fault.late_ms > 0) {
+        late.id = producer->id;
+        late.epoch = producer->epoch;
+        memory_broker_delay(producer->client->broker, &late, call->fault.late_ms);
+    }
+}
+
 static enum tally_code init_transactions(struct tally_producer *base, int timeout_ms,
         struct tally_error *err)
 {
@@ -92,6 +115,7 @@ static enum tally_code init_transactions(struct tally_producer *base, int timeou
     tally_assert(producer->state == STATE_NEW);
     if (call.effect) {
         memory_broker_end_txn(producer->client->broker, producer->id, false);
+        memory_broker_settle(producer->client->broker, producer->id);
         producer->epoch = ++producer->id->epoch;
     }
     if (call.effect && !call.hit) {
@@ -153,7 +177,7 @@ static enum tally_code produce(struct tally_producer *base, const char *topic, i
     struct memory_producer *producer = producer_of(base);
     struct memory_call call = memory_client_begin(producer->client, TALLY_MEMORY_PRODUCE);
     struct memory_partition *found = memory_broker_find(producer->client->broker, topic, partition);
-    enum tally_code code = check_state(producer, err);
+    enum tally_code code = check_open(producer, err);
 
     *done = 0;
     if (!code && !found) {
@@ -161,6 +185,13 @@ static enum tally_code produce(struct tally_producer *base, const char *topic, i
                 (int)partition);
     }
     tally_assert(code || producer->state == STATE_OPEN);
+    if (!code) {
+        delay(producer, &call,
+                (struct memory_late){.op = TALLY_MEMORY_PRODUCE,
+                        .partition = found,
+                        .records = records,
+                        .count = count});
+    }
     while (!code && call.effect && *done < count) {
         if (!memory_broker_fits(found, records[*done].key, records[*done].value)) {
             code = tally_error_set(err, TALLY_TOO_LARGE, "record is too large for topic \"%s\"",
@@ -207,7 +238,7 @@ static enum tally_code send_offsets(struct tally_producer *base, struct tally_co
 {
     struct memory_producer *producer = producer_of(base);
     struct memory_call call = memory_client_begin(producer->client, TALLY_MEMORY_SEND_OFFSETS);
-    enum tally_code code = check_state(producer, err);
+    enum tally_code code = check_open(producer, err);
     bool current = false;
     struct memory_member *member = memory_consumer_member(consumer, &current);
 
@@ -216,9 +247,16 @@ static enum tally_code send_offsets(struct tally_producer *base, struct tally_co
     if (!code && (!member || !current)) {
         code = tally_error_set(err, TALLY_FENCED, "the group has a newer generation");
     }
+    if (!code) {
+        struct memory_late late = {
+                .op = TALLY_MEMORY_SEND_OFFSETS, .offsets = offsets, .count = count};
+
+        memory_consumer_offer(consumer, &late);
+        delay(producer, &call, late);
+    }
     for (size_t i = 0; !code && call.effect && i < count; i++) {
         tally_assert(offsets[i].offset >= 0);
-        memory_broker_stage_offset(open_txn(producer), member->group, offsets[i].topic,
+        memory_broker_stage_offset(open_txn(producer), member->group->name, offsets[i].topic,
                 offsets[i].partition, offsets[i].offset);
     }
     return answer(producer, &call, TALLY_MEMORY_SEND_OFFSETS, code, err);
@@ -249,6 +287,9 @@ static enum tally_code commit(struct tally_producer *base, int timeout_ms, struc
 
     (void)timeout_ms;
     tally_assert(code || producer->state == STATE_OPEN);
+    if (!code && producer->txn) {
+        delay(producer, &call, (struct memory_late){.op = TALLY_MEMORY_COMMIT});
+    }
     if (!code && call.effect) {
         report_deliveries(producer);
         code = end(producer, true, err);
@@ -275,6 +316,9 @@ static enum tally_code abort_txn(struct tally_producer *base, int timeout_ms,
         code = check_state(producer, err);
     }
     producer->tainted = true;
+    if (!code && producer->txn) {
+        delay(producer, &call, (struct memory_late){.op = TALLY_MEMORY_ABORT});
+    }
     if (!code && call.effect) {
         producer->report_count = 0;
         code = end(producer, false, err);

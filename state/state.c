@@ -5,6 +5,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/metrics.h"
+#include "state/memory_disk.h"
 #include "state/state_directory_internal.h"
 #include "state/store_memory_internal.h"
 #include "state/store_rocksdb_internal.h"
@@ -40,6 +41,10 @@ static struct tally_state *state_create(const struct tally_state_options *option
     tally_cond_init(&state->work);
     tally_cond_init(&state->done);
     find_series(state);
+    if (!options->dir) {
+        state->owns_disk = options->disk == NULL;
+        state->disk = options->disk ? options->disk : tally_memory_disk_create();
+    }
     if (options->dir)
         state->rocksdb = store_rocksdb_shared_create(options->memory_bytes / STATE_SHARE);
     return state;
@@ -47,7 +52,8 @@ static struct tally_state *state_create(const struct tally_state_options *option
 
 static void state_destroy(struct tally_state *state)
 {
-    store_memory_drop_all(state);
+    if (state->owns_disk)
+        tally_memory_disk_destroy(state->disk);
     store_rocksdb_shared_destroy(state->rocksdb);
     state_directory_unlock(state->lock_fd);
     tally_cond_deinit(&state->work);

@@ -18,7 +18,8 @@
 
 struct tally_state; /* process-wide: memory number, block cache, flush thread, directory lock */
 struct tally_store; /* one task's stores */
-struct tally_view;  /* what readers see: runs, then RocksDB; committed data only */
+struct tally_memory_disk; /* memory_disk.h */
+struct tally_view;        /* what readers see: runs, then RocksDB; committed data only */
 
 /* What a task has processed. Travels with the state it describes. */
 struct tally_positions {
@@ -32,8 +33,9 @@ struct tally_positions {
 };
 
 struct tally_state_options {
-    const char *dir;      /* NULL: memory stores only */
-    int64_t memory_bytes; /* block cache, runs, overlays of all tasks together */
+    const char *dir;                /* NULL: memory stores only */
+    struct tally_memory_disk *disk; /* of memory stores; NULL: one that ends with the state */
+    int64_t memory_bytes;           /* block cache, runs, overlays of all tasks together */
     int64_t flush_interval_ms;
     int64_t flush_bytes;
     int64_t dedup_retention_ms; /* rows of DEDUP older than this, in decision time, are absent */

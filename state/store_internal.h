@@ -7,7 +7,7 @@
 
 struct tally_series;
 struct store_rocksdb_shared;
-struct store_memory_disk;
+struct tally_memory_disk;
 
 /* How the memory number is divided: half is RocksDB's block cache (with index and filter blocks);
  * of the other half overlays take what they need, their clean entries at most a half of it, and
@@ -29,7 +29,9 @@ struct tally_state {
     struct tally_cond done;  /* an attempt ended, or a base closed */
     struct tally_store *stores;
     struct base *bases;
-    struct store_memory_disk *disks; /* memory stores outlive their closing, as directories do */
+    struct tally_memory_disk
+            *disk; /* without dir: what stores have flushed outlives their closing */
+    bool owns_disk;
     bool stop;
     struct tally_thread thread;
 };

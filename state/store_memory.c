@@ -1,26 +1,33 @@
 /* state/store_memory.c - the base tier in memory: runs that are merged as they grow.
  * Invariants
- *  (1) A disk outlives the bases that were opened on it, as a directory does; only the state's end
- *      or set_aside drops it.
+ *  (1) A directory outlives the bases that were opened on it; only the disk's end or set_aside
+ *      drops it.
  *  (2) Ingesting replaces the list of runs; snapshots keep the runs that they have.
  * Its bytes are not part of the memory number: they stand for what would be on disk. */
 #include "state/store_memory_internal.h"
 
 #include "engine/base/mem.h"
+#include "state/memory_disk.h"
 #include "state/store_internal.h"
 
 enum { MEMORY_RUNS_MAX = 40, MERGED_BYTES_MAX = 1024 * 1024 * 1024 };
 
-struct store_memory_disk {
-    struct store_memory_disk *next;
+struct store_memory_directory {
+    struct store_memory_directory *next;
     char *path;
     size_t count;
     struct run *runs[MEMORY_RUNS_MAX]; /* newest first */
 };
 
+struct tally_memory_disk {
+    struct store_memory_directory *directories;
+    tally_disk_fault_fn fault;
+    void *fault_context;
+};
+
 struct memory_base {
     struct base base;
-    struct store_memory_disk *disk;
+    struct store_memory_directory *directory;
 };
 
 struct memory_snapshot {
@@ -29,14 +36,39 @@ struct memory_snapshot {
     struct run *runs[MEMORY_RUNS_MAX];
 };
 
+/* What the disk's fault says about an access. */
+static enum tally_code ask_fault(struct base *base, enum tally_disk_op op, bool *happened,
+        struct tally_error *err)
+{
+    const struct tally_memory_disk *disk = base->state->disk;
+    struct tally_disk_fault fault = {.code = TALLY_OK};
+
+    *happened = false;
+    if (!disk->fault || !disk->fault(disk->fault_context, op, &fault))
+        return TALLY_OK;
+    *happened = fault.happened;
+    if (fault.code == TALLY_STORE_CORRUPT)
+        atomic_store_explicit(&base->corrupt, true, memory_order_relaxed);
+    return tally_error_set(err, fault.code, "\"%s\": injected", base->path);
+}
+
+static enum tally_code ask_read(struct base *base, struct tally_error *err)
+{
+    bool happened;
+
+    return ask_fault(base, TALLY_DISK_READ, &happened, err);
+}
+
 static enum tally_code memory_get(struct base_snapshot *snapshot, struct tally_slice key,
         struct tally_buf *value, struct tally_error *err)
 {
     struct memory_snapshot *self = (struct memory_snapshot *)snapshot;
     uint64_t hash = row_hash(key);
     struct row row;
+    enum tally_code code = ask_read(snapshot->base, err);
 
-    (void)err;
+    if (code)
+        return code;
     for (size_t i = 0; i < self->count; i++) {
         if (!run_find(self->runs[i], key, hash, &row))
             continue;
@@ -53,8 +85,10 @@ static enum tally_code memory_multi_get(struct base_snapshot *snapshot,
         struct tally_error *err)
 {
     struct memory_snapshot *self = (struct memory_snapshot *)snapshot;
+    enum tally_code code = ask_read(snapshot->base, err);
 
-    (void)err;
+    if (code)
+        return code;
     for (size_t i = 0; i < count; i++) {
         uint64_t hash = row_hash(keys[i]);
         struct tally_slice value = TALLY_NONE;
@@ -117,57 +151,61 @@ static struct cursor *memory_iterate(struct base_snapshot *snapshot, struct tall
 }
 
 /* Puts the newest `count` runs of a disk into one. */
-static void merge_newest(struct store_memory_disk *disk, size_t count)
+static void merge_newest(struct store_memory_directory *directory, size_t count)
 {
     struct run *merged;
 
     if (count < 2)
         return;
-    merged = run_merge(disk->runs, count, count < disk->count, NULL);
+    merged = run_merge(directory->runs, count, count < directory->count, NULL);
     for (size_t i = 0; i < count; i++) {
-        run_unref(disk->runs[i]);
+        run_unref(directory->runs[i]);
     }
-    disk->runs[0] = merged;
-    memmove(disk->runs + 1, disk->runs + count, (disk->count - count) * sizeof *disk->runs);
-    disk->count -= count - 1;
+    directory->runs[0] = merged;
+    memmove(directory->runs + 1, directory->runs + count,
+            (directory->count - count) * sizeof *directory->runs);
+    directory->count -= count - 1;
 }
 
 static enum tally_code memory_ingest(struct base *base, struct cursor *rows, int64_t *size,
         bool *lost, struct tally_error *err)
 {
-    struct store_memory_disk *disk = ((struct memory_base *)base)->disk;
+    struct store_memory_directory *directory = ((struct memory_base *)base)->directory;
     struct run *run = NULL;
-    enum tally_code code = run_collect(rows, 64, 4096, disk->count > 0, NULL, &run, err);
     size_t total, merged = 1;
+    enum tally_code fault = ask_fault(base, TALLY_DISK_INGEST, lost, err);
+    enum tally_code code;
 
-    *lost = false;
+    if (fault && !*lost)
+        return fault;
+    code = run_collect(rows, 64, 4096, directory->count > 0, NULL, &run, err);
     if (code)
         return code;
     *size = (int64_t)run->size;
-    tally_assert(disk->count < MEMORY_RUNS_MAX);
-    memmove(disk->runs + 1, disk->runs, disk->count * sizeof *disk->runs);
-    disk->runs[0] = run;
-    disk->count++;
-    for (total = run->size; merged < disk->count; merged++) {
-        if (total < disk->runs[merged]->size ||
-                total + disk->runs[merged]->size > MERGED_BYTES_MAX) {
+    tally_assert(directory->count < MEMORY_RUNS_MAX);
+    memmove(directory->runs + 1, directory->runs, directory->count * sizeof *directory->runs);
+    directory->runs[0] = run;
+    directory->count++;
+    for (total = run->size; merged < directory->count; merged++) {
+        if (total < directory->runs[merged]->size ||
+                total + directory->runs[merged]->size > MERGED_BYTES_MAX) {
             break;
         }
-        total += disk->runs[merged]->size;
+        total += directory->runs[merged]->size;
     }
-    merge_newest(disk, merged);
-    return TALLY_OK;
+    merge_newest(directory, merged);
+    return fault;
 }
 
 static struct base_snapshot *memory_snapshot(struct base *base)
 {
-    struct store_memory_disk *disk = ((struct memory_base *)base)->disk;
+    struct store_memory_directory *directory = ((struct memory_base *)base)->directory;
     struct memory_snapshot *snapshot = tally_alloc_zero(1, sizeof *snapshot);
 
     base_snapshot_init(&snapshot->snapshot, base);
-    snapshot->count = disk->count;
-    for (size_t i = 0; i < disk->count; i++) {
-        snapshot->runs[i] = run_ref(disk->runs[i]);
+    snapshot->count = directory->count;
+    for (size_t i = 0; i < directory->count; i++) {
+        snapshot->runs[i] = run_ref(directory->runs[i]);
     }
     return &snapshot->snapshot;
 }
@@ -195,7 +233,18 @@ static void memory_sizes(struct base_snapshot *snapshot, int64_t *sst_bytes, int
 
 static void memory_close(struct base *base)
 {
-    (void)base; /* the disk stays */
+    (void)base; /* the directory stays */
+}
+
+static struct store_memory_directory *find_directory(const struct tally_memory_disk *disk,
+        const char *path)
+{
+    struct store_memory_directory *directory = disk->directories;
+
+    while (directory && strcmp(directory->path, path) != 0) {
+        directory = directory->next;
+    }
+    return directory;
 }
 
 struct base *store_memory_open(struct tally_state *state, const char *path)
@@ -209,39 +258,37 @@ struct base *store_memory_open(struct tally_state *state, const char *path)
             .sizes = memory_sizes,
             .close = memory_close};
     struct memory_base *base = tally_alloc_zero(1, sizeof *base);
-    struct store_memory_disk *disk;
+    struct store_memory_directory *directory;
 
     tally_mutex_lock(&state->lock);
-    for (disk = state->disks; disk && strcmp(disk->path, path) != 0;) {
-        disk = disk->next;
-    }
-    if (!disk) {
-        disk = tally_alloc_zero(1, sizeof *disk);
-        disk->path = tally_copy_string(path);
-        disk->next = state->disks;
-        state->disks = disk;
+    directory = find_directory(state->disk, path);
+    if (!directory) {
+        directory = tally_alloc_zero(1, sizeof *directory);
+        directory->path = tally_copy_string(path);
+        directory->next = state->disk->directories;
+        state->disk->directories = directory;
     }
     tally_mutex_unlock(&state->lock);
-    base->disk = disk;
+    base->directory = directory;
     base_init(&base->base, &ops, state, path);
     return &base->base;
 }
 
-static void destroy_disk(struct store_memory_disk *disk)
+static void destroy_directory(struct store_memory_directory *directory)
 {
-    for (size_t i = 0; i < disk->count; i++) {
-        run_unref(disk->runs[i]);
+    for (size_t i = 0; i < directory->count; i++) {
+        run_unref(directory->runs[i]);
     }
-    tally_free(disk->path);
-    tally_free(disk);
+    tally_free(directory->path);
+    tally_free(directory);
 }
 
 void store_memory_drop(struct tally_state *state, const char *path)
 {
-    struct store_memory_disk *dropped = NULL;
+    struct store_memory_directory *dropped = NULL;
 
     tally_mutex_lock(&state->lock);
-    for (struct store_memory_disk **at = &state->disks; *at; at = &(*at)->next) {
+    for (struct store_memory_directory **at = &state->disk->directories; *at; at = &(*at)->next) {
         if (strcmp((*at)->path, path) == 0) {
             dropped = *at;
             *at = dropped->next;
@@ -250,15 +297,51 @@ void store_memory_drop(struct tally_state *state, const char *path)
     }
     tally_mutex_unlock(&state->lock);
     if (dropped)
-        destroy_disk(dropped);
+        destroy_directory(dropped);
 }
 
-void store_memory_drop_all(struct tally_state *state)
-{
-    while (state->disks) {
-        struct store_memory_disk *disk = state->disks;
+/* --- disks ------------------------------------------------------------------------------------ */
 
-        state->disks = disk->next;
-        destroy_disk(disk);
+struct tally_memory_disk *tally_memory_disk_create(void)
+{
+    return tally_alloc_zero(1, sizeof(struct tally_memory_disk));
+}
+
+struct tally_memory_disk *tally_memory_disk_copy(const struct tally_memory_disk *disk)
+{
+    struct tally_memory_disk *copy = tally_memory_disk_create();
+    struct store_memory_directory **end = &copy->directories;
+
+    for (const struct store_memory_directory *from = disk->directories; from; from = from->next) {
+        struct store_memory_directory *to = tally_alloc_zero(1, sizeof *to);
+
+        to->path = tally_copy_string(from->path);
+        to->count = from->count;
+        for (size_t i = 0; i < from->count; i++) {
+            to->runs[i] = run_ref(from->runs[i]);
+        }
+        *end = to;
+        end = &to->next;
     }
+    return copy;
+}
+
+void tally_memory_disk_destroy(struct tally_memory_disk *disk)
+{
+    if (!disk)
+        return;
+    while (disk->directories) {
+        struct store_memory_directory *directory = disk->directories;
+
+        disk->directories = directory->next;
+        destroy_directory(directory);
+    }
+    tally_free(disk);
+}
+
+void tally_memory_disk_set_fault(struct tally_memory_disk *disk, tally_disk_fault_fn ask,
+        void *context)
+{
+    disk->fault = ask;
+    disk->fault_context = context;
 }

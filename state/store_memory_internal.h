@@ -5,4 +5,3 @@
 /* Opens what is kept under this path in the state, empty at first. */
 struct base *store_memory_open(struct tally_state *state, const char *path);
 void store_memory_drop(struct tally_state *state, const char *path);
-void store_memory_drop_all(struct tally_state *state);
