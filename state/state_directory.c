@@ -104,7 +104,9 @@ enum tally_code state_directory_lock(const char *dir, bool exclusive, int *fd,
     if (*fd < 0 && !exclusive)
         *fd = open(path, O_RDONLY | O_CLOEXEC);
     if (*fd < 0) {
-        code = errno == ENOENT ? TALLY_NOT_FOUND : system_error(err, "open", path);
+        code = errno == ENOENT ? tally_error_set(err, TALLY_NOT_FOUND,
+                                         "there is no state directory \"%s\"", dir)
+                               : system_error(err, "open", path);
         goto out;
     }
     if (flock(*fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0) {

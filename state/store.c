@@ -97,7 +97,7 @@ enum tally_code store_open_base(struct tally_store *store, struct base **base,
         return code;
     if (store->state->read_only) {
         if (content == STATE_DIRECTORY_NEW)
-            return TALLY_NOT_FOUND;
+            return tally_error_set(err, TALLY_NOT_FOUND, "\"%s\" holds no store", store->path);
     } else {
         /* A store that was open, and whose files are gone, is not made anew behind its runs. */
         if (content == STATE_DIRECTORY_NEW && store->view)
@@ -145,7 +145,7 @@ static enum tally_code load_store(struct tally_store *store,
     snapshot = store->base->ops->snapshot(store->base);
     code = store_meta_check(snapshot, identity, &positions, &retention_ms, &is_new, err);
     if (code == TALLY_OK && is_new && !identity)
-        code = TALLY_NOT_FOUND;
+        code = tally_error_set(err, TALLY_NOT_FOUND, "\"%s\" holds no rows", store->path);
     if (code == TALLY_OK && is_new)
         code = found_store(store, &snapshot, &positions, err);
     if (code == TALLY_OK) {

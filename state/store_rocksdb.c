@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "engine/base/mem.h"
+#include "state/manifest_internal.h"
 #include "state/row_internal.h"
 #include "state/store_internal.h"
 
@@ -81,17 +82,55 @@ int64_t store_rocksdb_shared_bytes(const struct store_rocksdb_shared *shared)
     return shared ? (int64_t)rocksdb_cache_get_usage(shared->cache) : 0;
 }
 
-/* Converts and frees errptr. */
-static enum tally_code convert(struct base *base, const char *path, const char *what, char *errptr,
-        struct tally_error *err)
+static bool starts_with(const char *text, const char *start)
 {
-    bool corrupt = strncmp(errptr, "Corruption", strlen("Corruption")) == 0;
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* Whoever reads finds the files as they are: what is not the trouble of a disk or of a moment is
+ * damage, a file that is gone and a format that nobody has written too. */
+static bool is_damage(const char *errptr, bool reading)
+{
+    static const char *const passing[] = {"IO error", "Resource busy", "Operation ",
+            "Shutdown in progress", "Insufficient capacity", "Result incomplete"};
+
+    if (starts_with(errptr, "Corruption"))
+        return true;
+    if (!reading)
+        return false;
+    if (starts_with(errptr, "IO error"))
+        return strstr(errptr, "No such file") != NULL;
+    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
+        if (starts_with(errptr, passing[i]))
+            return false;
+    }
+    return true;
+}
+
+/* Paths inside `path` by their names, so that a message has room for the file that it is about. */
+static void shorten_paths(char *text, const char *path)
+{
+    size_t len = strlen(path);
+
+    for (char *at = strstr(text, path); len > 0 && at; at = strstr(at, path)) {
+        size_t skip = len + strspn(at + len, "/");
+
+        memmove(at, at + skip, strlen(at + skip) + 1);
+    }
+}
+
+/* Converts and frees errptr. */
+static enum tally_code convert(struct base *base, const char *path, const char *what, bool reading,
+        char *errptr, struct tally_error *err)
+{
+    bool corrupt = is_damage(errptr, reading);
     enum tally_code code;
 
     if (corrupt && base)
         atomic_store_explicit(&base->corrupt, true, memory_order_relaxed);
+    shorten_paths(errptr, path);
     code = tally_error_set(err, corrupt ? TALLY_STORE_CORRUPT : TALLY_STORE_ERROR,
-            "could not %s store \"%s\": %.160s", what, path, errptr);
+            "could not %s store \"%.80s\": %.160s", what, path, errptr);
     rocksdb_free(errptr);
     return code;
 }
@@ -189,7 +228,7 @@ static struct rocksdb_base *base_of(const struct rocksdb_snapshot *snapshot)
 
 static enum tally_code read_error(struct rocksdb_base *base, char *errptr, struct tally_error *err)
 {
-    return convert(&base->base, base->base.path, "read", errptr, err);
+    return convert(&base->base, base->base.path, "read", true, errptr, err);
 }
 
 static enum tally_code rocks_get(struct base_snapshot *snapshot, struct tally_slice key,
@@ -398,7 +437,7 @@ static enum tally_code write_rows(struct rocksdb_base *base, rocksdb_sstfilewrit
                     (const char *)rows->value.data, rows->value.len, &errptr);
         }
         if (errptr)
-            return convert(&base->base, base->base.path, "write", errptr, err);
+            return convert(&base->base, base->base.path, "write", false, errptr, err);
     }
     return code == TALLY_NOT_FOUND ? TALLY_OK : code;
 }
@@ -420,7 +459,7 @@ static enum tally_code write_file(struct rocksdb_base *base, const char *file, s
             rocksdb_sstfilewriter_finish(writer, &errptr);
     }
     if (errptr)
-        code = convert(&base->base, base->base.path, "write", errptr, err);
+        code = convert(&base->base, base->base.path, "write", false, errptr, err);
     rocksdb_sstfilewriter_file_size(writer, &bytes);
     rocksdb_sstfilewriter_destroy(writer);
     *size = (int64_t)bytes;
@@ -436,7 +475,7 @@ static enum tally_code ingest_file(struct rocksdb_base *base, const char *file,
     rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
     rocksdb_ingest_external_file_cf(base->db, base->family, &file, 1, options, &errptr);
     rocksdb_ingestexternalfileoptions_destroy(options);
-    return errptr ? convert(&base->base, base->base.path, "write", errptr, err) : TALLY_OK;
+    return errptr ? convert(&base->base, base->base.path, "write", false, errptr, err) : TALLY_OK;
 }
 
 static enum tally_code rocks_ingest(struct base *base, struct cursor *rows, int64_t *size,
@@ -448,11 +487,15 @@ static enum tally_code rocks_ingest(struct base *base, struct cursor *rows, int6
     enum tally_code code;
 
     *lost = false;
-    if (mkdir(folder, 0755) != 0 && errno != EEXIST) {
+    if (mkdir(folder, 0755) == 0 || errno == EEXIST) {
+        code = write_file(self, file, rows, size, err);
+    } else if (errno == ENOENT) {
+        atomic_store_explicit(&base->corrupt, true, memory_order_relaxed);
+        code = tally_error_set(err, TALLY_STORE_CORRUPT, "the directory \"%s\" is gone",
+                base->path);
+    } else {
         code = tally_error_set(err, TALLY_STORE_ERROR, "could not make directory \"%s\": %s",
                 folder, strerror(errno));
-    } else {
-        code = write_file(self, file, rows, size, err);
     }
     if (code == TALLY_OK) {
         code = ingest_file(self, file, err);
@@ -500,14 +543,8 @@ static enum tally_code open_db(struct rocksdb_base *base, enum store_rocksdb_mod
         return TALLY_OK;
     base->db = NULL;
     base->family = NULL;
-    if (mode != STORE_ROCKSDB_CREATE && strstr(errptr, "No such file")) {
-        /* The directory was looked at before: a file of the store itself is gone. */
-        (void)tally_error_set(err, TALLY_STORE_CORRUPT, "could not open store \"%s\": %.160s", path,
-                errptr);
-        rocksdb_free(errptr);
-        return TALLY_STORE_CORRUPT;
-    }
-    return convert(&base->base, path, "open", errptr, err);
+    /* A directory that holds a store was looked at before: a file of its own is gone. */
+    return convert(&base->base, path, "open", mode != STORE_ROCKSDB_CREATE, errptr, err);
 }
 
 enum tally_code store_rocksdb_open(struct tally_state *state, const char *path,
@@ -533,7 +570,9 @@ enum tally_code store_rocksdb_open(struct tally_state *state, const char *path,
             rocksdb_compactionfilter_create(&self->base, filter_destroy, drop_expired, filter_name);
     rocksdb_options_set_compaction_filter(self->options, self->filter);
     self->env_options = rocksdb_envoptions_create();
-    code = open_db(self, mode, err);
+    code = manifest_check(path, mode != STORE_ROCKSDB_READ_ONLY, err);
+    if (code == TALLY_OK)
+        code = open_db(self, mode, err);
     *base = &self->base;
     if (code) {
         base_unref(&self->base);

@@ -92,6 +92,19 @@ static void flip_byte(const char *path, off_t at)
     close(fd);
 }
 
+/* The manifest that CURRENT names; its path. */
+static const char *manifest(void)
+{
+    char name[64] = "";
+    FILE *current = fopen(fixture_path(&f, "CURRENT"), "r");
+
+    ck_assert_ptr_nonnull(current);
+    ck_assert_ptr_nonnull(fgets(name, sizeof name, current));
+    fclose(current);
+    name[strcspn(name, "\n")] = '\0';
+    return fixture_path(&f, name);
+}
+
 static void close_store(void)
 {
     tally_store_close(f.store, true);
@@ -212,13 +225,7 @@ START_TEST(test_lost_files_are_damage)
     put_rows(1);
     close_store();
     if (_i == 2) {
-        char name[64] = "";
-        FILE *current = fopen(fixture_path(&f, "CURRENT"), "r");
-
-        ck_assert_ptr_nonnull(fgets(name, sizeof name, current));
-        fclose(current);
-        name[strcspn(name, "\n")] = '\0';
-        path = fixture_path(&f, name);
+        path = manifest();
     } else {
         path = _i == 0 ? fixture_path(&f, names[0]) : find_file(names[1]);
     }
@@ -274,6 +281,158 @@ START_TEST(test_a_flipped_byte_is_never_an_absence)
         fixture_commit(&f, 7);
         ck_assert_int_eq(tally_store_flush(f.store, true, 1000, &f.err), TALLY_STORE_CORRUPT);
     }
+}
+END_TEST
+
+/* The manifest has ended in the middle of its last record: as after a loss of power, an older
+ * prefix for the instance, which replays the rest; for a tool, which cannot, damage. */
+START_TEST(test_a_torn_manifest_is_an_older_prefix)
+{
+    struct tally_store *store = NULL;
+    struct stat stat_buf;
+    const char *path;
+
+    put_rows(1);
+    fixture_flush(&f);
+    put_rows(2);
+    close_store();
+    path = manifest();
+    ck_assert_int_eq(stat(path, &stat_buf), 0);
+    ck_assert_int_eq(truncate(path, stat_buf.st_size - 1 - _i * 20), 0);
+    tally_state_close(f.state);
+    f.state = NULL;
+    ck_assert_int_eq(tally_store_open_read_only(f.dir, "stock", 2, &store, &f.err),
+            TALLY_STORE_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(f.err.message, "MANIFEST-"));
+    fixture_open(&f);
+    ck_assert_ptr_nonnull(strstr(fixture_get(&f, "L000001"), "of commit 1"));
+}
+END_TEST
+
+/* RocksDB skips a block of its manifest from a header of zeros on, and takes a length beyond the
+ * end of the file for its end: the rows of a whole flush would be absent. */
+START_TEST(test_a_hole_in_the_manifest_is_damage)
+{
+    static const uint8_t zeros[7];
+    struct stat stat_buf;
+    const char *path;
+    off_t first;
+    int fd;
+
+    put_rows(2);
+    fixture_flush(&f);
+    path = manifest();
+    ck_assert_int_eq(stat(path, &stat_buf), 0);
+    first = stat_buf.st_size;
+    put_rows(3);
+    fixture_flush(&f);
+    put_rows(4);
+    close_store();
+    ck_assert_int_eq(stat(path, &stat_buf), 0);
+    ck_assert_int_gt(stat_buf.st_size, first);
+    fd = open(path, O_RDWR);
+    if (_i == 0) {
+        ck_assert_int_eq(pwrite(fd, zeros, sizeof zeros, first), sizeof zeros);
+    } else {
+        ck_assert_int_eq(pwrite(fd, "\xff\x7f", 2, first + 4), 2);
+    }
+    close(fd);
+    ck_assert_int_eq(open_store(), TALLY_STORE_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(f.err.message, "MANIFEST-"));
+    ck_assert_ptr_nonnull(strstr(f.err.message, "damaged at byte"));
+}
+END_TEST
+
+/* Rows that only an open handle could still give are damage, not an error that passes. */
+START_TEST(test_a_file_removed_while_open)
+{
+    char command[400];
+
+    put_rows(1);
+    fixture_flush(&f);
+    fixture_reopen(&f, true); /* no block of it is in the cache */
+    snprintf(command, sizeof command, "rm -rf '%s'/stock/2%s", f.dir, _i == 0 ? "/*.sst" : "");
+    ck_assert_int_eq(system(command), 0);
+    fixture_put(&f, "Lnew", "1");
+    fixture_commit(&f, 2);
+    if (_i == 0) {
+        const char *got = fixture_get(&f, "L000001");
+
+        ck_assert_msg(strstr(got, "of commit 1") || strcmp(got, "STORE_CORRUPT") == 0, "%s", got);
+    } else {
+        ck_assert_int_eq(tally_store_flush(f.store, true, 1000, &f.err), TALLY_STORE_CORRUPT);
+        ck_assert_int_eq(tally_store_health(f.store, &f.err), TALLY_STORE_CORRUPT);
+    }
+}
+END_TEST
+
+/* What RocksDB calls an invalid argument or not implemented is damage too when it stands in a file
+ * that somebody has written before. */
+START_TEST(test_whatever_cannot_be_opened_is_damage)
+{
+    static const char *const contents[] = {"", "MANIFEST-000005", "MANIFEST-\n", "MANIFEST-1\n",
+            "000004.log\n", "MANIFEST-99999999999999999999\n", "\n", ".\n", "../2\n",
+            "MANIFEST-000005/\n", "IDENTITY\n"};
+    FILE *file;
+
+    put_rows(1);
+    close_store();
+    file = fopen(fixture_path(&f, "CURRENT"), "w");
+    ck_assert_ptr_nonnull(file);
+    fputs(contents[_i], file);
+    fclose(file);
+    ck_assert_msg(open_store() == TALLY_STORE_CORRUPT, "\"%s\": %s", contents[_i], f.err.message);
+}
+END_TEST
+
+START_TEST(test_a_tool_names_the_file)
+{
+    struct tally_store *store = NULL;
+    struct stat stat_buf;
+    const char *path, *name;
+
+    put_rows(1);
+    close_store();
+    tally_state_close(f.state);
+    f.state = NULL;
+    path = find_file(".sst");
+    name = strrchr(path, '/') + 1;
+    ck_assert_int_eq(stat(path, &stat_buf), 0);
+    flip_byte(path, stat_buf.st_size / 3);
+    if (tally_store_open_read_only(f.dir, "stock", 2, &store, &f.err) == TALLY_OK) {
+        struct tally_view *view = tally_store_view(store);
+        struct tally_iterator *rows = tally_view_iterate(view, TALLY_NONE, TALLY_NONE, false);
+        struct tally_slice key, value;
+        enum tally_code code;
+
+        while (tally_iterator_next(rows, &key, &value, &code, &f.err)) {
+        }
+        ck_assert_int_eq(code, TALLY_STORE_CORRUPT);
+        tally_iterator_destroy(rows);
+        tally_view_unref(view);
+        tally_store_close(store, false);
+    }
+    ck_assert_int_eq(f.err.code, TALLY_STORE_CORRUPT);
+    ck_assert_msg(strstr(f.err.message, name), "%s", f.err.message);
+    fixture_start(&f);
+}
+END_TEST
+
+START_TEST(test_a_tool_says_that_there_is_no_store)
+{
+    struct tally_store *store = NULL;
+
+    close_store();
+    ck_assert_int_eq(tally_store_set_aside(f.state, "stock", 2, &f.err), TALLY_OK);
+    mkdir(fixture_path(&f, ""), 0755);
+    tally_state_close(f.state);
+    f.state = NULL;
+    memset(&f.err, 0x55, sizeof f.err);
+    ck_assert_int_eq(tally_store_open_read_only(f.dir, "stock", 2, &store, &f.err),
+            TALLY_NOT_FOUND);
+    ck_assert_int_eq(f.err.code, TALLY_NOT_FOUND);
+    ck_assert_ptr_nonnull(strstr(f.err.message, "/stock/2"));
+    fixture_start(&f);
 }
 END_TEST
 
@@ -427,6 +586,12 @@ int main(void)
     tcase_add_loop_test(tests, test_lost_files_are_damage, 0, 3);
     tcase_add_loop_test(tests, test_a_flipped_byte_is_never_an_absence, 0, 20);
     tcase_add_test(tests, test_prefetch_tells_damage);
+    tcase_add_loop_test(tests, test_a_torn_manifest_is_an_older_prefix, 0, 3);
+    tcase_add_loop_test(tests, test_a_hole_in_the_manifest_is_damage, 0, 2);
+    tcase_add_loop_test(tests, test_a_file_removed_while_open, 0, 2);
+    tcase_add_loop_test(tests, test_whatever_cannot_be_opened_is_damage, 0, 11);
+    tcase_add_test(tests, test_a_tool_names_the_file);
+    tcase_add_test(tests, test_a_tool_says_that_there_is_no_store);
     tcase_add_test(tests, test_read_only_for_tools);
     tcase_add_test(tests, test_read_only_applies_the_age_rule);
     tcase_add_test(tests, test_compaction_drops_old_dedup_rows);
