@@ -10,6 +10,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/metrics.h"
+#include "engine/base/stillness.h"
 #include "engine/restore_check.h"
 
 #include <stdio.h>
@@ -32,7 +33,7 @@ struct restoration {
     int64_t from, next, stop; /* first offset, next offset, where the phase ends */
     bool check_first;         /* the record at `from` must have `crc` */
     uint32_t crc;
-    int64_t progress_ms; /* monotonic, of the last record or reachable moment */
+    struct tally_stillness stillness; /* of `next` */
     struct tally_series *left_series, *restored_series;
 };
 
@@ -151,7 +152,6 @@ enum tally_code tally_restorer_add(struct tally_restorer *restorer, struct tally
     item.next = item.from;
     item.check_first = positions->out_last >= 0;
     item.crc = positions->out_crc;
-    item.progress_ms = tally_mono_ms(restorer->options.clock);
     (void)snprintf(partition, sizeof partition, "%d", slot->partition);
     item.left_series = tally_series_of(TALLY_METRIC_RESTORE_REMAINING,
             tally_topology_name(slot->topology), partition);
@@ -271,7 +271,6 @@ static enum tally_code take_record(struct tally_restorer *restorer, struct resto
         return TALLY_OK;
     }
     item->next = record->offset + 1;
-    item->progress_ms = tally_mono_ms(restorer->options.clock);
     if (item->check_first) {
         return check_first(item, record, err);
     }
@@ -385,12 +384,13 @@ static void check_hanging(struct tally_restorer *restorer, size_t index)
     int64_t now_ms = tally_mono_ms(restorer->options.clock);
     struct tally_error err = {.code = TALLY_OK};
 
-    if (!restorer->options.client->ops->reachable(restorer->options.client, NULL)) {
-        item->progress_ms = now_ms;
+    if (!restorer->options.client->ops->reachable(restorer->options.client, NULL) ||
+            tally_state_full(restorer->options.state)) {
+        tally_stillness_reset(&item->stillness); /* something else is in the way */
         return;
     }
-    if (now_ms - item->progress_ms >
-            restorer->options.config->transaction_timeout + HANGING_GRACE_MS) {
+    if (tally_stillness_look(&item->stillness, item->next * 2 + (item->phase == RESTORE_INPUT),
+                now_ms) > restorer->options.config->transaction_timeout + HANGING_GRACE_MS) {
         (void)tally_error_set(&err, TALLY_HANGING_TRANSACTION,
                 "%s/%d cannot be read beyond %lld of %lld: a transaction does not end", item->topic,
                 tally_stream_task_slot(item->task)->partition, (long long)item->next,

@@ -201,10 +201,15 @@ static int64_t stuck_after_ms(const struct tally_runtime *runtime)
     return 2 * runtime->options.config->max_poll_interval;
 }
 
-static bool is_beating(const struct tally_runtime *runtime, const struct runtime_worker *worker)
+static bool is_beating(struct tally_runtime *runtime, struct runtime_worker *worker)
 {
-    return tally_mono_ms(runtime->options.clock) - tally_stream_thread_beat(worker->stream) <
-           stuck_after_ms(runtime);
+    int64_t now_ms = tally_mono_ms(runtime->options.clock), still_ms;
+
+    tally_mutex_lock(&runtime->lock);
+    still_ms = tally_stillness_look(&worker->stillness, tally_stream_thread_beat(worker->stream),
+            now_ms);
+    tally_mutex_unlock(&runtime->lock);
+    return still_ms < stuck_after_ms(runtime);
 }
 
 enum tally_code tally_runtime_failure(struct tally_runtime *runtime, struct tally_error *err)

@@ -2,6 +2,7 @@
 #pragma once
 #include <stdatomic.h>
 
+#include "engine/base/stillness.h"
 #include "engine/base/thread.h"
 #include "engine/runtime.h"
 #include "engine/stream_thread.h"
@@ -11,6 +12,7 @@ struct runtime_worker {
     struct tally_runtime *runtime;
     struct tally_stream_thread *stream;
     struct tally_thread thread;
+    struct tally_stillness stillness; /* of its beat; under the runtime's lock */
 };
 
 struct tally_runtime {
@@ -22,6 +24,6 @@ struct tally_runtime {
     _Atomic bool stopping;      /* workers end */
     _Atomic bool shutting_down; /* ready says no */
     bool started;
-    struct tally_mutex lock; /* failure */
+    struct tally_mutex lock; /* failure, stillness */
     struct tally_error failure;
 };
