@@ -218,7 +218,7 @@ static enum tally_code watch(struct run *run, const sigset_t *signals, struct ta
     }
 }
 
-static enum tally_code finish(struct run *run, enum tally_code code, struct tally_error *err)
+static void finish(struct run *run)
 {
     struct tally_error late;
     enum tally_code drained = TALLY_OK;
@@ -227,7 +227,7 @@ static enum tally_code finish(struct run *run, enum tally_code code, struct tall
         tally_runtime_shutting_down(run->runtime);
         drained = tally_runtime_drain(run->runtime, &late);
     }
-    if (drained == TALLY_TIMEOUT) {
+    if (drained) {
         /* Threads still run: nothing may be freed under them. What is committed is safe. */
         tally_log_error(TALLY_LOG_ERROR, "did not stop in time", &late);
         _exit(CLI_FAILED);
@@ -242,11 +242,6 @@ static enum tally_code finish(struct run *run, enum tally_code code, struct tall
         run->client->ops->destroy(run->client);
     }
     instance_deinit(&run->instance);
-    if (code == TALLY_OK && drained) {
-        *err = late;
-        code = drained;
-    }
-    return code;
 }
 
 static int run_instance(struct run *run)
@@ -269,7 +264,7 @@ static int run_instance(struct run *run)
                 &err);
     }
     arm_second_signal(&signals);
-    code = finish(run, code, &err);
+    finish(run);
     tally_log(TALLY_LOG_INFO, "tally stopped",
             TALLY_LOG_STR("code", code ? tally_code_name(code) : "OK"));
     return code ? CLI_FAILED : CLI_OK;
