@@ -369,10 +369,20 @@ static bool check_state(struct tally_runtime *runtime, struct tally_buf *lines)
     return true;
 }
 
+static bool all_joined(const struct tally_runtime *runtime)
+{
+    for (size_t i = 0; i < runtime->worker_count; i++) {
+        if (!tally_stream_thread_joined(runtime->workers[i].stream)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Every assigned task is restored; an instance without tasks is started once it is in the group. */
 static bool check_started(struct tally_runtime *runtime, struct tally_buf *lines)
 {
-    int64_t left = 0, total = 0, restoring = 0, running = 0;
+    int64_t left = 0, total = 0, restoring = 0;
 
     for (size_t i = 0; i < tally_task_registry_count(runtime->registry); i++) {
         struct tally_task_slot *slot = tally_task_registry_at(runtime->registry, i);
@@ -381,9 +391,8 @@ static bool check_started(struct tally_runtime *runtime, struct tally_buf *lines
         left += atomic_load(&slot->restore_left);
         total += atomic_load(&slot->restore_total);
         restoring += state == TALLY_TASK_RESTORING || state == TALLY_TASK_CREATED;
-        running += state == TALLY_TASK_RUNNING || state == TALLY_TASK_HALTED;
     }
-    if (restoring == 0 && (running > 0 || runtime->worker_count == 0)) {
+    if (restoring == 0 && all_joined(runtime)) {
         return true;
     }
     if (lines) {

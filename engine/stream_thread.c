@@ -55,12 +55,18 @@ int64_t tally_stream_thread_beat(const struct tally_stream_thread *thread)
     return atomic_load(&thread->beat_ms);
 }
 
+bool tally_stream_thread_joined(const struct tally_stream_thread *thread)
+{
+    return atomic_load(&thread->joined);
+}
+
 static void find_series(struct tally_stream_thread *thread)
 {
     thread->commit_series = tally_series_of(TALLY_METRIC_COMMIT_TIME, NULL);
     thread->committed_series = tally_series_of(TALLY_METRIC_TRANSACTIONS, "committed");
     thread->aborted_series = tally_series_of(TALLY_METRIC_TRANSACTIONS, "aborted");
     thread->unknown_series = tally_series_of(TALLY_METRIC_TRANSACTIONS, "unknown");
+    thread->fenced_series = tally_series_of(TALLY_METRIC_TRANSACTIONS, "fenced");
 }
 
 struct tally_stream_thread *
@@ -291,7 +297,6 @@ static void show_progress(struct tally_stream_thread *thread, bool dry)
         struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
         struct tally_task_slot *slot = tally_stream_task_slot(task);
         const char *input = tally_stream_task_input(task);
-        char partition[16];
         int64_t high, position;
 
         if (tally_stream_task_state(task) != TALLY_TASK_RUNNING) {
@@ -302,14 +307,10 @@ static void show_progress(struct tally_stream_thread *thread, bool dry)
         position = position > tally_stream_task_committed(task)->in_next
                            ? position
                            : tally_stream_task_committed(task)->in_next;
-        atomic_store(&slot->lag, high < 0 ? -1 : high > position ? high - position : 0);
+        tally_task_slot_set_lag(slot, high < 0 ? -1 : high > position ? high - position : 0);
         if (dry && reachable && !thread->open && high >= 0 && position >= high) {
             atomic_store(&slot->as_of_ms, wall_ms);
         }
-        (void)snprintf(partition, sizeof partition, "%d", slot->partition);
-        tally_series_set(tally_series_of(TALLY_METRIC_LAG_RECORDS,
-                                 tally_topology_name(slot->topology), partition),
-                atomic_load(&slot->lag));
     }
 }
 

@@ -31,5 +31,7 @@ void tally_stream_thread_destroy(struct tally_stream_thread *thread);
 
 /* Monotonic ms of the last turn, for liveness. @thread any */
 int64_t tally_stream_thread_beat(const struct tally_stream_thread *thread);
+/* The group has told it its partitions once, be it none. @thread any */
+bool tally_stream_thread_joined(const struct tally_stream_thread *thread);
 /* "RUNNING", "RECOVERING" ... @thread any */
 const char *tally_stream_thread_state_name(const struct tally_stream_thread *thread);

@@ -181,12 +181,14 @@ void stream_thread_abort(struct tally_stream_thread *thread)
     stream_thread_set_state(thread, THREAD_RECOVERING);
 }
 
-void stream_thread_release(struct tally_stream_thread *thread)
+void stream_thread_release(struct tally_stream_thread *thread, enum tally_code code)
 {
+    bool fenced = code == TALLY_FENCED || code == TALLY_ASSIGNMENT_LOST;
+
     stream_thread_drop_batch(thread);
     tally_task_manager_rollback(thread->manager);
     thread->open = false;
-    tally_series_add(thread->unknown_series, 1);
+    tally_series_add(fenced ? thread->fenced_series : thread->unknown_series, 1);
     drop_producer(thread);
     stream_thread_pause_all(thread);
     for (size_t i = 0; i < tally_task_manager_count(thread->manager); i++) {
@@ -216,6 +218,25 @@ static void shrink_batch(struct tally_stream_thread *thread, enum tally_code cod
     }
 }
 
+static void log_release(enum tally_code code, const struct tally_error *err)
+{
+    switch (code) {
+    case TALLY_FENCED:
+        tally_log_error(TALLY_LOG_WARN,
+                "fenced: this member was replaced; what it had not committed is dropped, tasks are "
+                "restored",
+                err);
+        break;
+    case TALLY_ASSIGNMENT_LOST:
+        tally_log_error(TALLY_LOG_WARN,
+                "partitions went to other members; what was not committed is dropped", err);
+        break;
+    default:
+        tally_log_error(TALLY_LOG_WARN, "outcome left to the log; tasks are restored", err);
+        break;
+    }
+}
+
 enum tally_code stream_thread_react(struct tally_stream_thread *thread, enum tally_code code,
         struct tally_error *err)
 {
@@ -237,8 +258,8 @@ enum tally_code stream_thread_react(struct tally_stream_thread *thread, enum tal
         stream_thread_rebuild(thread, task, err);
         break;
     case TALLY_REACT_RELEASE:
-        tally_log_error(TALLY_LOG_WARN, "outcome left to the log; tasks are restored", err);
-        stream_thread_release(thread);
+        log_release(code, err);
+        stream_thread_release(thread, code);
         break;
     case TALLY_REACT_HALT:
         if (thread->open) {

@@ -26,6 +26,7 @@ struct tally_stream_thread {
     struct tally_stream_thread_options options;
     _Atomic int state; /* enum thread_state */
     _Atomic int64_t beat_ms;
+    _Atomic bool joined; /* the group has told it its partitions once, be it none */
 
     struct tally_consumer *consumer;
     struct tally_producer *producer; /* ready to begin; NULL while recovering */
@@ -53,7 +54,8 @@ struct tally_stream_thread {
     size_t waiting_count;
     int64_t upkeep_ms, recheck_ms; /* next time */
 
-    struct tally_series *commit_series, *committed_series, *aborted_series, *unknown_series;
+    struct tally_series *commit_series, *committed_series, *aborted_series, *unknown_series,
+            *fenced_series;
 };
 
 /* stream_thread.c */
@@ -69,8 +71,9 @@ enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t
         struct tally_error *err);
 /* Drops the open transaction and what it wrote; the producer is replaced; inputs are rewound. */
 void stream_thread_abort(struct tally_stream_thread *thread);
-/* Outcome unknown or fenced: drops what is uncommitted, writes nothing, restores from the log. */
-void stream_thread_release(struct tally_stream_thread *thread);
+/* Fenced (FENCED, ASSIGNMENT_LOST) or outcome unknown (others): drops what is uncommitted, writes
+ * nothing, restores from the log. */
+void stream_thread_release(struct tally_stream_thread *thread, enum tally_code code);
 /* Carries out the reaction that an error asks for; returns the code only for EXIT. */
 enum tally_code stream_thread_react(struct tally_stream_thread *thread, enum tally_code code,
         struct tally_error *err);

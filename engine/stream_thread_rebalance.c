@@ -5,7 +5,7 @@
  * topics. A task is paused until its restore is done. */
 #include "engine/stream_thread_internal.h"
 
-enum { COMMITTED_TIMEOUT_MS = 5000, RECHECK_EVERY_MS = 10000 };
+enum { COMMITTED_TIMEOUT_MS = 5000, RECHECK_EVERY_MS = 10000, NAMES_MAX = 4096 };
 
 static const struct tally_topic_partition *task_partition(struct tally_stream_task *task,
         struct tally_topic_partition *one)
@@ -87,6 +87,45 @@ static int64_t first_offset(struct tally_stream_thread *thread,
     return low;
 }
 
+/* "stock.commands/0,1 catalogue.commands/2", for the log. */
+static void name_partitions(const struct tally_topic_partition *partitions, size_t count,
+        struct tally_buf *names)
+{
+    tally_buf_init(names, NAMES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0 && strcmp(partitions[i].topic, partitions[i - 1].topic) == 0) {
+            tally_buf_format(names, ",%d", partitions[i].partition);
+        } else {
+            tally_buf_format(names, "%s%s/%d", i > 0 ? " " : "", partitions[i].topic,
+                    partitions[i].partition);
+        }
+    }
+}
+
+static void log_assigned(const struct tally_topic_partition *partitions, size_t count)
+{
+    struct tally_buf names;
+
+    name_partitions(partitions, count, &names);
+    tally_log(TALLY_LOG_INFO, "partitions assigned", TALLY_LOG_INT("partitions", count),
+            TALLY_LOG_BYTES("names", tally_buf_bytes(&names)));
+    tally_buf_deinit(&names);
+}
+
+/* transaction: what became of the one that was open. */
+static void log_revoked(const struct tally_topic_partition *partitions, size_t count, bool lost,
+        const char *transaction)
+{
+    struct tally_buf names;
+
+    name_partitions(partitions, count, &names);
+    tally_log(lost ? TALLY_LOG_WARN : TALLY_LOG_INFO,
+            lost ? "partitions lost: the group took them from this member" : "partitions revoked",
+            TALLY_LOG_INT("partitions", count), TALLY_LOG_STR("transaction", transaction),
+            TALLY_LOG_BYTES("names", tally_buf_bytes(&names)));
+    tally_buf_deinit(&names);
+}
+
 static void keep_waiting(struct tally_stream_thread *thread, const char *topic, int32_t partition)
 {
     thread->waiting =
@@ -163,8 +202,9 @@ void stream_thread_assigned(void *context, const struct tally_topic_partition *p
     }
     tally_free(offsets);
     tally_series_add(tally_series_of(TALLY_METRIC_REBALANCES, "assigned"), 1);
-    tally_log(TALLY_LOG_INFO, "partitions assigned", TALLY_LOG_INT("partitions", count));
+    log_assigned(partitions, count);
     stream_thread_set_state(thread, THREAD_ASSIGNED);
+    atomic_store(&thread->joined, true);
 }
 
 void stream_thread_revoked(void *context, const struct tally_topic_partition *partitions,
@@ -172,18 +212,20 @@ void stream_thread_revoked(void *context, const struct tally_topic_partition *pa
 {
     struct tally_stream_thread *thread = context;
     int64_t budget_ms = thread->options.config->max_poll_interval / 5;
+    const char *transaction = "none";
     struct tally_error err = {.code = TALLY_OK};
 
-    (void)partitions;
     stream_thread_drop_batch(thread);
     if (thread->open && !lost) {
         enum tally_code code = stream_thread_commit(thread, budget_ms, &err);
 
+        transaction = code ? "unknown" : "committed";
         if (code) {
             warn("not committed before a revoke; the log decides", &err);
-            stream_thread_release(thread);
+            stream_thread_release(thread, code);
         }
     } else if (thread->open) {
+        transaction = "aborted";
         stream_thread_abort(thread);
     }
     tally_restorer_clear(thread->restorer);
@@ -193,8 +235,7 @@ void stream_thread_revoked(void *context, const struct tally_topic_partition *pa
         warn("revoke not acknowledged", &err);
     }
     tally_series_add(tally_series_of(TALLY_METRIC_REBALANCES, lost ? "lost" : "revoked"), 1);
-    tally_log(TALLY_LOG_INFO, lost ? "partitions lost" : "partitions revoked",
-            TALLY_LOG_INT("partitions", count));
+    log_revoked(partitions, count, lost, transaction);
     stream_thread_set_state(thread, THREAD_REVOKED);
 }
 

@@ -149,9 +149,21 @@ bool tally_task_slot_claim(struct tally_task_slot *slot, int owner)
 
 void tally_task_slot_release(struct tally_task_slot *slot)
 {
+    tally_task_slot_set_lag(slot, -1); /* whoever gets the partition knows it */
     tally_rwlock_write(&slot->registry->lock);
     slot->owner = -1;
     tally_rwlock_unlock(&slot->registry->lock);
+}
+
+void tally_task_slot_set_lag(struct tally_task_slot *slot, int64_t lag)
+{
+    char partition[16];
+
+    atomic_store(&slot->lag, lag);
+    (void)snprintf(partition, sizeof partition, "%d", slot->partition);
+    tally_series_set(tally_series_of(TALLY_METRIC_LAG_RECORDS, tally_topology_name(slot->topology),
+                             partition),
+            lag);
 }
 
 void tally_task_slot_set_store(struct tally_task_slot *slot, struct tally_store *store)

@@ -48,6 +48,8 @@ bool tally_task_registry_owns_topic(const struct tally_task_registry *registry, 
 /* Makes `owner` the slot's owner; false: another thread still has it. @thread owner */
 bool tally_task_slot_claim(struct tally_task_slot *slot, int owner);
 void tally_task_slot_release(struct tally_task_slot *slot);
+/* Records that its input has left; -1: not known. */
+void tally_task_slot_set_lag(struct tally_task_slot *slot, int64_t lag);
 /* Replaces the store (NULL: none); the old one is the caller's to close. */
 void tally_task_slot_set_store(struct tally_task_slot *slot, struct tally_store *store);
 void tally_task_slot_set_state(struct tally_task_slot *slot, enum tally_task_state state);
