@@ -320,7 +320,7 @@ static enum tally_code abort_txn(struct tally_producer *base, int timeout_ms,
         delay(producer, &call, (struct memory_late){.op = TALLY_MEMORY_ABORT});
     }
     if (!code && call.effect) {
-        producer->report_count = 0;
+        report_deliveries(producer); /* of what was written before it, as librdkafka does */
         code = end(producer, false, err);
     }
     code = answer(producer, &call, TALLY_MEMORY_ABORT, code, err);

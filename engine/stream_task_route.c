@@ -18,12 +18,15 @@ static void make_dead(struct batch_item *item, enum tally_refusal refusal, const
     item->reason = reason;
 }
 
-static bool was_forwarded(struct tally_consumer *consumer, const struct tally_record *record)
+/* The mark stands behind all other headers, however many a sender has put there. */
+static bool was_forwarded(struct tally_stream_task *task, struct tally_consumer *consumer,
+        const struct tally_record *record)
 {
-    struct tally_header headers[HEADERS_MAX];
-    size_t count = consumer->ops->headers(consumer, record, headers, HEADERS_MAX);
+    size_t count = consumer->ops->headers(consumer, record, NULL, 0);
+    struct tally_header *headers = tally_arena_alloc(&task->batch, count * sizeof headers[0] + 1);
 
-    for (size_t i = 0; i < count && i < HEADERS_MAX; i++) {
+    (void)consumer->ops->headers(consumer, record, headers, count);
+    for (size_t i = 0; i < count; i++) {
         if (tally_slice_equal(headers[i].name, TALLY_SLICE(FORWARDED_HEADER))) {
             return true;
         }
@@ -44,6 +47,10 @@ static bool check_key(struct tally_stream_task *task, struct batch_item *item)
             memchr(item->record->key.data, 0, item->record->key.len)) {
         make_dead(item, TALLY_REFUSAL_KEY_MISMATCH, "route",
                 "the record's key is too long or holds a NUL");
+        return false;
+    }
+    if (!tally_utf8_valid(item->record->key)) { /* the event that refuses it would not be text */
+        make_dead(item, TALLY_REFUSAL_KEY_MISMATCH, "route", "the record's key is not UTF-8");
         return false;
     }
     if (!item->command.schema) {
@@ -87,7 +94,7 @@ void stream_task_route(struct tally_stream_task *task, const struct tally_record
     }
     item->target = tally_partition_of(record->key, task->options.partitions);
     if (item->target != task->partition) {
-        if (was_forwarded(consumer, record)) {
+        if (was_forwarded(task, consumer, record)) {
             make_dead(item, TALLY_REFUSAL_WRONG_PARTITION, "route",
                     "a forwarded record is on the wrong partition again");
         } else {

@@ -168,7 +168,6 @@ void stream_thread_abort(struct tally_stream_thread *thread)
     enum tally_code code = TALLY_TIMEOUT;
 
     stream_thread_drop_batch(thread);
-    tally_task_manager_rollback(thread->manager);
     if (thread->open && thread->producer) {
         for (int i = 0; i < ABORT_TRIES && code; i++) {
             code = thread->producer->ops->abort(thread->producer, SLICE_MS, NULL);
@@ -177,6 +176,8 @@ void stream_thread_abort(struct tally_stream_thread *thread)
     thread->open = false;
     tally_series_add(thread->aborted_series, 1);
     drop_producer(thread);
+    /* Last: an abort still reports deliveries, which must not count for the next transaction. */
+    tally_task_manager_rollback(thread->manager);
     stream_thread_pause_all(thread);
     stream_thread_set_state(thread, THREAD_RECOVERING);
 }

@@ -17,7 +17,8 @@ struct parser {
     struct serde_builder builder;
     yajl_handle handle;
     const uint8_t *begin, *end;
-    bool plain; /* the whole text is ASCII */
+    size_t root_end; /* bytes up to the end of the root object; 0: it is open */
+    bool plain;      /* the whole text is ASCII */
     enum tally_refusal *refusal;
     struct tally_error *err;
     size_t local_used;
@@ -294,11 +295,26 @@ static int on_end(void *context)
                 twice.len < 64 ? (int)twice.len : 64, (const char *)twice.data, offset_of(parser));
         return 0;
     }
+    if (parser->builder.depth == 0) {
+        parser->root_end = offset_of(parser);
+    }
     return 1;
 }
 
 /* --- the document
  * -------------------------------------------------------------------------------------- */
+
+/* Only space follows the root. yajl does not see it: it takes the begin of a token, as in "{} 1" or
+ * "{} tru", for one that goes on in a next piece of text. */
+static bool ends_with_root(const struct parser *parser)
+{
+    for (const uint8_t *at = parser->begin + parser->root_end; at < parser->end; at++) {
+        if (*at != ' ' && *at != '\t' && *at != '\n' && *at != '\r') {
+            return false;
+        }
+    }
+    return true;
+}
 
 /* yajl's words, without its line break. */
 static enum tally_code malformed(struct parser *parser)
@@ -335,6 +351,7 @@ enum tally_code serde_json_parse(struct tally_slice bytes, struct tally_arena *a
     parser.plain = serde_text_plain(bytes);
     parser.refusal = refusal;
     parser.err = err;
+    parser.root_end = 0;
     parser.local_used = 0;
     parser.handle = yajl_alloc(&callbacks, &memory, &parser);
     tally_assert(parser.handle != NULL);
@@ -349,6 +366,10 @@ enum tally_code serde_json_parse(struct tally_slice bytes, struct tally_arena *a
     if (parser.builder.count == 0 || parser.builder.depth > 0) {
         return serde_refuse(refusal, TALLY_REFUSAL_MALFORMED_JSON, err,
                 "malformed JSON: ends early at byte %zu", bytes.len);
+    }
+    if (!ends_with_root(&parser)) {
+        return serde_refuse(refusal, TALLY_REFUSAL_MALFORMED_JSON, err,
+                "malformed JSON: bytes follow the object that ends at byte %zu", parser.root_end);
     }
     *root = serde_builder_finish(&parser.builder);
     return TALLY_OK;

@@ -83,6 +83,24 @@ START_TEST(the_first_byte_tells_the_format)
 }
 END_TEST
 
+/* yajl waits for more of a token that ends with the text, and says nothing. */
+START_TEST(no_token_begins_behind_the_document)
+{
+    CHECK_REFUSED("{\"a\":1}1", "MALFORMED_JSON");
+    CHECK_REFUSED("{\"a\":1} 12", "MALFORMED_JSON");
+    CHECK_REFUSED("{\"a\":1}-", "MALFORMED_JSON");
+    CHECK_REFUSED("{\"a\":1}1.", "MALFORMED_JSON");
+    CHECK_REFUSED("{\"a\":1}tru", "MALFORMED_JSON");
+    CHECK_REFUSED("{\"a\":1}nul", "MALFORMED_JSON");
+    CHECK_REFUSED("{\"a\":1}\"", "MALFORMED_JSON");
+    CHECK_REFUSED("{\"a\":1}\"b", "MALFORMED_JSON");
+    CHECK_REFUSED("{\"a\":1}/", "MALFORMED_JSON");
+    CHECK_REFUSED("{\"a\":{}}\\", "MALFORMED_JSON");
+    CHECK_REFUSED("{\"a\":1}\0", "MALFORMED_JSON");
+    CHECK_REFUSED("{\"a\":{}} \t\r\n", "NONE");
+}
+END_TEST
+
 START_TEST(json_is_strict)
 {
     CHECK_REFUSED("{\"a\":1} \n", "NONE");
@@ -551,6 +569,7 @@ int main(void)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_set_timeout(tests, 30);
     tcase_add_test(tests, the_first_byte_tells_the_format);
+    tcase_add_test(tests, no_token_begins_behind_the_document);
     tcase_add_test(tests, json_is_strict);
     tcase_add_test(tests, numbers_are_int64);
     tcase_add_test(tests, strings_are_utf8_without_nul);
