@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/base/failpoint.h"
 #include "engine/base/mem.h"
 
 #define OPTION_MAX   128
@@ -381,6 +382,11 @@ static int load_settings(struct parse *parse)
     tally_buf_init(&cli->mistakes, MISTAKES_MAX);
     code = tally_config_load(&cli->config, &argc, parse->settings, &cli->mistakes, &err);
     cli->config_loaded = true;
+#if TALLY_HAS_FAILPOINTS
+    if (code == TALLY_OK) {
+        code = tally_failpoint_arm(getenv(TALLY_FAIL_VARIABLE), &err);
+    }
+#endif
     if (code == TALLY_OK || cli->keep_mistakes) {
         return CLI_CONTINUE;
     }

@@ -13,6 +13,7 @@
     X(describe, "show the topologies as text, dot, mermaid or JSON") \
     X(config, "show, check or document the settings")                \
     X(docs, "print generated references: records, metrics, errors")  \
+    X(failpoints, "list where a test build can be made to fail")     \
     X(health, "ask a running instance whether it is ready")          \
     X(version, "print the version")                                  \
     X(help, "list the verbs, or explain one")

@@ -33,6 +33,8 @@ static int print(struct cli *cli, const char *what)
         reference_metrics(&out);
     } else if (strcmp(what, "errors") == 0) {
         reference_errors(&out);
+    } else if (strcmp(what, "failpoints") == 0) {
+        reference_failpoints(&out);
     } else if (strcmp(what, "settings") == 0) {
         tally_config_docs(&out);
     } else {
@@ -48,7 +50,7 @@ static int print(struct cli *cli, const char *what)
 int cmd_docs(int argc, char **argv)
 {
     struct cli cli = {.verb = "docs",
-            .usage = "docs records|metrics|errors|settings",
+            .usage = "docs records|metrics|errors|settings|failpoints",
             .args_min = 1,
             .args_max = 1,
             .about =

@@ -20,6 +20,7 @@
 #include "apps/instance.h"
 #include "connectors/kafka_admin.h"
 #include "connectors/kafka_client.h"
+#include "engine/base/failpoint.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/metrics.h"
@@ -242,6 +243,7 @@ static void finish(struct run *run)
         run->client->ops->destroy(run->client);
     }
     instance_deinit(&run->instance);
+    TALLY_FAILPOINT(EDGES_DRAIN_END);
 }
 
 static int run_instance(struct run *run)

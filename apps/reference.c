@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 
+#include "engine/base/failpoint.h"
 #include "engine/base/metrics.h"
 #include "schemas/envelope.h"
 
@@ -240,4 +241,26 @@ void reference_errors(struct tally_buf *out)
     for (int refusal = TALLY_REFUSAL_NONE + 1; refusal < TALLY_REFUSALS; refusal++) {
         tally_buf_format(out, "- %s\n", tally_refusal_name((enum tally_refusal)refusal));
     }
+}
+
+void reference_failpoints(struct tally_buf *out)
+{
+    tally_buf_string(out, "# Failpoints\n\nWritten by `tally docs failpoints` from "
+                          "`engine/base/failpoint.def`. Builds with checks have them, a release "
+                          "has none.\n");
+#if TALLY_HAS_FAILPOINTS
+    tally_buf_string(out,
+            "\n`TALLY_FAIL=site:n:action[,...] tally run`: at the n-th hit of the site the process "
+            "kills itself (`kill`), stops itself until SIGCONT (`stop`), the call there fails "
+            "(`error`, where one can) or the thread sleeps (`delay=ms`). Each is logged "
+            "first.\n\n"
+            "| site | error | file | between | and |\n|---|---|---|---|---|\n");
+    for (int site = 0; site < TALLY_FAILPOINTS; site++) {
+        const struct tally_failpoint_row *row = &tally_failpoint_rows[site];
+
+        tally_buf_format(out, "| `%s` | %s | %s | %.*s | %s |\n", row->name,
+                row->can_fail ? "yes" : "", row->file, (int)strcspn(row->about, "|") - 1,
+                row->about, strchr(row->about, '|') + 2);
+    }
+#endif
 }

@@ -9,3 +9,5 @@ void reference_records(struct tally_topology *const *topologies, size_t count,
 void reference_metrics(struct tally_buf *out);
 /* Failures with their reactions, refusals, reasons of dead letters. */
 void reference_errors(struct tally_buf *out);
+/* Where a build with checks can be made to fail; of one without, that it has none. */
+void reference_failpoints(struct tally_buf *out);

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "engine/base/failpoint.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 
@@ -204,6 +205,7 @@ static enum tally_code producer_send_offsets(struct tally_producer *base,
     }
     group = rd_kafka_consumer_group_metadata(kafka_consumer_handle(consumer));
     tally_assert(group != NULL);
+    TALLY_FAILPOINT(COMMIT_META_AFTER);
     code = transactional(producer,
             rd_kafka_send_offsets_to_transaction(producer->rk, list, group, timeout_ms), err,
             "add offsets to the transaction");

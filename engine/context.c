@@ -2,6 +2,7 @@
  * A decision is encoded and taken at once: a topology's structs are borrowed for the call only. */
 #include "engine/context_internal.h"
 
+#include "engine/base/failpoint.h"
 #include "engine/base/hash.h"
 
 #include <stdarg.h>
@@ -230,4 +231,5 @@ void tally_send(struct tally_context *ctx, const struct tally_message *message)
             message->partition >= 0 ? message->partition
                                     : tally_partition_of(message->key, ctx->partitions),
             &record);
+    TALLY_FAILPOINT(OUTPUT_SEND_AFTER);
 }

@@ -1,6 +1,8 @@
 /* engine/record_collector.c - see record_collector.h. */
 #include "engine/record_collector.h"
 
+#include "engine/base/failpoint.h"
+
 enum {
     TARGETS_MAX = 4096,
     ARENA_BLOCK_BYTES = 2 * 1024 * 1024,
@@ -100,8 +102,11 @@ enum tally_code tally_collector_flush(struct tally_collector *collector,
         if (target->count == 0) {
             continue;
         }
-        code = producer->ops->produce(producer, target->topic, target->partition, target->records,
-                target->count, &done, err);
+        code = TALLY_FAILPOINT_CODE(LOOP_PRODUCE_BEFORE, TALLY_TXN_ABORTED, err);
+        code = code ? code
+                    : producer->ops->produce(producer, target->topic, target->partition,
+                              target->records, target->count, &done, err);
+        code = code ? code : TALLY_FAILPOINT_CODE(LOOP_PRODUCE_AFTER, TALLY_TXN_ABORTED, err);
         if (code) {
             tally_error_context(err, "produce to %s/%d", target->topic, target->partition);
             return code;

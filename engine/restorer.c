@@ -8,6 +8,7 @@
  *      outcome already. */
 #include "engine/restorer.h"
 
+#include "engine/base/failpoint.h"
 #include "engine/base/log.h"
 #include "engine/base/metrics.h"
 #include "engine/base/stillness.h"
@@ -144,10 +145,15 @@ enum tally_code tally_restorer_add(struct tally_restorer *restorer, struct tally
     if (code) {
         return code;
     }
-    code = tally_check_events(events, slot->partition, positions->out_last, low, item.stop, err);
+    code = TALLY_FAILPOINT_CODE(RESTORE_WATERMARKS_AFTER, TALLY_TIMEOUT, err);
+    if (!code) {
+        code = tally_check_events(events, slot->partition, positions->out_last, low, item.stop,
+                err);
+    }
     if (code) {
         return code;
     }
+    TALLY_FAILPOINT(RESTORE_CHECK_AFTER);
     item.from = positions->out_last >= 0 ? positions->out_last : 0;
     item.next = item.from;
     item.check_first = positions->out_last >= 0;
@@ -222,6 +228,13 @@ static enum tally_code begin_input(struct tally_restorer *restorer, struct resto
     return TALLY_OK;
 }
 
+/* What was restored so far becomes a run with its positions. */
+static void commit_restored(struct tally_restorer *restorer, struct tally_stream_task *task)
+{
+    tally_stream_task_commit(task, tally_wall_ms(restorer->options.clock));
+    TALLY_FAILPOINT(RESTORE_FLUSH_AFTER);
+}
+
 /* R9: the state is complete up to the group's offset. */
 static void finish(struct tally_restorer *restorer, size_t index)
 {
@@ -233,7 +246,8 @@ static void finish(struct tally_restorer *restorer, size_t index)
         next->in_next = item->committed;
     }
     drop_item(restorer, index);
-    tally_stream_task_commit(task, tally_wall_ms(restorer->options.clock));
+    TALLY_FAILPOINT(RESTORE_END_BEFORE);
+    commit_restored(restorer, task);
     atomic_store(&tally_stream_task_slot(task)->cold, false);
     restorer->options.restored(restorer->options.context, task);
 }
@@ -254,6 +268,7 @@ static enum tally_code check_first(struct restoration *item, const struct tally_
 {
     if (record->offset == item->from && tally_stream_task_crc(record) == item->crc) {
         item->check_first = false;
+        TALLY_FAILPOINT(RESTORE_FIRST_AFTER);
         return TALLY_OK;
     }
     return tally_error_set(err, TALLY_TOPIC_RECREATED,
@@ -275,12 +290,14 @@ static enum tally_code take_record(struct tally_restorer *restorer, struct resto
         return check_first(item, record, err);
     }
     if (item->phase == RESTORE_INPUT) {
-        return tally_stream_task_verify(item->task, record, restorer->consumer, err);
+        code = tally_stream_task_verify(item->task, record, restorer->consumer, err);
+        return code ? code : TALLY_FAILPOINT_CODE(RESTORE_VERIFY_EACH, TALLY_STORE_ERROR, err);
     }
     code = tally_stream_task_evolve(item->task, record, err);
     tally_series_add(item->restored_series, 1);
+    TALLY_FAILPOINT(RESTORE_BATCH_EACH);
     if (!code && tally_store_uncommitted(tally_stream_task_slot(item->task)->store) > RUN_BYTES) {
-        tally_stream_task_commit(item->task, tally_wall_ms(restorer->options.clock));
+        commit_restored(restorer, item->task);
     }
     return code;
 }
@@ -406,7 +423,7 @@ static void freeze_overlays(struct tally_restorer *restorer)
         struct tally_stream_task *task = restorer->items[i].task;
 
         if (tally_store_uncommitted(tally_stream_task_slot(task)->store) > 0) {
-            tally_stream_task_commit(task, tally_wall_ms(restorer->options.clock));
+            commit_restored(restorer, task);
         }
     }
 }

@@ -1,6 +1,7 @@
 /* engine/runtime.c - see runtime.h. */
 #include "engine/runtime_internal.h"
 
+#include "engine/base/failpoint.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/metrics.h"
@@ -164,6 +165,7 @@ enum tally_code tally_runtime_drain(struct tally_runtime *runtime, struct tally_
     int64_t until_ms =
             tally_mono_ms(runtime->options.clock) + runtime->options.config->shutdown_timeout;
 
+    TALLY_FAILPOINT(EDGES_DRAIN_ENTER);
     tally_runtime_shutting_down(runtime);
     atomic_store(&runtime->stopping, true);
     for (size_t i = 0; runtime->started && i < runtime->worker_count; i++) {
@@ -264,9 +266,12 @@ enum tally_code tally_runtime_publish(struct tally_runtime *runtime, const char 
         int64_t *offset, struct tally_error *err)
 {
     struct tally_client *client = runtime->options.client;
+    enum tally_code code = TALLY_FAILPOINT_CODE(EDGES_HTTP_BEFORE, TALLY_UNAVAILABLE, err);
 
-    return client->ops->publish(client, topic, key, value, NULL, 0, timeout_ms, partition, offset,
-            err);
+    code = code ? code
+                : client->ops->publish(client, topic, key, value, NULL, 0, timeout_ms, partition,
+                          offset, err);
+    return code ? code : TALLY_FAILPOINT_CODE(EDGES_HTTP_AFTER, TALLY_UNAVAILABLE, err);
 }
 
 const struct tally_config *tally_runtime_config(const struct tally_runtime *runtime)

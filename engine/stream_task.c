@@ -3,6 +3,7 @@
  *   order, evolving what it gives -> note the batch's last record.
  * What leaves the task (events, sends, forwards, dead letters) waits in the collector; the stream
  * thread hands it to the producer and commits. */
+#include "engine/base/failpoint.h"
 #include "engine/base/hash.h"
 #include "engine/base/log.h"
 #include "engine/stream_task_internal.h"
@@ -284,7 +285,8 @@ static void take_decision(void *owner, struct tally_context *ctx, const struct t
     struct tally_arena *arena = tally_collector_arena(task->options.collector);
     struct tally_produce produce = {.delivery = &task->delivery};
 
-    if (is_too_large(ctx)) {
+    ctx->code = TALLY_FAILPOINT_CODE(LOOP_DECIDE_AFTER, TALLY_STORE_ERROR, &ctx->err);
+    if (ctx->code || is_too_large(ctx)) {
         return;
     }
     produce.key = tally_arena_copy(arena, event->key);
@@ -296,6 +298,7 @@ static void take_decision(void *owner, struct tally_context *ctx, const struct t
     apply_event(task, event, CONTEXT_EVOLVE);
     check_decoded(task, &produce);
     task->counts[count_of(ctx->decision)]++;
+    TALLY_FAILPOINT(LOOP_EVOLVE_AFTER);
 }
 
 /* Checks 3 to 5 of every command, then the topology's decide. */
@@ -518,6 +521,7 @@ void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms)
     task->committed = task->next;
     task->delivery = (struct tally_delivery){.last_offset = TALLY_OFFSET_NONE};
     tally_task_slot_publish(task->slot, task->committed.in_next);
+    TALLY_FAILPOINT(COMMIT_PUBLISH_AFTER);
     tally_series_set(task->position_series, task->committed.in_next);
     for (size_t i = 0; i < task->append_count; i++) {
         tally_series_observe_us(task->latency_series, (now_ms - task->append_times[i]) * 1000);

@@ -4,6 +4,7 @@
 #include "engine/outcome_answer.h"
 #include "engine/stream_task_internal.h"
 
+#include "engine/base/failpoint.h"
 #include "engine/base/log.h"
 
 enum { REPLY_BYTES_MAX = 1024 * 1024, TOPIC_MAX = 249 };
@@ -129,8 +130,12 @@ static void send_reply(struct tally_stream_task *task, const struct reply_reques
         }
         return;
     }
+    if (TALLY_FAILPOINT_FAILS(OUTPUT_REPLY_BEFORE)) {
+        return; /* as when the queue is full: dropped */
+    }
     (void)client->ops->reply(client, request->topic, request->partition, request->command_id,
             tally_buf_bytes(value), &header, request->correlation_id.data ? 1 : 0);
+    TALLY_FAILPOINT(OUTPUT_REPLY_AFTER);
 }
 
 void stream_task_send_replies(struct tally_stream_task *task)

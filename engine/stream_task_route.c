@@ -1,6 +1,7 @@
 /* engine/stream_task_route.c - what an input record is, before anything is decided: a command of
  * this partition, a command to forward, or a dead letter; and the records that the last two make.
  * Nothing here depends on state, so restore's verify mode routes as the live path did. */
+#include "engine/base/failpoint.h"
 #include "engine/base/hash.h"
 #include "engine/base/log.h"
 #include "engine/stream_task_internal.h"
@@ -159,6 +160,7 @@ void stream_task_dead_letter(struct tally_stream_task *task, const struct batch_
     struct tally_header *headers =
             copy_headers(task, record, consumer, DEAD_LETTER_HEADERS, &count);
 
+    TALLY_FAILPOINT(OUTPUT_DLT_BEFORE);
     (void)snprintf(partition, sizeof partition, "%d", record->partition);
     (void)snprintf(offset, sizeof offset, "%lld", (long long)record->offset);
     tally_format_time(record->timestamp_ms > 0 ? record->timestamp_ms : 0, time);
@@ -182,6 +184,7 @@ void stream_task_dead_letter(struct tally_stream_task *task, const struct batch_
     tally_series_add(tally_series_of(TALLY_METRIC_DEAD_LETTERS, record->topic,
                              tally_refusal_name(item->refusal)),
             1);
+    TALLY_FAILPOINT(OUTPUT_DLT_AFTER);
     log_dead_letter(task, item);
 }
 
@@ -205,6 +208,7 @@ void stream_task_forward(struct tally_stream_task *task, const struct batch_item
                     .header_count = count,
             });
     tally_series_add(task->forwarded_series, 1);
+    TALLY_FAILPOINT(OUTPUT_FORWARD_AFTER);
     if (tally_log_allowed(&limit, LOG_EVERY_MS)) {
         tally_log(TALLY_LOG_INFO, "command forwarded: a producer does not partition by murmur2",
                 TALLY_LOG_STR("topic", record->topic),

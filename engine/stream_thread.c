@@ -7,6 +7,7 @@
  * STARTING: clients are made, the group is joined. ASSIGNED: a task is not restored yet.
  * RECOVERING: there is no producer that may begin. A commit happens when input runs dry, after
  * engine.commit.interval, or when the open transaction holds engine.uncommitted.max.bytes. */
+#include "engine/base/failpoint.h"
 #include "engine/stream_thread_internal.h"
 
 #include <stdio.h>
@@ -248,6 +249,7 @@ static enum tally_code process_run(struct tally_stream_thread *thread,
     }
     if (!code) {
         code = thread->producer->ops->poll(thread->producer, 0, err);
+        code = code ? code : TALLY_FAILPOINT_CODE(LOOP_SERVE_AFTER, TALLY_DELIVERY_FAILED, err);
     }
     return code;
 }
@@ -400,6 +402,9 @@ static enum tally_code turn(struct tally_stream_thread *thread, int wait_ms, boo
     enum tally_code code;
 
     code = poll_batch(thread, thread->open || restoring ? 0 : wait_ms, &dry, err);
+    if (thread->batch_count > 0) {
+        TALLY_FAILPOINT(LOOP_POLL_AFTER);
+    }
     if (!code) {
         *busy = thread->batch_count > 0 || thread->open || restoring;
         code = thread->producer ? process_batch(thread, err) : TALLY_OK;
@@ -477,8 +482,10 @@ void tally_stream_thread_close(struct tally_stream_thread *thread)
         thread->open = false;
         tally_task_manager_rollback(thread->manager);
     }
+    TALLY_FAILPOINT(EDGES_DRAIN_COMMITTED);
     tally_restorer_clear(thread->restorer);
     tally_task_manager_park_all(thread->manager, budget_ms);
+    TALLY_FAILPOINT(EDGES_DRAIN_CLOSED);
     destroy_clients(thread);
     stream_thread_set_state(thread, THREAD_DEAD);
 }

@@ -11,9 +11,10 @@
  *      when it only has timers (KIP-447).
  *  (3) A producer that is in doubt never begins again: it is replaced under the same
  *      transactional.id, which fences whatever is still in flight (KIP-890 guard). */
+#include "engine/base/failpoint.h"
 #include "engine/stream_thread_internal.h"
 
-enum { ABORT_TRIES = 2 };
+enum { ABORT_TRIES = 2, AHEAD_POLLS = 50, AHEAD_SLICE_MS = 1 };
 
 static int64_t now_ms(const struct tally_stream_thread *thread)
 {
@@ -26,6 +27,7 @@ static void drop_producer(struct tally_stream_thread *thread)
         thread->producer->ops->destroy(thread->producer);
         thread->producer = NULL;
         tally_series_add(tally_series_of(TALLY_METRIC_PRODUCERS, NULL), 1);
+        TALLY_FAILPOINT(RECOVER_DESTROY_AFTER);
     }
     tally_collector_reset(thread->collector);
 }
@@ -37,6 +39,15 @@ static void back_off(struct tally_stream_thread *thread)
         thread->backoff_ms = BACKOFF_MAX_MS;
     }
     thread->retry_at_ms = now_ms(thread) + thread->backoff_ms;
+}
+
+/* Settles what an earlier producer of this id left open. */
+static enum tally_code init_transactions(struct tally_producer *producer, struct tally_error *err)
+{
+    enum tally_code code = TALLY_FAILPOINT_CODE(RECOVER_INIT_BEFORE, TALLY_TIMEOUT, err);
+
+    code = code ? code : producer->ops->init_transactions(producer, SLICE_MS, err);
+    return code ? code : TALLY_FAILPOINT_CODE(RECOVER_INIT_AFTER, TALLY_PRODUCER_FATAL, err);
 }
 
 enum tally_code stream_thread_recover(struct tally_stream_thread *thread, struct tally_error *err)
@@ -58,7 +69,7 @@ enum tally_code stream_thread_recover(struct tally_stream_thread *thread, struct
         tally_log_error(TALLY_LOG_ERROR, "transactional producer cannot be made", err);
         return TALLY_AGAIN;
     }
-    code = thread->starting->ops->init_transactions(thread->starting, SLICE_MS, err);
+    code = init_transactions(thread->starting, err);
     if (code == TALLY_OK) {
         thread->producer = thread->starting;
         thread->starting = NULL;
@@ -82,6 +93,7 @@ enum tally_code stream_thread_begin(struct tally_stream_thread *thread, struct t
         return TALLY_OK;
     }
     code = thread->producer->ops->begin(thread->producer, err);
+    code = code ? code : TALLY_FAILPOINT_CODE(LOOP_BEGIN_AFTER, TALLY_TXN_ABORTED, err);
     if (!code) {
         thread->open = true;
         thread->begin_ms = now_ms(thread);
@@ -111,15 +123,38 @@ static enum tally_code send_offsets(struct tally_stream_thread *thread, int64_t 
     return code;
 }
 
+/* Only where commit.sent is planned: a first call so short that it leaves EndTxn on its way, which
+ * AGAIN says. Records are delivered before, or the call would end in waiting for them. */
+static enum tally_code commit_ahead(struct tally_stream_thread *thread, struct tally_error *err)
+{
+    struct tally_producer *producer = thread->producer;
+    enum tally_code code = TALLY_OK;
+
+    for (int i = 0; i < AHEAD_POLLS && !code; i++) {
+        code = producer->ops->poll(producer, AHEAD_SLICE_MS, err);
+    }
+    code = code ? code : producer->ops->commit(producer, AHEAD_SLICE_MS, err);
+    if (tally_code_reaction(code) == TALLY_REACT_RETRY) {
+        code = TALLY_FAILPOINT_CODE(COMMIT_SENT, TALLY_COMMIT_UNKNOWN, err);
+        return code ? code : TALLY_AGAIN;
+    }
+    return code;
+}
+
 /* c4: resumable. Everything but OK leaves the outcome to the log. */
 static enum tally_code commit_transaction(struct tally_stream_thread *thread, int64_t deadline_ms,
         struct tally_error *err)
 {
-    enum tally_code code;
+    enum tally_code code = TALLY_FAILPOINT_CODE(COMMIT_BEFORE, TALLY_COMMIT_UNKNOWN, err);
 
-    do {
+    if (!code) {
+        code = TALLY_FAILPOINT_PLANNED(COMMIT_SENT) ? commit_ahead(thread, err) : TALLY_AGAIN;
+    }
+    while (code == TALLY_AGAIN ||
+            (tally_code_reaction(code) == TALLY_REACT_RETRY && now_ms(thread) < deadline_ms)) {
         code = thread->producer->ops->commit(thread->producer, SLICE_MS, err);
-    } while (tally_code_reaction(code) == TALLY_REACT_RETRY && now_ms(thread) < deadline_ms);
+    }
+    code = code ? code : TALLY_FAILPOINT_CODE(COMMIT_AFTER, TALLY_COMMIT_UNKNOWN, err);
     if (code && tally_code_reaction(code) != TALLY_REACT_RELEASE &&
             tally_code_reaction(code) != TALLY_REACT_EXIT) {
         struct tally_error cause = *err;
@@ -140,7 +175,9 @@ enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t
 
     tally_assert(thread->open);
     deadline_ms = deadline_ms < txn_deadline_ms ? deadline_ms : txn_deadline_ms;
-    code = send_offsets(thread, deadline_ms, err);
+    code = TALLY_FAILPOINT_CODE(COMMIT_OFFSETS_BEFORE, TALLY_TXN_ABORTED, err);
+    code = code ? code : send_offsets(thread, deadline_ms, err);
+    code = code ? code : TALLY_FAILPOINT_CODE(COMMIT_OFFSETS_AFTER, TALLY_TXN_ABORTED, err);
     if (!code) {
         code = commit_transaction(thread, deadline_ms, err);
     }
@@ -158,6 +195,7 @@ enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t
     (void)thread->producer->ops->poll(thread->producer, 0, NULL);
     if (thread->producer->ops->tainted(thread->producer)) {
         drop_producer(thread);
+        TALLY_FAILPOINT(COMMIT_TAINT_AFTER);
         stream_thread_pause_all(thread);
     }
     return TALLY_OK;
@@ -168,10 +206,11 @@ void stream_thread_abort(struct tally_stream_thread *thread)
     enum tally_code code = TALLY_TIMEOUT;
 
     stream_thread_drop_batch(thread);
-    if (thread->open && thread->producer) {
+    if (thread->open && thread->producer && !TALLY_FAILPOINT_FAILS(RECOVER_ABORT_BEFORE)) {
         for (int i = 0; i < ABORT_TRIES && code; i++) {
             code = thread->producer->ops->abort(thread->producer, SLICE_MS, NULL);
         }
+        TALLY_FAILPOINT(RECOVER_ABORT_AFTER);
     }
     thread->open = false;
     tally_series_add(thread->aborted_series, 1);
@@ -214,6 +253,7 @@ static void shrink_batch(struct tally_stream_thread *thread, enum tally_code cod
         return;
     }
     if (++thread->failures >= 3 && thread->batch_limit > 1) {
+        TALLY_FAILPOINT(RECOVER_HALVE_EACH);
         thread->batch_limit /= 2;
         thread->failures = 0;
     }

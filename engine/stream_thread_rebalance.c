@@ -3,6 +3,7 @@
  * Order of an assignment (exactly-once R1 to R9): the producer is initialised first, which settles
  * this member's own dangling transaction; then the group's offsets are read, then the ends of the
  * topics. A task is paused until its restore is done. */
+#include "engine/base/failpoint.h"
 #include "engine/stream_thread_internal.h"
 
 enum { COMMITTED_TIMEOUT_MS = 5000, RECHECK_EVERY_MS = 10000, NAMES_MAX = 4096 };
@@ -57,6 +58,7 @@ void stream_thread_resume_all(struct tally_stream_thread *thread)
 
     if (count > 0) {
         code = thread->consumer->ops->seek(thread->consumer, partitions, count, SLICE_MS, &err);
+        code = code ? code : TALLY_FAILPOINT_CODE(RECOVER_SEEK_AFTER, TALLY_TIMEOUT, &err);
         if (!code) {
             code = thread->consumer->ops->resume(thread->consumer, partitions, count, &err);
         }
@@ -176,12 +178,14 @@ void stream_thread_assigned(void *context, const struct tally_topic_partition *p
     struct tally_topic_partition *offsets = tally_alloc_zero(count + 1, sizeof offsets[0]);
     struct tally_error err = {.code = TALLY_OK};
 
+    TALLY_FAILPOINT(REBALANCE_ASSIGN_ENTER);
     for (size_t i = 0; i < count; i++) {
         offsets[i] = (struct tally_topic_partition){
                 .topic = partitions[i].topic, .partition = partitions[i].partition};
     }
     if (count > 0 &&
-            consumer->ops->committed(consumer, offsets, count, COMMITTED_TIMEOUT_MS, &err)) {
+            (consumer->ops->committed(consumer, offsets, count, COMMITTED_TIMEOUT_MS, &err) ||
+                    TALLY_FAILPOINT_CODE(REBALANCE_ASSIGN_OFFSETS, TALLY_TIMEOUT, &err))) {
         warn("offsets of the group not read yet", &err);
         for (size_t i = 0; i < count; i++) {
             offsets[i].offset = TALLY_OFFSET_NONE;
@@ -194,6 +198,7 @@ void stream_thread_assigned(void *context, const struct tally_topic_partition *p
             (count > 0 && consumer->ops->pause(consumer, offsets, count, &err))) {
         warn("assignment not taken", &err);
     }
+    TALLY_FAILPOINT(REBALANCE_ASSIGN_PAUSED);
     drop_waiting(thread);
     for (size_t i = 0; i < count; i++) {
         if (!claim(thread, partitions[i].topic, partitions[i].partition)) {
@@ -215,6 +220,11 @@ void stream_thread_revoked(void *context, const struct tally_topic_partition *pa
     const char *transaction = "none";
     struct tally_error err = {.code = TALLY_OK};
 
+    if (lost) {
+        TALLY_FAILPOINT(REBALANCE_LOST_ENTER);
+    } else {
+        TALLY_FAILPOINT(REBALANCE_REVOKE_ENTER);
+    }
     stream_thread_drop_batch(thread);
     if (thread->open && !lost) {
         enum tally_code code = stream_thread_commit(thread, budget_ms, &err);
@@ -228,9 +238,11 @@ void stream_thread_revoked(void *context, const struct tally_topic_partition *pa
         transaction = "aborted";
         stream_thread_abort(thread);
     }
+    TALLY_FAILPOINT(REBALANCE_REVOKE_COMMITTED);
     tally_restorer_clear(thread->restorer);
     drop_waiting(thread);
     tally_task_manager_park_all(thread->manager, lost ? 0 : budget_ms);
+    TALLY_FAILPOINT(REBALANCE_REVOKE_CLOSED);
     if (thread->consumer->ops->assign(thread->consumer, NULL, 0, &err)) {
         warn("revoke not acknowledged", &err);
     }
@@ -289,6 +301,7 @@ void stream_thread_restored(void *context, struct tally_stream_task *task)
     struct tally_topic_partition one;
     enum tally_code code;
 
+    TALLY_FAILPOINT(RESTORE_RUNNING_BEFORE);
     tally_stream_task_set_state(task, TALLY_TASK_RUNNING);
     tally_log(TALLY_LOG_INFO, "task is running",
             TALLY_LOG_STR("task", tally_stream_task_name(task)),

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "engine/base/failpoint.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "http/body.h"
@@ -263,6 +264,7 @@ static int answer(struct worker *worker)
         serve(worker);
     }
     write_answer(worker);
+    TALLY_FAILPOINT(EDGES_HTTP_REPLY);
     if (exchange->response.close) {
         body_linger(exchange);
     }

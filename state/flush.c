@@ -14,6 +14,7 @@
  *  (3) The FLUSH lock is never held across RocksDB. */
 #include "state/flush_internal.h"
 
+#include "engine/base/failpoint.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/metrics.h"
@@ -71,11 +72,15 @@ static enum tally_code reopen_base(struct tally_store *store, struct tally_error
         return tally_error_set(err, TALLY_STORE_ERROR,
                 "store \"%s\" is to be reopened: readers still hold views of it", store->path);
     }
+    code = TALLY_FAILPOINT_CODE(STORE_REOPEN_BEFORE, TALLY_STORE_ERROR, err);
+    if (code)
+        return code;
     base_unref(store->base);
     store->base = NULL;
     code = store_open_base(store, &store->base, err);
     if (code)
         return code;
+    TALLY_FAILPOINT(STORE_REOPEN_AFTER);
     store->lost = false;
     snapshot = store->base->ops->snapshot(store->base);
     store_publish_base(store, snapshot, store->flushed, now_ms(store));
@@ -99,7 +104,9 @@ static enum tally_code ingest_view(struct tally_store *store, struct tally_view 
         sources[i + 1] = run_cursor(view->runs[i], TALLY_NONE, TALLY_NONE, false);
     }
     rows = merge_create(sources, (size_t)view->run_count + 1, false);
-    code = store->base->ops->ingest(store->base, rows, &size, lost, err);
+    code = TALLY_FAILPOINT_CODE(FLUSH_MERGE_BEFORE, TALLY_STORE_ERROR, err);
+    if (code == TALLY_OK)
+        code = store->base->ops->ingest(store->base, rows, &size, lost, err);
     if (code == TALLY_OK)
         tally_series_add(store->state->flush_bytes, size);
     cursor_destroy(rows);
@@ -125,6 +132,7 @@ static enum tally_code flush_view(struct tally_store *store, struct tally_view *
     store->base->ops->sizes(snapshot, &sst_bytes, &level0_files);
     store->crowded = level0_files >= LEVEL0_CROWDED;
     store_publish_base(store, snapshot, view->sequence, started);
+    TALLY_FAILPOINT(FLUSH_VIEW_AFTER);
     base_snapshot_unref(snapshot);
     return TALLY_OK;
 }

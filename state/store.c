@@ -8,6 +8,7 @@
  *      the rule saves work, it does not guard anything. */
 #include "state/store_internal.h"
 
+#include "engine/base/failpoint.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "state/flush_internal.h"
@@ -119,11 +120,14 @@ static enum tally_code found_store(struct tally_store *store, struct base_snapsh
     struct cursor *rows = run_cursor(meta, TALLY_NONE, TALLY_NONE, false);
     int64_t size = 0;
     bool lost = false;
-    enum tally_code code = store->base->ops->ingest(store->base, rows, &size, &lost, err);
+    enum tally_code code = TALLY_FAILPOINT_CODE(RESTORE_INGEST_BEFORE, TALLY_STORE_ERROR, err);
 
+    if (code == TALLY_OK)
+        code = store->base->ops->ingest(store->base, rows, &size, &lost, err);
     cursor_destroy(rows);
     run_unref(meta);
     if (code == TALLY_OK) {
+        TALLY_FAILPOINT(RESTORE_INGEST_AFTER);
         base_snapshot_unref(*snapshot);
         *snapshot = store->base->ops->snapshot(store->base);
     }
@@ -168,7 +172,11 @@ enum tally_code tally_store_open(struct tally_state *state,
 
     *store = NULL;
     if (code == TALLY_OK)
+        code = TALLY_FAILPOINT_CODE(RESTORE_OPEN_BEFORE, TALLY_STORE_ERROR, err);
+    if (code == TALLY_OK)
         code = load_store(self, identity, err);
+    if (code == TALLY_OK)
+        code = TALLY_FAILPOINT_CODE(RESTORE_OPEN_AFTER, TALLY_STORE_ERROR, err);
     if (code) {
         store_destroy(self);
         return code;
@@ -243,10 +251,12 @@ void tally_store_close(struct tally_store *store, bool flush)
         tally_state_close(state);
         return;
     }
+    TALLY_FAILPOINT(STORE_CLOSE_BEFORE);
     code = flush ? flush_now(store, &err) : TALLY_OK;
     if (code) /* nothing is lost: the tail will be evolved again */
         tally_log_error(TALLY_LOG_WARN, "store closed with commits that are not on disk", &err);
     leave_state(store);
+    TALLY_FAILPOINT(STORE_CLOSE_AFTER);
     store_destroy(store);
 }
 
@@ -256,11 +266,15 @@ enum tally_code tally_store_set_aside(struct tally_state *state, const char *top
     char *path = state_directory_task(state->options.dir, topology, partition);
     enum tally_code code = state_wait_closed(state, path, err);
 
+    if (code == TALLY_OK)
+        code = TALLY_FAILPOINT_CODE(STORE_ASIDE_BEFORE, TALLY_STORE_ERROR, err);
     if (code == TALLY_OK && state->options.dir) {
         code = state_directory_set_aside(path, tally_wall_ms(state->options.clock), err);
     } else if (code == TALLY_OK) {
         store_memory_drop(state, path);
     }
+    if (code == TALLY_OK)
+        TALLY_FAILPOINT(STORE_ASIDE_AFTER);
     tally_free(path);
     return code;
 }
@@ -589,6 +603,7 @@ void tally_store_commit(struct tally_store *store, const struct tally_positions 
     if (count > 0)
         run = run_freeze(rows, count, store->sequence, &store->state->run_bytes);
     tally_free(rows);
+    TALLY_FAILPOINT(COMMIT_FREEZE_AFTER);
     was_idle = publish_commit(store, run, positions);
     overlay_commit(&store->overlay);
     overlay_evict(&store->overlay, state_clean_bytes(store->state));

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/base/failpoint.h"
 #include "engine/base/mem.h"
 #include "state/manifest_internal.h"
 #include "state/row_internal.h"
@@ -463,19 +464,25 @@ static enum tally_code write_file(struct rocksdb_base *base, const char *file, s
     rocksdb_sstfilewriter_file_size(writer, &bytes);
     rocksdb_sstfilewriter_destroy(writer);
     *size = (int64_t)bytes;
-    return code;
+    return code ? code : TALLY_FAILPOINT_CODE(FLUSH_FILE_AFTER, TALLY_STORE_ERROR, err);
 }
 
 static enum tally_code ingest_file(struct rocksdb_base *base, const char *file,
         struct tally_error *err)
 {
-    rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
+    rocksdb_ingestexternalfileoptions_t *options;
     char *errptr = NULL;
+    enum tally_code code = TALLY_FAILPOINT_CODE(FLUSH_INGEST_BEFORE, TALLY_STORE_ERROR, err);
 
+    if (code)
+        return code;
+    options = rocksdb_ingestexternalfileoptions_create();
     rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
     rocksdb_ingest_external_file_cf(base->db, base->family, &file, 1, options, &errptr);
     rocksdb_ingestexternalfileoptions_destroy(options);
-    return errptr ? convert(&base->base, base->base.path, "write", false, errptr, err) : TALLY_OK;
+    if (errptr)
+        return convert(&base->base, base->base.path, "write", false, errptr, err);
+    return TALLY_FAILPOINT_CODE(FLUSH_INGEST_AFTER, TALLY_STORE_ERROR, err);
 }
 
 static enum tally_code rocks_ingest(struct base *base, struct cursor *rows, int64_t *size,

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "engine/base/config_internal.h"
+#include "engine/base/failpoint.h"
 #include "engine/base/mem.h"
 
 #define SECRET_MAX_BYTES 65536u
@@ -20,7 +21,7 @@
 #define FILE_SUFFIX      "_FILE"
 
 /* Variables of the command ./dev, of test builds and of the tests. */
-static const char *const others[] = {"TALLY_CACHE", "TALLY_FAIL", "TALLY_VERBOSE"};
+static const char *const others[] = {"TALLY_CACHE", TALLY_FAIL_VARIABLE, "TALLY_VERBOSE"};
 #define TESTS_PREFIX "TALLY_TEST_"
 /* Kubernetes gives every pod the address of each service, so a service that is named tally or
  * tally-something makes such variables. */
@@ -147,10 +148,30 @@ static void report_unknown(struct config_load *load)
     regfree(&service);
 }
 
+/* A plan that does nothing must not look like one that did. */
+static void check_failpoints(struct config_load *load)
+{
+    const struct config_place place = {.source = TALLY_FAIL_VARIABLE};
+    const char *plan = getenv(TALLY_FAIL_VARIABLE);
+
+#if TALLY_HAS_FAILPOINTS
+    struct tally_error err = {.code = TALLY_OK};
+
+    if (tally_failpoint_check(plan, &err)) {
+        config_mistake(load, &place, NULL, "%s", err.message);
+    }
+#else
+    if (plan && plan[0]) {
+        config_mistake(load, &place, NULL, "this build has no failpoints");
+    }
+#endif
+}
+
 void config_load_environment(struct config_load *load)
 {
     for (int index = 0; index < CONFIG_OPTIONS; index++) {
         load_variable(load, (enum config_index)index);
     }
     report_unknown(load);
+    check_failpoints(load);
 }

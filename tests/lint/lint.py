@@ -3,11 +3,13 @@
 they are visible, sizes, banned calls, dead files. `lint.py [LIBTALLY.a]`; without the library the
 visibility of symbols is not checked. Prints file:line: what is wrong [rule], then a line like that
 of a check program."""
+import concurrent.futures
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 os.chdir(ROOT)
@@ -44,6 +46,8 @@ BANNED = "strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atoll|strtok|time|setjmp
 ALLOCATORS = "malloc|calloc|realloc|strdup|strndup|asprintf|vasprintf"
 # Whoever calls one of these gets memory of malloc, and may free it.
 GIVERS = r"\b(getline|getdelim|realpath|open_memstream)\s*\("
+FAILPOINTS = pathlib.Path("engine/base/failpoint.def")
+FAILPOINT_READERS = ["engine/base/config_env.c", "apps/cli.c", "apps/cmd_failpoints.c", "apps/reference.c"]
 COLUMNS, FUNCTION_LINES, FILE_LINES = 100, 70, 800
 
 findings = []
@@ -139,6 +143,68 @@ def check_unfinished(path, text):
             report("unfinished", path, number, word[1])
 
 
+FAILPOINT_ROW = r'^X\((\w+),\s*"([^"]+)",\s*(FAILS|NEVER),\s*"([^"]+)",\s*"([^"]+)"\)$'
+FAILPOINT_USE = r"\bTALLY_FAILPOINT(|_FAILS|_CODE|_PLANNED)\((\w+)"
+
+
+def check_failpoints(table, sources):
+    """The table against the sources. Returns the names, and the files that have one."""
+    rows = {}
+    for number, line in enumerate(table.read_text().splitlines(), 1):
+        if not line.startswith("X("):
+            continue
+        row = re.match(FAILPOINT_ROW, line)
+        if not row:
+            report("failpoints", table, number, "not a row of five columns")
+        elif row[1] != row[2].upper().replace(".", "_"):
+            report("failpoints", table, number, f'"{row[2]}" is not the name of {row[1]}')
+        elif " | " not in row[5]:
+            report("failpoints", table, number, "what it is between has no \" | \"")
+        else:
+            rows[row[1]] = (number, row[3] == "FAILS", row[4])
+    used = {}
+    for path in sources:
+        if path.parent == table.parent or path.suffix == ".def":
+            continue
+        for number, line in enumerate(blank(path.read_text()).splitlines(), 1):
+            for form, site in re.findall(FAILPOINT_USE, line):
+                if site not in rows:
+                    report("failpoints", path, number, f"{site} is not in {table}")
+                elif form != "_PLANNED":
+                    used.setdefault(site, []).append(path)
+                    if (form != "") != rows[site][1]:
+                        report("failpoints", path, number, f"{site}: the table says otherwise about "
+                               "whether a call can fail there")
+    for site, (number, _, file) in rows.items():
+        places = [path.as_posix() for path in used.get(site, [])]
+        if places != [file]:
+            report("failpoints", table, number, f"{site} is to stand once, in {file}: it stands in "
+                   f"{', '.join(places) or 'no file'}")
+    return sorted({path for places in used.values() for path in places} | {table.with_suffix(".c")})
+
+
+def check_release(table, users):
+    """Compiled without TALLY_CHECKS, the files with failpoints have nothing of them."""
+    names = [name for _, name in re.findall(r'^X\((\w+),\s*"([^"]+)"', table.read_text(), re.M)]
+    with tempfile.TemporaryDirectory() as folder:
+        def compile_one(path):
+            made = pathlib.Path(folder, path.stem + ".o")
+            done = subprocess.run(["gcc", "-std=c11", "-D_GNU_SOURCE", "-I.", "-isystem", "/usr/include/yajl",
+                                   "-O1", "-c", path, "-o", made],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+            if done.returncode:
+                return path, done.stderr.splitlines()[:1]
+            symbols = subprocess.run(["nm", made], check=True, text=True, capture_output=True).stdout
+            text = made.read_bytes()
+            return path, (re.findall(r"\w*failpoint\w*", symbols.replace("cmd_failpoints", "")
+                                     .replace("print_failpoints", "").replace("reference_failpoints", ""))
+                          + [name for name in names if name.encode() + b"\0" in text])
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            for path, found in pool.map(compile_one, users):
+                for what in found:
+                    report("failpoints", path, 1, f'a build without checks has "{what}"')
+
+
 def check_tree(sources, included):
     seen = {}
     for path in sources:
@@ -194,7 +260,7 @@ def check_visibility(library, sources):
 
 def main():
     library = sys.argv[1] if len(sys.argv) > 1 else None
-    rules = ["includes", "sizes", "calls", "heads", "unfinished", "tree"]
+    rules = ["includes", "sizes", "calls", "heads", "unfinished", "tree", "failpoints"]
     sources = list(files_below(PRODUCT, ".c", ".h", ".def"))
     included = set()
     for path in [*sources, *files_below(["tests"], ".c", ".h")]:
@@ -208,6 +274,8 @@ def main():
             check_sizes(path, text, code)
             check_calls(path, code)
     check_tree(sources, included)
+    users = check_failpoints(FAILPOINTS, sources)
+    check_release(FAILPOINTS, users + [pathlib.Path(path) for path in FAILPOINT_READERS])
     for path in [pathlib.Path("dev"), *files_below(["tools", "cmake", "tests"], ".sh", ".py", ".cmake")]:
         check_unfinished(path, path.read_text())
     if library:

@@ -30,6 +30,7 @@ docs/configuration.md config docs
 docs/records.md docs records
 docs/metrics.md docs metrics
 docs/errors.md docs errors
+docs/failpoints.md docs failpoints
 TABLE
 }
 
