@@ -1,6 +1,7 @@
 """A seeded stream of commands: mostly good ones, and a few of everything that may go wrong."""
 import json
 import random
+import threading
 
 from wire import msgpack_encode, partition_of
 
@@ -8,18 +9,22 @@ WAREHOUSES = ("W1", "W2", "W3")
 
 
 class Generator:
-    """Yields (partition, key, value); the same seed gives the same records."""
+    """Yields (partition, key, value, command id or None); the same seed gives the same records."""
 
-    def __init__(self, seed, partitions, skus):
+    def __init__(self, seed, partitions, skus, mark="c"):
         self.random = random.Random(seed)
         self.partitions = partitions
         self.skus = skus
+        self.mark = mark
         self.serial = 0
+        self.lock = threading.Lock()
         self.sent = []  # (key, command) of a sample of commands, to repeat and to misuse
 
     def __call__(self, count):
         for _ in range(count):
-            yield self.one()
+            with self.lock:
+                record = self.one()
+            yield record
 
     def one(self):
         dice = self.random.random()
@@ -36,7 +41,7 @@ class Generator:
         partition = partition_of(key, self.partitions)
         if dice < 0.025:
             partition = (partition + 1 + self.random.randrange(self.partitions - 1)) % self.partitions
-        return partition, key, self.encode(command)
+        return partition, key, self.encode(command), command["command_id"]
 
     def encode(self, command):
         if self.random.random() < 0.3:
@@ -45,7 +50,7 @@ class Generator:
 
     def identity(self):
         self.serial += 1
-        return f"c-{self.serial}"
+        return f"{self.mark}-{self.serial}"
 
     def sku(self):
         # The square makes some SKUs hot, so that levels have long histories.
@@ -60,16 +65,17 @@ class Generator:
             command["expected_version"] = self.random.randrange(5)
         return command
 
-    def right_place(self, key, value):
-        return partition_of(key, self.partitions), key, value
+    def right_place(self, key, value, command_id=None):
+        return partition_of(key, self.partitions), key, value, command_id
 
     def repeat(self):
         key, command = self.random.choice(self.sent)
-        return self.right_place(key, self.encode(command))
+        return self.right_place(key, self.encode(command), command["command_id"])
 
     def reuse(self):
         key, command = self.random.choice(self.sent)
-        return self.right_place(key, self.encode({**command, "note": f"again {self.random.random()}"}))
+        changed = {**command, "note": f"again {self.random.random()}"}
+        return self.right_place(key, self.encode(changed), command["command_id"])
 
     def poison(self):
         sku = self.sku()
@@ -94,7 +100,7 @@ class Generator:
         if kind == 7:
             return self.right_place(key, msgpack_encode(good)[:-1])
         if kind == 8:
-            return self.random.randrange(self.partitions), None, text.encode()
+            return self.random.randrange(self.partitions), None, text.encode(), None
         return self.right_place(b"another key", text.encode())
 
 

@@ -1,100 +1,102 @@
-"""One `tally run` that is started, asked, killed and stopped."""
+"""One `tally run` with its own folder, settings and state directory."""
+import http.client
 import json
 import os
-import signal
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 
-
-class Broken(Exception):
-    """tally did not do what it must; the text says what."""
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+from process import Process, free_port
+from verdict import Broken
 
 
-class Instance:
-    def __init__(self, program, folder, kafka, name):
+class Instance(Process):
+    """`settings` are rows of its file, by dotted name; `env` is added to its environment."""
+
+    def __init__(self, program, folder, kafka, name, settings=None, env=None, instance_id="a"):
         self.program = os.path.abspath(program)
+        self.id = instance_id
         self.folder = folder
         self.state = os.path.join(folder, "state")
-        self.log_path = os.path.join(folder, "tally.log")
         self.config = os.path.join(folder, "tally.yaml")
         self.address = f"127.0.0.1:{free_port()}"
-        self.process = None
+        self.settings = {
+            "kafka.bootstrap.servers": kafka, "app.id": name, "instance.id": instance_id, "topics.prefix": f"{name}.",
+            "topologies": ["stock"], "stock.require_registration": False, "state.dir": self.state,
+            "http.listen": self.address, **(settings or {}),
+        }
         # Another tally's settings must not reach this one.
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
+        super().__init__(f"tally {instance_id}", [self.program, "run", "--config", self.config],
+                         os.path.join(folder, "tally.log"), {**environment, **(env or {})})
         os.makedirs(folder, exist_ok=True)
-        with open(self.config, "w") as file:
-            file.write(f"""kafka: {{ bootstrap.servers: "{kafka}" }}
-app.id: {name}
-topics.prefix: {name}.
-topologies: [stock]
-stock.require_registration: false
-state: {{ dir: "{self.state}" }}
-http: {{ listen: "{self.address}" }}
-""")
+        self.configure({})
 
-    def tool(self, *arguments):
+    def configure(self, settings):
+        """Changes settings for the next start."""
+        self.settings.update(settings)
+        with open(self.config, "w") as file:
+            file.writelines(f"{name}: {json.dumps(value)}\n" for name, value in self.settings.items())
+
+    def tool(self, *arguments, fails=False):
+        """What `tally ARGUMENTS` prints; with fails=True its exit status and all that it prints."""
         done = subprocess.run([self.program, *arguments, "--config", self.config], env=self.environment,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        if fails:
+            return done.returncode, done.stdout + done.stderr
         if done.returncode:
             raise Broken(f"tally {' '.join(arguments)} ended with {done.returncode}: {done.stderr.strip()}")
         return done.stdout
 
     def start(self):
-        with open(self.log_path, "a") as log:
-            self.process = subprocess.Popen([self.program, "run", "--config", self.config], stderr=log,
-                                            stdout=log, stdin=subprocess.DEVNULL, env=self.environment)
-        return time.monotonic()
+        return self.spawn()
 
-    def alive(self):
-        if self.process.poll() is not None:
-            raise Broken(f"tally run ended by itself with {self.process.returncode}:\n{self.log_tail()}")
-
-    def kill(self):
-        self.alive()
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self):
-        """A clean end."""
-        self.alive()
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            status = self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise Broken(f"tally run did not end within 60 s of SIGTERM:\n{self.log_tail()}") from None
+    def stop(self, limit=60):
+        status = super().stop(limit)
         if status:
-            raise Broken(f"tally run ended with {status} after SIGTERM:\n{self.log_tail()}")
+            raise Broken(f"{self.name} ended with {status} after SIGTERM:\n{self.log_tail()}")
+        return status
 
-    def log_tail(self):
-        with open(self.log_path) as log:
-            return "".join(log.readlines()[-15:])
-
-    def get(self, path):
-        """Status and body; None when nobody answers yet."""
+    def request(self, path, data=None, headers=None, limit=10):
+        """Status and body; None when nobody answers, or not to the end."""
         try:
-            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:
+            request = urllib.request.Request(f"http://{self.address}{path}", data, headers or {})
+            with urllib.request.urlopen(request, timeout=limit) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
-            return error.code, error.read()
-        except OSError:
+            with error:
+                return error.code, error.read()
+        except (OSError, http.client.HTTPException):
             return None
 
-    def tasks(self):
+    def get(self, path, limit=10):
+        return self.request(path, limit=limit)
+
+    def tasks(self, limit=10):
         """partition -> its row of /v1/ops/tasks; empty while nobody answers."""
-        answer = self.get("/v1/ops/tasks")
+        answer = self.get("/v1/ops/tasks", limit)
         if not answer or answer[0] != 200:
             return {}
         return {row["partition"]: row for row in json.loads(answer[1])["items"]}
+
+    def dump(self, partition):
+        """Lines of the state of a task that runs here."""
+        answer = self.get(f"/v1/ops/dump?topology=stock&partition={partition}", 60)
+        if not answer or answer[0] != 200:
+            raise Broken(f"{self.name} does not dump partition {partition}: {answer}")
+        return answer[1].splitlines()
+
+    def dump_directory(self):
+        """Lines of its state directory; it must not run."""
+        return self.tool("fsck", "--dump", "--state", self.state).encode().splitlines()
+
+    def metric(self, name):
+        """Sum of the samples of /metrics whose name and labels begin so; None while nobody answers."""
+        answer = self.get("/metrics")
+        if not answer or answer[0] != 200:
+            return None
+        return sum(float(line.rsplit(" ", 1)[1]) for line in answer[1].decode().splitlines() if line.startswith(name))
 
     def wait(self, what, condition, limit=120):
         """Asks until the condition on the tasks holds; returns when it did."""
@@ -104,12 +106,15 @@ http: {{ listen: "{self.address}" }}
             tasks = self.tasks()
             if condition(tasks):
                 return time.monotonic()
-            halted = [row for row in tasks.values() if row["state"] == "HALTED"]
-            if halted:
-                raise Broken(f"a task halted: {halted[0]}\n{self.log_tail()}")
+            self.must_not_halt(tasks)
             if time.monotonic() > end:
-                raise Broken(f"not {what} after {limit} s: {sorted(tasks.items())}\n{self.log_tail()}")
+                raise Broken(f"{self.name} not {what} after {limit} s: {sorted(tasks.items())}\n{self.log_tail()}")
             time.sleep(0.01)
+
+    def must_not_halt(self, tasks):
+        halted = [row for row in tasks.values() if row["state"] == "HALTED"]
+        if halted:
+            raise Broken(f"a task of {self.name} halted: {halted[0]}\n{self.log_tail()}")
 
 
 def position(row):

@@ -56,17 +56,20 @@ class Partition:
         self.partitions = partitions
         self.levels = {}
         self.known = set()  # (key, command id)
+        self.command_id = None  # of the record taken last
         self.counts = dict.fromkeys((EVENT, REPEAT, FORWARDED, DEAD), 0)
 
     def take(self, offset, key, value):
         """(EVENT, expected event) or one of the other words with None."""
+        self.command_id = None
         try:
             command = decode(key, value)
         except Poison:
             return self.count(DEAD), None
+        self.command_id = command["command_id"]
         if partition_of(key, self.partitions) != self.number:
             return self.count(FORWARDED), None
-        identity = (key, command["command_id"])
+        identity = (key, self.command_id)
         if identity in self.known:
             return self.count(REPEAT), None
         self.known.add(identity)
@@ -158,11 +161,19 @@ def decode(key, value):
         command = json_decode(value) if value[:1] == b"{" else msgpack_decode(value)
     except (ValueError, UnicodeDecodeError) as error:
         raise Poison from error
+    if isinstance(command, dict) and "payload" in command:
+        command = open_envelope(command)
     if not isinstance(command, dict) or not {"type", "command_id"} <= command.keys():
         raise Poison
     if command["type"] in FIELDS and command.get("sku", "").encode() != key:
         raise Poison
     return command
+
+
+def open_envelope(record):
+    """As HTTP writes a command: the fields stand in `payload`, the command's id is `id`."""
+    head = {name: value for name, value in record.items() if name not in ("payload", "id")}
+    return {**record["payload"], **head, "command_id": record.get("id")}
 
 
 def json_decode(value):

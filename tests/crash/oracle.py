@@ -1,43 +1,52 @@
 """Compares everything that tally wrote with what the model expects. Raises Violation at the first
-difference, with the key and the record."""
-import glob
+difference, with the number of the invariant, the key and the record. Each check reads only what has
+come since the last one."""
 import json
-import os
 
+from fold import Fold
 from model import DEAD, EVENT, FORWARDED, FORWARD_HEADER, Partition
-from topics import Reader
+from topics import Group, Reader
+from verdict import must
 from wire import msgpack_decode
 
 
-class Violation(Exception):
-    pass
-
-
-def must(condition, invariant, *facts):
-    if not condition:
-        raise Violation(invariant + ": " + ", ".join(str(fact) for fact in facts))
-
-
 class Oracle:
-    def __init__(self, kafka, prefix, partitions):
+    def __init__(self, kafka, prefix, group, partitions):
         self.partitions = [Partition(p, partitions) for p in range(partitions)]
         self.commands = Reader(kafka, prefix + "stock.commands", partitions)
         self.events = Reader(kafka, prefix + "stock.events", partitions)
         self.dead = Reader(kafka, prefix + "stock.commands-dlt", partitions)
+        self.group = Group(kafka, group)
+        self.unread = {p: [] for p in range(partitions)}
+        self.last = dict.fromkeys(range(partitions), -1)  # offset of the last committed command
+        self.seen = {p: {} for p in range(partitions)}  # offset -> command id, of commands that were read
         self.waiting = {}  # what is on its way to another partition: "p@o" -> (key, value)
         self.forwarded = set()
+        self.fold = Fold()
+        self.verified = set()  # lines of the dump that were compared
 
     def counts(self):
         return {what: sum(p.counts[what] for p in self.partitions) for what in self.partitions[0].counts}
 
+    def ends(self):
+        """partition -> offset of its last committed command, as of now."""
+        for partition, records in self.commands.read().items():
+            if records:
+                self.unread[partition] += records
+                self.last[partition] = records[-1].offset()
+        return dict(self.last)
+
     def check_log(self):
-        """Commands since the last call against events and dead letters since the last call."""
-        commands, events, dead = self.commands.read(), self.events.read(), self.dead.read()
+        """I1, I3, I4, I5, I9: commands since the last call against events and dead letters since then."""
+        self.ends()
+        events, dead = self.events.read(), self.dead.read()
         for partition in self.partitions:
-            expected, poison = self.decide(partition, commands[partition.number])
-            compare_events(partition.number, expected, events[partition.number])
-            compare_dead(partition.number, poison, dead[partition.number])
-        must(not self.waiting, "every misrouted command is forwarded once", list(self.waiting)[:5])
+            number = partition.number
+            expected, poison = self.decide(partition, self.unread[number])
+            self.unread[number] = []
+            self.compare_events(number, expected, events[number])
+            compare_dead(number, poison, dead[number])
+        must(not self.waiting, "I1: every misrouted command is forwarded once", list(self.waiting)[:5])
 
     def decide(self, partition, records):
         expected, poison = [], []
@@ -45,6 +54,7 @@ class Oracle:
             where = f"{partition.number}@{record.offset()}"
             self.arrive(dict(record.headers() or ()).get(FORWARD_HEADER), record, where)
             what, event = partition.take(record.offset(), record.key(), record.value())
+            self.seen[partition.number][record.offset()] = partition.command_id
             if what == EVENT:
                 expected.append(event)
             elif what == DEAD:
@@ -55,7 +65,7 @@ class Oracle:
 
     # The copy may stand in a partition that is read before the one it came from.
     def depart(self, where, record):
-        must(where not in self.forwarded, "a misrouted command is forwarded once", where)
+        must(where not in self.forwarded, "I1: a misrouted command is forwarded once", where)
         self.meet(where, ("from", record.key(), record.value()))
 
     def arrive(self, header, record, where):
@@ -65,49 +75,95 @@ class Oracle:
     def meet(self, source, half):
         other = self.waiting.pop(source, None)
         if other is None:
-            must(source not in self.forwarded, "a misrouted command is forwarded once", source)
+            must(source not in self.forwarded, "I1: a misrouted command is forwarded once", source)
             self.waiting[source] = half
             return
-        must(other[0] != half[0] and other[1:] == half[1:], "a forwarded command keeps key and value", source)
+        must(other[0] != half[0] and other[1:] == half[1:], "I1: a forwarded command keeps key and value", source)
         self.forwarded.add(source)
 
+    def compare_events(self, number, expected, records):
+        for want, record in zip(expected, records):
+            event = msgpack_decode(record.value())
+            compare_event(number, want, event, record)
+            self.fold.take(number, record.key().decode(), event)
+        must(len(expected) == len(records), "I1: one event per command", f"partition {number}",
+             f"{len(expected)} commands, {len(records)} events",
+             expected[len(records):][:1] or [(r.key(), r.offset()) for r in records[len(expected):][:1]])
+
     def check_state(self, dump):
-        """dump: lines of `tally fsck --dump`."""
-        levels, ledgers, known = read_dump(dump)
+        """I2, I4: lines of the state of all tasks against the fold of all events, which the model has
+        confirmed. A line that was compared before needs no second look."""
+        lines = set(dump)
+        must(len(lines) == len(dump), "I2: a row is in the state once", len(dump) - len(lines))
+        rows = [json.loads(line) for line in lines - self.verified]
+        gone = [json.loads(line) for line in self.verified - lines]
+        for row in rows:
+            self.fold.compare(row)
+        self.fold.all_compared()
+        new = {(row["store"], row["key"]) for row in rows}
+        for row in gone:
+            must((row["store"], row["key"]) in new, "I2: no row leaves the state", row)
+        self.verified = lines
+
+    def check_levels(self):
+        """I4: what the events add up to is what the model holds."""
         for partition in self.partitions:
-            for (sku, warehouse), level in partition.levels.items():
-                key = f"{sku}.{warehouse}"
-                row = levels.pop(key, None)
-                must(row is not None, "every level is in the state", key)
-                compare_level(key, level, row)
-                must(ledgers.pop(key, 0) == level.version, "one ledger entry per version", key)
-            known -= {f"{command_id}.{key.decode()}" for key, command_id in partition.known}
-        must(not levels, "no level without a command", list(levels)[:5])
-        must(not ledgers, "no ledger entry without a level", list(ledgers)[:5])
-        must(not known, "no outcome without a command", list(known)[:5])
+            for place, level in partition.levels.items():
+                self.fold.compare_level(place, level)
+        must(len(self.fold.levels) == sum(len(p.levels) for p in self.partitions), "I4: no level without a command")
+
+    def check_positions(self, next_offsets):
+        """I6: the offset of the group is the position of the state; no transaction hides an end."""
+        committed = self.group.offsets(self.commands.topic)
+        for partition, last in self.last.items():
+            mine = next_offsets[partition]
+            theirs = committed.get(partition)
+            must(mine == last + 1, "I6: the state has all commands", f"partition {partition}",
+                 f"next is {mine}, the last command is {last}")
+            must(theirs == mine or (theirs is None and mine == 0), "I6: the group's offset is the state's position",
+                 f"partition {partition}", f"group {theirs}, state {mine}")
+
+    def check_told(self, lines):
+        """I7: lines of the history. What was acknowledged is in the log and has its outcome; what a
+        client was told of an outcome is that outcome."""
+        for line in lines:
+            if "offset" not in line:
+                continue
+            command_id, partition, offset = line["told"], line["partition"], line["offset"]
+            log = self.seen[partition]
+            must(offset in log and (command_id is None or log[offset] == command_id),
+                 "I7: an acknowledged command is in the log", line, f"there is {log.get(offset)!r}")
+            if command_id is not None:
+                outcome = self.fold.outcomes.get((command_id, line["key"]))
+                must(outcome, "I7: an acknowledged command has its outcome", line)
+                must("status" not in line or outcome == (line["status"], line["code"]),
+                     "I7: a client is told the outcome that is committed", line, outcome)
+
+    def check_seen(self, levels):
+        """I8: (sku, warehouse, version) -> on_hand that readers were shown."""
+        for (sku, warehouse, version), on_hand in levels.items():
+            history = self.fold.history.get((sku, warehouse), ())
+            must(0 < version <= len(history) and history[version - 1] == on_hand,
+                 "I8: no reader saw what was not committed", f"{sku}.{warehouse} version {version}",
+                 f"on_hand {on_hand}", f"committed {history[version - 1:version]} of {len(history)} versions")
 
     def close(self):
         for reader in (self.commands, self.events, self.dead):
             reader.close()
 
 
-def compare_events(number, expected, records):
-    for want, record in zip(expected, records):
-        event = msgpack_decode(record.value())
-        have = flatten(event, record)
-        for name, value in want.items():
-            if name != "fact":
-                must(have.get(name) == value, "events are those of the model", f"partition {number}",
-                     f"event offset {record.offset()}", f"{name} is {have.get(name)!r}, not {value!r}", want)
-    must(len(expected) == len(records), "one event per command", f"partition {number}",
-         f"{len(expected)} commands, {len(records)} events",
-         expected[len(records):][:1] or [(r.key(), r.offset()) for r in records[len(expected):][:1]])
+def compare_event(number, want, event, record):
+    have = flatten(event, record)
+    for name, value in want.items():
+        if name != "fact":
+            must(have.get(name) == value, "I4: events are those of the model", f"partition {number}",
+                 f"event offset {record.offset()}", f"{name} is {have.get(name)!r}, not {value!r}", want)
 
 
 def flatten(event, record):
     payload = event["payload"]
-    must(payload["outcome"]["status"] in ("ACCEPTED", "REJECTED"), "an outcome in every event", event)
-    must(payload.get("version", 1) == payload.get("seq", 1), "version is seq", event)
+    must(payload["outcome"]["status"] in ("ACCEPTED", "REJECTED"), "I1: an outcome in every event", event)
+    must(payload.get("version", 1) == payload.get("seq", 1), "I5: version is seq", event)
     return {**payload, "id": event["id"], "type": event["type"], "key": record.key(),
             "causation_id": event["causation_id"], "status": payload["outcome"]["status"]}
 
@@ -116,37 +172,9 @@ def compare_dead(number, poison, records):
     for want, record in zip(poison, records):
         headers = dict(record.headers() or ())
         place = f"partition {number} offset {want.offset()}"
-        must((record.key(), record.value()) == (want.key(), want.value()), "dead letters are unchanged", place)
+        must((record.key(), record.value()) == (want.key(), want.value()), "I9: dead letters are unchanged", place)
         must(headers.get("__streams.errors.offset") == str(want.offset()).encode(),
-             "dead letters name their origin", place, headers)
-        must(headers.get("__streams.errors.exception"), "dead letters have a reason", place, headers)
-    must(len(poison) == len(records), "one dead letter per poison record", f"partition {number}",
+             "I9: dead letters name their origin", place, headers)
+        must(headers.get("__streams.errors.exception"), "I9: dead letters have a reason", place, headers)
+    must(len(poison) == len(records), "I9: one dead letter per poison record", f"partition {number}",
          f"{len(poison)} poison records, {len(records)} dead letters")
-
-
-def read_dump(lines):
-    """Levels by "sku.warehouse", counts of ledger entries by the same, "id.key" of all outcomes."""
-    levels, ledgers, known = {}, {}, set()
-    for line in lines:
-        row = json.loads(line)
-        store, key = row.get("store"), row.get("key")
-        if store == "level":
-            must(key not in levels, "a key is in one partition", key)
-            levels[key] = row["value"]
-        elif store == "ledger":
-            level = key.rsplit(".", 1)[0]
-            ledgers[level] = ledgers.get(level, 0) + 1
-        elif store == "dedup":
-            known.add(key)
-    return levels, ledgers, known
-
-
-def compare_level(key, level, row):
-    for name in ("on_hand", "damaged", "quality_control", "version"):
-        must(row.get(name, 0) == getattr(level, name), "levels are the sum of their commands", key,
-             f"{name} is {row.get(name)}, not {getattr(level, name)}")
-
-
-def check_directories(state):
-    aside = glob.glob(os.path.join(state, "**", "*aside*"), recursive=True)
-    must(not aside, "no state directory is set aside", aside)

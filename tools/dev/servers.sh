@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # Kafka, PostgreSQL and Redis in a folder and on ports of our own: `servers_of up` under .run/,
-# `servers_of test` under .run/test. A server is stopped by the pid that its pid file holds, and only
+# `servers_of test` under .run/test; `servers_of crash` has only Kafka's settings, under .run/crash. A server is stopped by the pid that its pid file holds, and only
 # while that process started when the file says, so a recycled pid is never touched.
 
 servers=(kafka postgres redis)
 home=
 
-servers_of() { # up | test
+servers_of() { # up | test | crash
     case $1 in
         up)
             home=$root/.run
@@ -15,8 +15,8 @@ servers_of() { # up | test
             postgres_port=${DEV_POSTGRES_PORT:-15432} postgres_setting=DEV_POSTGRES_PORT
             redis_port=${DEV_REDIS_PORT:-16379} redis_setting=DEV_REDIS_PORT
             ;;
-        test)
-            home=$root/.run/test
+        test | crash)
+            home=$root/.run/$1
             kafka_port=${DEV_TEST_KAFKA_PORT:-29192} kafka_setting=DEV_TEST_KAFKA_PORT
             controller_port=${DEV_TEST_CONTROLLER_PORT:-29193} controller_setting=DEV_TEST_CONTROLLER_PORT
             postgres_port=${DEV_TEST_POSTGRES_PORT:-25432} postgres_setting=DEV_TEST_POSTGRES_PORT

@@ -58,17 +58,18 @@ run_lint() { # preset
     count $(tail -n 1 <<<"$output" | awk '{ print $3 - $5 - $7, $5 + $7 }')
 }
 
-# Kills tally under load and asks the oracle; a run of the harness counts as one test.
-run_crash() { # preset, rounds
+# Makes trouble for tally and asks the oracle, with a Kafka of its own; a fault counts as one test.
+run_crash() { # preset, argument ...
+    local log=.run/crash/crash.log preset=$1 before_passed=$passed before_failed=$failed result=0
+    shift
     [[ -x tests/crash/crash ]] || return 0
-    say "crash: $2 rounds"
-    if TEST_TALLY=$(built "$1") tests/crash/crash "$2" >"$home/log/crash.log" 2>&1; then
-        tail -n 1 "$home/log/crash.log"
-        count 1 0
-    else
-        tail -n 60 "$home/log/crash.log"
-        count 0 1
-    fi
+    (servers_of crash && kafka_configure)
+    export TEST_KAFKA_LIBS=$kafka_libs TEST_KAFKA_CONFIG=$root/.run/crash/kafka/server.properties
+    TEST_TALLY=$(built "$preset") tests/crash/crash "$@" 2>&1 | tee "$log" || result=$?
+    # shellcheck disable=SC2046
+    count $(tail -n 1 "$log" | awk '$2 == "passed," { print $1, $3; exit } { print 0, 0 }')
+    ((result == 0 || failed > before_failed)) || count 0 1
+    say "crash: $((passed - before_passed)) passed, $((failed - before_failed)) failed"
 }
 
 # Servers start now and are waited for by servers_wait; they stop when ./dev ends, whatever happens.
@@ -96,7 +97,7 @@ run_tests() { # preset, kind ...
     local preset=$1 kind
     shift
     verb_deps
-    case " $* " in *' integration '* | *' crash '*) with_servers ;; esac
+    case " $* " in *' integration '*) with_servers ;; esac
     if ! (build_preset "$preset"); then
         count 0 1
         finish
@@ -112,10 +113,7 @@ run_tests() { # preset, kind ...
                 servers_wait
                 run_kind "$preset" integration
                 ;;
-            crash)
-                servers_wait
-                run_crash "$preset" "${DEV_CRASH_ROUNDS:-3}"
-                ;;
+            crash) run_crash "$preset" --ci ;;
         esac
     done
     finish
@@ -155,13 +153,10 @@ verb_tsan() {
 }
 
 verb_crash() {
+    case " $* " in *' --list '* | *' --help '*) exec tests/crash/crash "$@" ;; esac
     verb_deps
-    [[ -x tests/crash/crash ]] || fail 'tests/crash/crash is missing'
-    [[ ${1:-1} =~ ^[0-9]+$ ]] || fail_usage "rounds are a number, not \"$1\""
-    with_servers
     build_preset dev
-    servers_wait
-    run_crash dev "${1:-20}"
+    run_crash dev "$@"
     finish
 }
 

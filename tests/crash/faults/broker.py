@@ -1,0 +1,49 @@
+"""The broker dies, stops or pauses under load. tally has to come back by itself."""
+import time
+
+from faults import fault
+
+
+@fault("broker-kill")
+def broker_kill(world):
+    """kill -9 of the broker under load, started again after a moment"""
+    with world.load(rate=1000):
+        for _ in range(world.options.broker_kills):
+            time.sleep(world.random.uniform(0.2, 2))
+            world.broker.kill()
+            time.sleep(world.random.uniform(0, 2))
+            world.broker.start()
+            world.wait_running()
+
+
+@fault("broker-stop")
+def broker_stop(world):
+    """a clean stop of the broker under load, started again"""
+    with world.load(rate=1000):
+        time.sleep(world.random.uniform(0.2, 2))
+        world.broker.stop()
+        time.sleep(world.random.uniform(0, 3))
+        world.broker.start()
+        world.wait_running()
+
+
+@fault("broker-bounce")
+def broker_bounce(world):
+    """five bounces of the broker, one after the other"""
+    with world.load(rate=1000):
+        for _ in range(5):
+            world.broker.stop()
+            world.broker.start()
+            time.sleep(world.random.uniform(0, 1))
+        world.wait_running()
+
+
+@fault("broker-pause")
+def broker_pause(world):
+    """the broker pauses beyond socket.timeout.ms in a commit"""
+    with world.load(rate=2000):
+        time.sleep(world.random.uniform(0.2, 1))
+        world.broker.pause()
+        time.sleep(7)
+        world.broker.resume()
+        world.wait_running()

@@ -1,0 +1,36 @@
+"""I10: what an instance uses goes back to where it was, and nothing is left lying about."""
+import glob
+import os
+
+from verdict import must
+
+FILES_MORE, THREADS_MORE, BYTES_MORE = 64, 16, 512 << 20
+
+
+def usage(pid):
+    """Open files, threads and resident bytes of a process."""
+    with open(f"/proc/{pid}/status") as file:
+        status = dict(line.split(":", 1) for line in file)
+    return (len(os.listdir(f"/proc/{pid}/fd")), int(status["Threads"]), int(status["VmRSS"].split()[0]) << 10)
+
+
+class Resources:
+    """The first quiet moment of an instance is the measure of all later ones of any instance."""
+
+    def __init__(self):
+        self.first = None
+
+    def check(self, instance):
+        now = usage(instance.process.pid)
+        self.first = self.first or now
+        for what, first, last, more in zip(("open files", "threads", "bytes"), self.first, now,
+                                           (FILES_MORE, THREADS_MORE, BYTES_MORE)):
+            must(last <= first + more, "I10: an instance uses what it used at first", instance.id,
+                 f"{last} {what}, at first {first}")
+
+
+def check_directories(state, happened):
+    left = [path for path in glob.glob(os.path.join(state, "*", "*", "ingest", "*"))]
+    must(not left, "I10: no file is left behind", left)
+    aside = glob.glob(os.path.join(state, "**", "*aside*"), recursive=True)
+    must(not aside or happened["set aside"], "I11: no state directory is set aside without a word", aside)
