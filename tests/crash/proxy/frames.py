@@ -1,5 +1,6 @@
 """Requests and responses of Kafka's protocol as far as faults need them: headers, the names by which
-a fault chooses a request (transactional id, client id, group), and the error of an answer.
+a fault chooses a request (transactional id, client id, group), the error of an answer, and the ports
+of brokers in it.
 
 A frame is int32 size, then that many bytes. Field layouts: https://kafka.apache.org/protocol
 """
@@ -164,6 +165,47 @@ def _first_error(cursor, rest):
             cursor.tags()
         cursor.tags()
     return 0
+
+
+def readdressed(request, response, port, other):
+    """An answer that names brokers, with `other` in the place of their port."""
+    places = []
+    if request.api in ("Metadata", "FindCoordinator"):
+        cursor = Cursor(response, 4, request.version >= FLEXIBLE[request.api])
+        try:
+            cursor.tags()
+            _find_ports(request, cursor, places)
+        except (struct.error, IndexError):
+            pass
+    changed = bytearray(response) if places else response
+    for at in places:
+        if struct.unpack_from(">i", response, at)[0] == port:
+            struct.pack_into(">i", changed, at, other)
+    return changed
+
+
+def _find_ports(request, cursor, places):
+    def broker():
+        cursor.int32()  # node
+        cursor.string()
+        places.append(cursor.at)
+        cursor.int32()
+
+    if request.api == "Metadata":
+        if request.version >= 3:
+            cursor.int32()  # throttle
+        for _ in range(cursor.count()):
+            broker()
+            if request.version >= 1:
+                cursor.string()  # rack
+            cursor.tags()
+    elif request.version < 4:
+        if request.version >= 1:
+            cursor.int32()
+        cursor.int16()
+        if request.version >= 1:
+            cursor.string()
+        broker()
 
 
 ERRORS = {0: "taken", 15: "COORDINATOR_NOT_AVAILABLE", 16: "NOT_COORDINATOR", 22: "ILLEGAL_GENERATION",

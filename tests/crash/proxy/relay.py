@@ -24,7 +24,7 @@ import socket
 import struct
 import threading
 
-from .frames import ANSWER_AT, REQUEST_AT, Request, correlation_of, error_name, error_of
+from .frames import ANSWER_AT, REQUEST_AT, Request, correlation_of, error_name, error_of, readdressed
 
 SLOW_BYTES, SLOW_STEP = 1024, 0.1  # a second; how often
 COPY = 0x40000000  # correlation ids of copies start here, far above those of clients
@@ -144,6 +144,8 @@ class Link:
                 if request and request.correlation in self.muted:
                     self.back.close()
                     continue
+                if request:
+                    answer = readdressed(request, answer, self.proxy.upstream[1], self.proxy.port)
                 await self.write(self.back, answer)
         except (OSError, asyncio.IncompleteReadError):
             pass
@@ -270,7 +272,7 @@ class Link:
 
 
 class Proxy:
-    """Listens on 127.0.0.1:port, which the broker must advertise, and relays to its real listener."""
+    """Listens on 127.0.0.1:port, and relays to the one broker on broker_port."""
 
     def __init__(self, port, broker_port, seed=0):
         self.port, self.upstream = port, ("127.0.0.1", broker_port)

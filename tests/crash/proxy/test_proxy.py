@@ -10,7 +10,7 @@ import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from proxy.frames import Request, error_of  # noqa: E402
+from proxy.frames import Request, error_of, readdressed  # noqa: E402
 from proxy.relay import Proxy  # noqa: E402
 
 
@@ -66,6 +66,22 @@ class Frames(unittest.TestCase):
         self.assertEqual(error_of(Request(head(0, 7, 5) + text(b"t")), produced), 47)
         self.assertIsNone(error_of(Request(head(3, 1, 5)), b"\0\0\0\5"))
         self.assertIsNone(error_of(Request(end_txn(5, True)), b"\0\0\0\5\0"))
+
+    def test_ports_of_brokers(self):
+        def metadata(port):
+            return struct.pack(">iiii", 5, 0, 1, 1) + text(b"127.0.0.1") + struct.pack(">ih", port, -1) + b"rest"
+
+        def coordinator(port):
+            return struct.pack(">iihhi", 5, 0, 0, -1, 1) + text(b"127.0.0.1") + struct.pack(">i", port)
+
+        for request, answer in ((head(3, 4, 5), metadata), (head(10, 2, 5), coordinator)):
+            request = Request(request)
+            self.assertEqual(readdressed(request, answer(9092), 9092, 31000), answer(31000))
+            self.assertEqual(readdressed(request, answer(9093), 9092, 31000), answer(9093))
+        flexible = Request(head(10, 3, 5) + b"\0")
+        answer = struct.pack(">ibihbi", 5, 0, 0, 0, 0, 1) + compact(b"127.0.0.1") + struct.pack(">i", 9092)
+        self.assertEqual(readdressed(flexible, answer, 9092, 31000)[-4:], struct.pack(">i", 31000))
+        self.assertEqual(readdressed(Request(end_txn(5, True)), b"any", 9092, 31000), b"any")
 
     def test_cut_short_and_unknown(self):
         frame = end_txn(1, True, b"long-transactional-id")
