@@ -68,13 +68,15 @@ class Parked:
     def __init__(self, link, request, loop):
         self.link, self.request, self.loop = link, request, loop
         self.decision = loop.create_future()
+        self.answered = concurrent.futures.Future()
 
     def _decide(self, what):
         self.loop.call_soon_threadsafe(lambda: self.decision.done() or self.decision.set_result(what))
 
-    def go(self):
-        """On its way as if nothing had been."""
+    def go(self, timeout=ANSWER_SECONDS):
+        """On its way as if nothing had been. Returns what the broker answered, as deliver does."""
         self._decide("go")
+        return self.answered.result(timeout)
 
     def hang_up(self):
         self._decide("hang up")
@@ -91,7 +93,7 @@ class Link:
     def __init__(self, proxy, client, back):
         self.proxy, self.client, self.back = proxy, client, back
         self.broker = self.forth = None
-        self.waiting = {}  # correlation id -> (request, future of the error or None)
+        self.waiting = {}  # correlation id -> (request, future of the error or None, for the client)
         self.muted = set()
         self.late = 0  # deliveries that keep the upstream connection
         self.dead = False  # the upstream connection
@@ -135,11 +137,11 @@ class Link:
         try:
             while True:
                 answer = await read_frame(self.broker)
-                request, future = self.waiting.pop(correlation_of(answer, ANSWER_AT), (None, None))
+                request, future, told = self.waiting.pop(correlation_of(answer, ANSWER_AT), (None, None, True))
                 error = error_name(error_of(request, answer)) if request else "unknown"
                 if future and not future.done():
                     future.set_result(error)
-                if future or self.back.is_closing():
+                if not told or self.back.is_closing():
                     continue  # a copy's, or nobody is there any more
                 if request and request.correlation in self.muted:
                     self.back.close()
@@ -152,15 +154,15 @@ class Link:
         finally:
             self.dead = True
             self.back.close()
-            for _, future in self.waiting.values():
+            for _, future, _ in self.waiting.values():
                 if future and not future.done():
                     future.set_result("no answer")
 
-    async def forward(self, request, future=None, frame=None):
+    async def forward(self, request, future=None, frame=None, told=True):
         frame = frame or request.frame
         if self.dead:
             raise ConnectionError("the broker is gone")
-        self.waiting[correlation_of(frame, REQUEST_AT)] = (request, future)
+        self.waiting[correlation_of(frame, REQUEST_AT)] = (request, future, told)
         await self.write(self.forth, frame)
 
     async def write(self, writer, frame):
@@ -186,7 +188,7 @@ class Link:
             for request in requests:
                 future = loop.create_future()
                 try:
-                    await self.forward(request, future)
+                    await self.forward(request, future, told=False)
                     errors.append(await asyncio.wait_for(future, ANSWER_SECONDS))
                 except (OSError, asyncio.TimeoutError):
                     errors.append("no answer")
@@ -235,8 +237,7 @@ class Link:
     async def do_twice(self, rule, request):
         self.copies += 1
         await self.forward(request)
-        copy = request.renumbered(self.copies)
-        await self.forward(request, asyncio.get_running_loop().create_future(), copy)
+        await self.forward(request, frame=request.renumbered(self.copies), told=False)
         return True
 
     async def do_mute(self, rule, request):
@@ -265,7 +266,7 @@ class Link:
         self.late += 1
         if await parked.decision == "go":
             self.late -= 1
-            await self.forward(request)
+            await self.forward(request, parked.answered)
             return True
         self.back.close()
         return False

@@ -247,7 +247,7 @@ class Relay(unittest.TestCase):
         self.send(client, 1, commit=False)
         self.assertEqual(self.receive(client), 1)
         self.send(client, 2)
-        rule.wait(10).go()
+        self.assertEqual(rule.wait(10).go(), "taken")
         self.assertEqual(self.receive(client), 2)
         self.send(client, 3)
         parked = rule.wait(10)
