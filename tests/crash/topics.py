@@ -55,6 +55,7 @@ class Reader:
                 error = message.error()
                 if error is None:
                     found[message.partition()].append(message)
+                    self.next[message.partition()] = message.offset() + 1  # also of one behind the end
                 elif error.code() == KafkaError._PARTITION_EOF:
                     if message.offset() >= ends[message.partition()]:
                         left.discard(message.partition())
