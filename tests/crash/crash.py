@@ -7,119 +7,21 @@ Exit status: 0 all invariants held, 1 one did not (it is named) or a rare path w
 import argparse
 import os
 import random
-import shutil
 import signal
 import sys
-import time
-from collections import Counter
 
 import packages
 
 packages.use()
 
-from broker import Broker  # noqa: E402
 from faults import FAULTS, load_all  # noqa: E402
-from verdict import Broken, Violation  # noqa: E402
-from world import World  # noqa: E402
+from long import Long  # noqa: E402
+from rounds import ROUNDS_A_WORLD, Run, say  # noqa: E402
 
 # Quick ones, for a run that names none.
 USUAL = ("kill", "kill", "kill", "terminate", "broker-kill", "broker-stop", "broker-pause")
 # What ./dev test runs: 16 engine and 2 broker kills.
 CI = ("kill", "kill", "broker-kill", "poison", "zombie")
-ROUNDS_A_WORLD = 5
-
-
-def say(*words):
-    print(*words, flush=True)
-
-
-class Run:
-    """One command: its broker, its worlds, what became of the rounds."""
-
-    def __init__(self, options):
-        self.options = options
-        self.name = f"crash-{options.seed}-{int(time.time())}"
-        self.brokers = 0
-        self.broker = None
-        self.passed, self.failed = 0, 0
-        self.kills = Counter()
-        self.restarts = []
-
-    def start_broker(self, properties):
-        """The one that runs, if it has these properties."""
-        if self.broker and self.broker.running() and self.broker.asked == properties:
-            return
-        self.stop_broker()
-        self.brokers += 1
-        self.broker = Broker(os.path.join(self.options.dir, self.name, f"kafka-{self.brokers}"), properties)
-        self.broker.asked = properties
-        self.broker.start()
-
-    def stop_broker(self):
-        if self.broker:
-            self.kills["broker"] += self.broker.kills
-            self.broker.end()
-            self.broker = None
-
-    def group(self, names, seed):
-        """Rounds that share a world. Returns whether all is well."""
-        faults = [FAULTS[name] for name in names]
-        self.start_broker(faults[0].broker)
-        name = f"{self.name}-{seed}".replace("/", "-")
-        world, keep = None, True
-        done = 0
-        try:
-            world = World(self.options, self.broker, name, seed)
-            if faults[0].scenario:
-                self.play(world, faults[0], faults[0].run)
-                done += 1
-            else:
-                world.begin()
-                for fault in faults:
-                    self.play(world, fault, self.round)
-                    done += 1
-                world.finish()
-            keep = False
-        except (Violation, Broken) as error:
-            self.report(names[min(done, len(names) - 1)], names, seed, error, world)
-        finally:
-            if world:
-                self.kills["engine"] += world.kills()
-                self.restarts += world.restarts
-                world.close(keep)
-        if keep:
-            self.stop_broker()
-        else:
-            shutil.rmtree(world.folder)
-        return not keep
-
-    def play(self, world, fault, run):
-        begin, before, kills = time.monotonic(), Counter(world.happened), world.kills() + self.broker.kills
-        world.fault = fault
-        run(world)
-        missed = [path for path in fault.needs if world.happened[path] <= before[path]]
-        if missed:
-            raise Violation(f"I12: the run is invalid: {', '.join(missed)} did not happen")
-        rare = {path: n - before[path] for path, n in world.happened.items() if n > before[path]}
-        self.passed += 1
-        say(f"{fault.name}: ok, {world.kills() + self.broker.kills - kills} kills, {time.monotonic() - begin:.1f} s, "
-            + ", ".join(f"{n} {path}" for path, n in sorted(rare.items())))
-
-    def round(self, world):
-        world.fault.run(world)
-        world.settle()
-        world.check()
-
-    def report(self, name, names, seed, error, world):
-        self.failed += 1
-        say(f"VIOLATED in {name}, seed {seed}: {error}")
-        say(f"repeat with: ./dev crash --seed {seed} --faults {','.join(names)} --in-order")
-        say(f"logs, state and history: {world.folder if world else self.options.dir}")
-
-    def close(self):
-        self.stop_broker()
-        if not self.failed:
-            shutil.rmtree(os.path.join(self.options.dir, self.name), ignore_errors=True)
 
 
 def pick(options):
@@ -153,6 +55,10 @@ def parse():
     parser.add_argument("--in-order", action="store_true", help="the named faults as they stand, in one world")
     parser.add_argument("--ci", action="store_true", help="what ./dev test runs")
     parser.add_argument("--list", action="store_true", help="print the faults")
+    parser.add_argument("--long", action="store_true", help="all faults many times; goes on where it was stopped")
+    parser.add_argument("--fresh", action="store_true", help="with --long: from the beginning")
+    parser.add_argument("--report", default=".run/crash-report.txt", help="of --long: a line for each round")
+    parser.add_argument("--record", help="append a line for each round to this report")
     parser.add_argument("--skus", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=10, help="of the engine in a round of kill")
     parser.add_argument("--broker-kills", type=int, default=1, help="of the broker in a round of broker-kill")
@@ -165,7 +71,7 @@ def parse():
     options.rounds = options.rounds or len(options.faults or ()) or 20
     if options.ci:
         options.kills, options.broker_kills = 8, 2
-    options.dir = os.path.abspath(options.dir)
+    options.dir, options.report = os.path.abspath(options.dir), os.path.abspath(options.report)
     return options
 
 
@@ -176,6 +82,8 @@ def main():
         for name, fault in sorted(FAULTS.items()):
             say(f"{name:16}{fault.about}")
         return 0
+    if options.long:
+        return Long(options).run()
     run = Run(options)
     groups = pick(options)
     say(f"seed {options.seed}, {sum(map(len, groups))} rounds, all under {os.path.join(options.dir, run.name)}")

@@ -10,6 +10,7 @@ from verdict import Broken, Violation
 # How long a transaction may hide the end of a topic: engine.transaction.timeout, the broker's sweep,
 # and as much again.
 HIDDEN_SECONDS = 60
+CLIENT = {"log_level": 0, "reconnect.backoff.max.ms": 500, "retry.backoff.max.ms": 300}
 PASSING = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._RESOLVE)
 
 
@@ -31,7 +32,7 @@ class Reader:
     def __init__(self, kafka, topic, partitions):
         self.topic = topic
         self.next = dict.fromkeys(range(partitions), 0)
-        common = {"bootstrap.servers": kafka, "group.id": "crash-oracle", "enable.auto.commit": False, "log_level": 0}
+        common = {"bootstrap.servers": kafka, "group.id": "crash-oracle", "enable.auto.commit": False, **CLIENT}
         self.consumer = Consumer({**common, "isolation.level": "read_committed", "enable.partition.eof": True,
                                   "auto.offset.reset": "error"})
         # A read_committed handle answers the last stable offset, which may lag behind a commit.
@@ -77,7 +78,7 @@ class Group:
 
     def __init__(self, kafka, group):
         self.group = group
-        self.admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+        self.admin = AdminClient({"bootstrap.servers": kafka, **CLIENT})
 
     def offsets(self, topic):
         """partition -> offset; without those that have none."""
@@ -94,7 +95,7 @@ class Writer:
     def __init__(self, kafka, topic, history):
         self.topic = topic
         self.history = history
-        self.settings = {"bootstrap.servers": kafka, "enable.idempotence": True, "linger.ms": 5, "log_level": 0,
+        self.settings = {"bootstrap.servers": kafka, "enable.idempotence": True, "linger.ms": 5, **CLIENT,
                          "queue.buffering.max.messages": 1000000, "message.timeout.ms": 120000}
         self.producer = Producer(self.settings)
 

@@ -34,18 +34,18 @@ PATHS = {
 class World:
     partitions = 4
 
-    def __init__(self, options, broker, name, seed):
+    def __init__(self, options, broker, name, folder, seed):
         self.options = options
         self.broker = broker
         self.kafka = broker.address
         self.name = self.group = name
         self.prefix = name + "."
-        self.folder = os.path.join(os.path.abspath(options.dir), name)
+        self.folder = os.path.abspath(folder)
         os.makedirs(self.folder)
         self.random = random.Random(f"faults {seed}")
         self.instances = {}
         self.happened = Counter()
-        self.counted = Counter()  # of happened, what the logs have told already
+        self.counted = Counter()  # of happened, what logs and processes have told already
         self.restarts = []  # seconds from a start after kill -9 until all tasks ran
         self.shown = {}  # (sku, warehouse, version) -> on_hand that readers got
         self.views = []  # copies of the state elsewhere: check(world) compares one with the fold
@@ -160,6 +160,12 @@ class World:
             count = sum(instance.logged(text) for instance in self.instances.values())
             self.happened[path] += count - self.counted[path]
             self.counted[path] = count
+        for instance in self.running():
+            life = instance.process.pid
+            count = int(instance.metric("tally_restored_records_total") or 0)
+            self.happened["restored"] += count - self.counted[life]
+            self.counted[life] = count
+        self.happened["in doubt"] = self.happened["aborted"] + self.happened["unknown"]
         self.happened["dead-lettered"] = self.oracle.counts()["dead letter"]
         self.happened["forwarded"] = self.oracle.counts()["forwarded"]
         self.happened["killed"] = self.kills()
@@ -203,16 +209,16 @@ class World:
         must(stopped == live, f"I11: the state of an instance that ended, {how}, is what it served", instance.folder,
              first_difference(live, stopped))
 
-    def close(self, keep=False):
+    def close(self):
         for instance in self.instances.values():
             instance.end()
         self.oracle.close()
         self.history.close()
-        if self.broker.running() and not keep:
-            self.drop_topics()
 
     def drop_topics(self):
         """A broker with few topics starts quickly."""
+        if not self.broker.running():
+            return
         admin = AdminClient({"bootstrap.servers": self.kafka, "log_level": 0})
         try:
             mine = [topic for topic in admin.list_topics(timeout=10).topics if topic.startswith(self.prefix)]

@@ -38,7 +38,7 @@ def broker_bounce(world):
         world.wait_running()
 
 
-@fault("broker-pause")
+@fault("broker-pause", needs=("in doubt",))
 def broker_pause(world):
     """the broker pauses beyond socket.timeout.ms in a commit"""
     with world.load(rate=2000):

@@ -4,7 +4,7 @@ import time
 from faults import fault
 
 
-@fault("kill", needs=("killed",))
+@fault("kill", needs=("killed", "restored", "dead-lettered", "forwarded"))
 def kill(world):
     """kill -9 again and again: commands flow, or wait for it and it catches up; some in its restart"""
     flows = world.random.random() < 0.5
