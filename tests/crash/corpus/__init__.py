@@ -1,0 +1,1 @@
+"""The poison corpus: what is sent, what must come of it, and an independent judge of bytes."""

@@ -1,0 +1,413 @@
+"""What a record's bytes are, decided strictly from the records' contract: a command, or the reasons
+for which it may be a dead letter. Written apart from tally's decoders, on purpose in another way.
+
+`decode(value)` gives a `Command`, or raises `Poison` with the set of reasons that fit: bytes that are
+wrong in several ways may be refused for any of them.
+"""
+import json
+import re
+
+from wire import murmur2
+
+BYTES, DEPTH, ELEMENTS = 1024 * 1024, 16, 65536
+INT64 = range(-2 ** 63, 2 ** 63)
+ENVELOPE = ("id", "command_id", "type", "version", "source", "actor", "correlation_id", "causation_id",
+            "time", "headers", "payload")
+ORIGINS = ("source", "actor", "correlation_id", "causation_id")
+PUBLIC_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+OWN_ID = re.compile(r"~[A-Za-z0-9._:-]{1,125}")
+SKU = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+WAREHOUSE = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,31}")
+TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d{1,9})?Z")
+MOST = 10 ** 12
+
+
+class Poison(Exception):
+    """args: the reasons that fit."""
+
+    @property
+    def reasons(self):
+        return set(self.args)
+
+
+class Command:
+    def __init__(self, kind, identity, fields, broken):
+        self.type = kind
+        self.id = identity
+        self.fields = fields
+        self.broken = broken  # field rules that the command breaks, by name
+
+
+# --- documents ------------------------------------------------------------------------------------
+
+def document(value):
+    """Nested dicts, lists, texts, ints, booleans, None."""
+    if not value:
+        raise Poison("EMPTY_VALUE")
+    if len(value) > BYTES:
+        raise Poison("OVER_LIMIT")
+    if value[:1] == b"{":
+        return from_json(value)
+    if 0x80 <= value[0] <= 0x8F or value[0] in (0xDE, 0xDF):
+        return Packed(value).whole()
+    raise Poison("UNSUPPORTED_FORMAT")
+
+
+def text_of(raw):
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Poison("INVALID_UTF8") from None
+    if "\0" in text:
+        raise Poison("INVALID_UTF8")
+    return text
+
+
+def from_json(value):
+    """A reader of its own: what it meets first is the reason, as the bytes are read once."""
+    return Text(value).whole()
+
+
+class Text:
+    SPACE = b" \t\n\r"
+
+    def __init__(self, data):
+        self.data, self.at, self.depth, self.elements = data, 0, 0, 0
+
+    def whole(self):
+        found = self.value()
+        self.space()
+        if self.at != len(self.data):
+            raise Poison("MALFORMED_JSON")
+        return found
+
+    def peek(self):
+        return self.data[self.at:self.at + 1]
+
+    def space(self):
+        while self.peek() and self.peek() in self.SPACE:
+            self.at += 1
+
+    def value(self):
+        self.space()
+        first = self.peek()
+        if first == b"{" or first == b"[":
+            return self.container(first == b"{")
+        if first == b'"':
+            return self.string()
+        for word, meaning in ((b"true", True), (b"false", False), (b"null", None)):
+            if self.data.startswith(word, self.at):
+                self.at += len(word)
+                return meaning
+        return self.number()
+
+    def number(self):
+        match = re.compile(rb"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?").match(self.data, self.at)
+        if not match:
+            raise Poison("MALFORMED_JSON")
+        self.at = match.end()
+        if match[2] or match[3] or len(match[0]) > 20 or int(match[0]) not in INT64:
+            # What follows the number may be worse, but is read later.
+            raise Poison("BAD_NUMBER")
+        return int(match[0])
+
+    def string(self):
+        begin = self.at = self.at + 1
+        while True:
+            byte = self.peek()
+            if not byte:
+                raise Poison("MALFORMED_JSON", "INVALID_UTF8")
+            if byte == b'"':
+                break
+            if byte[0] < 0x20:
+                raise Poison("MALFORMED_JSON", "INVALID_UTF8")
+            self.at += 2 if byte == b"\\" else 1
+        raw = self.data[begin:self.at]
+        self.at += 1
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Poison("INVALID_UTF8", "MALFORMED_JSON") from None
+        if "\\" in text:
+            try:
+                text = json.loads('"' + text + '"')
+            except ValueError:
+                raise Poison("MALFORMED_JSON") from None
+        if "\0" in text or any(0xD800 <= ord(c) <= 0xDFFF for c in text):
+            raise Poison("INVALID_UTF8")
+        return text
+
+    def count(self):
+        self.elements += 1
+        if self.elements > ELEMENTS:
+            raise Poison("OVER_LIMIT")
+
+    def container(self, is_map):
+        if self.depth == DEPTH:
+            raise Poison("OVER_LIMIT")
+        self.depth += 1
+        self.at += 1
+        members, twice, close = ({} if is_map else []), False, b"}" if is_map else b"]"
+        self.space()
+        while self.peek() != close:
+            if members:
+                if self.peek() != b",":
+                    raise Poison("MALFORMED_JSON")
+                self.at += 1
+                self.space()
+            self.count()
+            if is_map:
+                if self.peek() != b'"':
+                    raise Poison("MALFORMED_JSON")
+                name = self.string()
+                self.space()
+                if self.peek() != b":":
+                    raise Poison("MALFORMED_JSON")
+                self.at += 1
+                twice = twice or name in members
+                members[name] = self.value()
+            else:
+                members.append(self.value())
+            self.space()
+        self.at += 1
+        self.depth -= 1
+        if twice:
+            raise Poison("DUPLICATE_FIELD")
+        return members
+
+
+class Packed:
+    def __init__(self, data):
+        self.data, self.at, self.depth, self.elements = data, 0, 0, 0
+
+    def whole(self):
+        found = self.value()
+        if self.at != len(self.data):
+            raise Poison("MALFORMED_MSGPACK")
+        return found
+
+    def take(self, size):
+        if size > len(self.data) - self.at:
+            raise Poison("MALFORMED_MSGPACK")
+        self.at += size
+        return self.data[self.at - size:self.at]
+
+    def unsigned(self, size):
+        return int.from_bytes(self.take(size), "big")
+
+    def value(self):
+        first = self.take(1)[0]
+        if first <= 0x7F:
+            return first
+        if first >= 0xE0:
+            return first - 256
+        if first <= 0x8F:
+            return self.container(first & 15, True)
+        if first <= 0x9F:
+            return self.container(first & 15, False)
+        if first <= 0xBF:
+            return text_of(self.take(first & 31))
+        return self.typed(first)
+
+    def typed(self, first):
+        if first == 0xC0:
+            return None
+        if first in (0xC2, 0xC3):
+            return first == 0xC3
+        if first in (0xCA, 0xCB):
+            raise Poison("BAD_NUMBER")
+        if 0xCC <= first <= 0xCF:
+            number = self.unsigned(1 << (first - 0xCC))
+            if number not in INT64:
+                raise Poison("BAD_NUMBER")
+            return number
+        if 0xD0 <= first <= 0xD3:
+            return int.from_bytes(self.take(1 << (first - 0xD0)), "big", signed=True)
+        if 0xD9 <= first <= 0xDB:
+            return text_of(self.take(self.unsigned(1 << (first - 0xD9))))
+        if 0xDC <= first <= 0xDF:
+            return self.container(self.unsigned(4 if first & 1 else 2), first >= 0xDE)
+        raise Poison("MALFORMED_MSGPACK")
+
+    def container(self, count, is_map):
+        if self.depth == DEPTH:
+            raise Poison("OVER_LIMIT")
+        if count * (2 if is_map else 1) > len(self.data) - self.at:
+            raise Poison("MALFORMED_MSGPACK", "OVER_LIMIT")
+        self.elements += count
+        if self.elements > ELEMENTS:
+            raise Poison("OVER_LIMIT")
+        self.depth += 1
+        items, members, twice = [], {}, False
+        for _ in range(count):
+            if not is_map:
+                items.append(self.value())
+                continue
+            name = self.value()
+            if not isinstance(name, str):
+                raise Poison("MALFORMED_MSGPACK")
+            twice = twice or name in members
+            members[name] = self.value()
+        self.depth -= 1
+        if twice:
+            raise Poison("DUPLICATE_FIELD")
+        return members if is_map else items
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+def decode(value):
+    root = document(value)
+    flat = "payload" not in root
+    payload = root if flat else root["payload"]
+    if not isinstance(payload, dict):
+        raise Poison("MISSING_FIELD")
+    version = root.get("version", "1")
+    if not isinstance(version, str):
+        raise Poison("MISSING_FIELD")
+    if version != "1" and not version.startswith("1."):
+        raise Poison("UNSUPPORTED_VERSION")
+    kind = root.get("type")
+    if not isinstance(kind, str) or not 1 <= len(kind.encode()) <= 128:
+        raise Poison("MISSING_FIELD")
+    identity = identity_of(root, flat)
+    broken = set()
+    for name in ORIGINS:
+        if name in root:
+            if not isinstance(root[name], str):
+                raise Poison("MISSING_FIELD")
+            if len(root[name].encode()) > 128:
+                broken.add(name)
+    if not flat:
+        broken |= {name for name in root if name not in ENVELOPE or name == "command_id"}
+    fields = {name: item for name, item in payload.items() if not flat or name not in ENVELOPE}
+    return Command(kind, identity, fields, broken)
+
+
+def identity_of(root, flat):
+    names = ("id", "command_id") if flat else ("id",)
+    ids = [root[name] for name in names if name in root]
+    if not ids or any(item != ids[0] for item in ids) or not isinstance(ids[0], str):
+        raise Poison("MISSING_FIELD")
+    if not PUBLIC_ID.fullmatch(ids[0]) and not OWN_ID.fullmatch(ids[0]):
+        raise Poison("MISSING_FIELD")
+    return ids[0]
+
+
+# --- field rules: docs/records.md -----------------------------------------------------------------
+
+def whole(low, high, zero=True):
+    return lambda item: isinstance(item, int) and not isinstance(item, bool) and low <= item <= high and (zero or item)
+
+
+def text(low, high):
+    return lambda item: isinstance(item, str) and low <= len(item.encode()) <= high
+
+
+def shape(pattern):
+    return lambda item: isinstance(item, str) and bool(pattern.fullmatch(item))
+
+
+def one_of(*names):
+    return lambda item: isinstance(item, str) and item in names
+
+
+def time(item):
+    match = TIME.fullmatch(item) if isinstance(item, str) else None
+    if not match:
+        return False
+    year, month, day, hour, minute, second = (int(match[i]) for i in range(1, 7))
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    days = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+    return (year >= 1970 and 1 <= month <= 12 and 1 <= day <= days[month - 1] and hour < 24 and minute < 60
+            and second < 60)
+
+
+def boolean(item):
+    return isinstance(item, bool)
+
+
+ANY = whole(-2 ** 63, 2 ** 63 - 1)
+QUANTITY = whole(1, MOST)
+BUCKET = one_of("SELLABLE", "DAMAGED", "QUALITY_CONTROL")
+COMMON = {"expected_version": whole(0, 2 ** 63 - 1), "deadline": time, "reference": text(0, 256), "note": text(0, 500)}
+LEVEL = {"sku": shape(SKU), "warehouse": shape(WAREHOUSE), **COMMON}
+# type: fields, required ones, ones that may be null, only sent by tally itself, name and prefix of the key
+TYPES = {
+    "RegisterSku": ({"sku": shape(SKU), "product_id": shape(SKU), **COMMON}, {"sku"}, set(), False, "sku", ""),
+    "ConfigureStock": ({**LEVEL, "policy": one_of("DENY", "BACKORDER"), "backorder_limit": whole(0, MOST),
+                        "safety_stock": whole(0, MOST), "low_stock_threshold": whole(0, MOST)},
+                       {"sku", "warehouse"}, {"policy", "backorder_limit", "safety_stock", "low_stock_threshold"},
+                       False, "sku", ""),
+    "ReceiveStock": ({**LEVEL, "quantity": QUANTITY, "bucket": BUCKET}, {"sku", "warehouse", "quantity"}, set(),
+                     False, "sku", ""),
+    "AdjustStock": ({**LEVEL, "delta": whole(-MOST, MOST, zero=False), "bucket": BUCKET,
+                     "reason": one_of("CORRECTION", "CYCLE_COUNT", "DAMAGED", "SHRINKAGE", "LOST", "FOUND", "PROMO",
+                                      "OTHER"), "change_from": ANY}, {"sku", "warehouse", "delta"}, set(), False,
+                    "sku", ""),
+    "SetStock": ({**LEVEL, "quantity": whole(0, MOST), "name": one_of("ON_HAND", "AVAILABLE"), "change_from": ANY,
+                  "as_of_version": whole(0, 2 ** 63 - 1)}, {"sku", "warehouse", "quantity"}, {"change_from"}, False,
+                 "sku", ""),
+    "ShipStock": ({**LEVEL, "quantity": QUANTITY, "shipment_id": shape(SKU), "force": boolean,
+                   "reservation_id": shape(SKU), "line": whole(1, 65535)},
+                  {"sku", "warehouse", "quantity", "shipment_id"}, set(), False, "sku", ""),
+    "ApplyWarehouse": ({"warehouse": shape(WAREHOUSE), "name": text(1, 200), "state": one_of("OPEN", "CLOSED")},
+                       {"warehouse", "name", "state"}, set(), True, "warehouse", "warehouse:"),
+    "RegisterWarehouse": ({"warehouse": shape(WAREHOUSE), "name": text(1, 200), **COMMON}, {"warehouse", "name"},
+                          set(), False, "warehouse", "warehouse:"),
+}
+TOPICS = {"stock": set(TYPES) - {"RegisterWarehouse"}, "catalogue": {"RegisterWarehouse"}}
+
+
+def rules_broken(command):
+    """Names of members that break a rule of the command's type."""
+    fields, required, nullable, internal, _, _ = TYPES[command.type]
+    broken = set(command.broken) | (required - command.fields.keys())
+    if (command.id[0] == "~") != internal:
+        broken.add("command_id")
+    for name, item in command.fields.items():
+        if name not in fields or not (fields[name](item) or (item is None and name in nullable)):
+            broken.add(name)
+    if not broken and command.type == "SetStock":
+        if ("change_from" in command.fields) == ("as_of_version" in command.fields):
+            broken.add("change_from")
+    if not broken and command.type == "ShipStock":
+        if ("reservation_id" in command.fields) != ("line" in command.fields):
+            broken.add("line")
+    return broken
+
+
+def key_fits(command, key, topology):
+    """Raises Poison unless the record may have this key."""
+    if not key or len(key) > 128 or b"\0" in key:
+        raise Poison("KEY_MISMATCH")
+    try:
+        key.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Poison("KEY_MISMATCH") from None
+    if command.type in TOPICS[topology]:
+        *_, name, prefix = TYPES[command.type]
+        field = command.fields.get(name)
+        if not isinstance(field, str) or (prefix + field).encode() != key:
+            raise Poison("KEY_MISMATCH")
+
+
+def home(key, partitions):
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def verdict(topology, key, value, partition, partitions, forwarded=False):
+    """("dead", reasons), ("forwarded", its partition), ("rejected", code or None when state decides),
+    ("decided", command): checks 1, 3 and 4 of every command."""
+    try:
+        command = decode(value)
+        key_fits(command, key, topology)
+    except Poison as poison:
+        return "dead", poison.reasons
+    if not (command.type == "ApplyWarehouse" and topology == "stock") and home(key, partitions) != partition:
+        return ("dead", {"WRONG_PARTITION"}) if forwarded else ("forwarded", home(key, partitions))
+    if command.type not in TOPICS[topology]:
+        return "rejected", "UNKNOWN_COMMAND"
+    if rules_broken(command):
+        return "rejected", "VALIDATION_FAILED"
+    return "decided", command
