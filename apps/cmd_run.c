@@ -124,7 +124,7 @@ static enum tally_code check_topics(struct run *run, const sigset_t *signals,
 {
     struct tally_topic_spec *specs = NULL;
     struct tally_buf mistakes;
-    size_t count;
+    size_t count = 0;
     enum tally_code code = tally_topics_of(run->config, run->instance.names,
             run->instance.topology_count, &specs, &count, err);
 
@@ -141,6 +141,12 @@ static enum tally_code check_topics(struct run *run, const sigset_t *signals,
             break;
         }
         code = TALLY_OK;
+    }
+    for (size_t i = 0; i < count && code == TALLY_OK; i++) {
+        if (specs[i].max_message_bytes > 0) {
+            tally_kafka_client_limit(run->client, specs[i].name,
+                    (size_t)specs[i].max_message_bytes);
+        }
     }
     log_mistakes(&mistakes);
     tally_buf_deinit(&mistakes);

@@ -518,7 +518,7 @@ static void check_topics(const struct admin *admin, const struct tally_topic_spe
 }
 
 enum tally_code tally_topics_check(const struct tally_config *config,
-        const struct tally_topic_spec *specs, size_t count, int timeout_ms, int32_t *partitions,
+        struct tally_topic_spec *specs, size_t count, int timeout_ms, int32_t *partitions,
         struct tally_buf *mistakes, struct tally_error *err)
 {
     struct admin admin;
@@ -527,6 +527,9 @@ enum tally_code tally_topics_check(const struct tally_config *config,
     enum tally_code code = admin_open(&admin, config, timeout_ms, err);
 
     code = code ? code : look(&admin, specs, count, found, err);
+    for (size_t i = 0; i < count && !code; i++) {
+        specs[i].max_message_bytes = found[i].max_message_bytes;
+    }
     if (!code) {
         check_topics(&admin, specs, count, found, partitions, mistakes);
         if (mistakes->len > before || mistakes->failed) {

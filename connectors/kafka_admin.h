@@ -34,6 +34,7 @@ struct tally_topic_spec {
     int16_t replication;
     struct tally_topic_setting settings[TALLY_TOPIC_SETTINGS_MAX];
     size_t setting_count;
+    int64_t max_message_bytes; /* as tally_topics_check found it; 0: not known */
 };
 
 /* The topics of these topologies ("stock": stock.commands, stock.events, stock.commands-dlt) and
@@ -57,5 +58,5 @@ TALLY_MUST_CHECK enum tally_code tally_topics_create(const struct tally_config *
  * Every mismatch is a line in *mistakes: topic, setting, found and expected value, what to do. Then
  * TOPIC_CONFIG, with the first line in *err; UNAVAILABLE: no broker answered. */
 TALLY_MUST_CHECK enum tally_code tally_topics_check(const struct tally_config *config,
-        const struct tally_topic_spec *specs, size_t count, int timeout_ms, int32_t *partitions,
+        struct tally_topic_spec *specs, size_t count, int timeout_ms, int32_t *partitions,
         struct tally_buf *mistakes, struct tally_error *err);

@@ -34,6 +34,12 @@ struct kafka_client {
     int64_t contact_ms; /* of the last answer; 0: none yet */
     char trouble[160];  /* of the last attempt; "": none */
     char *cluster_id;
+    struct {
+        char *topic;
+        size_t bytes;
+    } * limits; /* of topics, in bytes of a record */
+    size_t limit_count;
+    size_t producer_max; /* message.max.bytes of P */
 };
 
 static struct kafka_client *self(struct tally_client *base)
@@ -178,6 +184,29 @@ static enum tally_code client_publish(struct tally_client *base, const char *top
             timeout_ms, partition, offset, err);
 }
 
+void tally_kafka_client_limit(struct tally_client *base, const char *topic, size_t bytes)
+{
+    struct kafka_client *client = self(base);
+
+    client->limits =
+            tally_realloc(client->limits, (client->limit_count + 1) * sizeof client->limits[0]);
+    client->limits[client->limit_count].topic = tally_copy_string(topic);
+    client->limits[client->limit_count++].bytes = bytes;
+}
+
+static size_t client_record_max(struct tally_client *base, const char *topic)
+{
+    const struct kafka_client *client = self(base);
+
+    for (size_t i = 0; i < client->limit_count; i++) {
+        if (strcmp(client->limits[i].topic, topic) == 0 &&
+                client->limits[i].bytes < client->producer_max) {
+            return client->limits[i].bytes;
+        }
+    }
+    return client->producer_max;
+}
+
 /* --- life --- */
 
 static void client_destroy(struct tally_client *base)
@@ -199,6 +228,10 @@ static void client_destroy(struct tally_client *base)
     (void)kafka_reaper_destroy(client->watermarks, KAFKA_REAP_MS);
     tally_cond_deinit(&client->stop_cond);
     tally_mutex_deinit(&client->mutex);
+    for (size_t i = 0; i < client->limit_count; i++) {
+        tally_free(client->limits[i].topic);
+    }
+    tally_free(client->limits);
     tally_free(client->cluster_id);
     tally_free(client->http_address);
     tally_free(client);
@@ -210,16 +243,18 @@ static const struct tally_client_ops ops = {
         .producer = client_producer,
         .reply = client_reply,
         .publish = client_publish,
+        .record_max = client_record_max,
         .reachable = client_reachable,
         .cluster_id = client_cluster_id,
         .destroy = client_destroy,
 };
 
 /* Makes every kind of conf once, so that a wrong property shows at start and not in a thread. */
-static enum tally_code check(const struct kafka_options *options, struct tally_error *err)
+static enum tally_code check(struct kafka_client *client, struct tally_error *err)
 {
     static const enum kafka_kind kinds[] = {KAFKA_KIND_CONSUMER, KAFKA_KIND_RESTORE,
             KAFKA_KIND_PRODUCER, KAFKA_KIND_SENDER, KAFKA_KIND_WATERMARK};
+    const struct kafka_options *options = &client->options;
     const struct tally_config *config = options->config;
 
     if (config->session_timeout < config->transaction_timeout + SESSION_MARGIN_MS) {
@@ -234,6 +269,9 @@ static enum tally_code check(const struct kafka_options *options, struct tally_e
 
         if (!conf) {
             return TALLY_CONFIG;
+        }
+        if (kinds[i] == KAFKA_KIND_PRODUCER) {
+            client->producer_max = (size_t)kafka_config_int(conf, "message.max.bytes");
         }
         rd_kafka_conf_destroy(conf);
     }
@@ -253,7 +291,7 @@ enum tally_code tally_kafka_client_create(const struct tally_config *config,
             (struct kafka_options){.config = config, .http_address = client->http_address};
     tally_mutex_init(&client->mutex, TALLY_LOCK_CONNECTOR);
     tally_cond_init(&client->stop_cond);
-    code = check(&client->options, err);
+    code = check(client, err);
     if (code)
         goto out;
     conf = kafka_config_create(KAFKA_KIND_WATERMARK, &client->options, err);

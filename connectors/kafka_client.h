@@ -14,5 +14,9 @@
 TALLY_MUST_CHECK enum tally_code tally_kafka_client_create(const struct tally_config *config,
         const char *http_address, struct tally_client **client, struct tally_error *err);
 
+/* What a topic takes at most (its max.message.bytes), for `record_max`. @thread main, before the
+ * client's consumers and producers are made */
+void tally_kafka_client_limit(struct tally_client *client, const char *topic, size_t bytes);
+
 /* Version of the librdkafka in use, for `tally --version`; a constant string. @thread any */
 const char *tally_kafka_version(void);

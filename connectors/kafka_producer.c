@@ -26,8 +26,6 @@
 enum {
     BATCH_RECORDS = 512,
     FULL_WAIT_MS = 10,
-    RECORD_OVERHEAD = 160, /* batch and record framing at most, with slack */
-    HEADER_OVERHEAD = 10,  /* two varints */
 };
 
 struct topic {
@@ -149,6 +147,19 @@ static enum tally_code transactional(struct kafka_producer *producer, rd_kafka_e
     return code;
 }
 
+/* A call that failed because the broker had found a record too large: says so instead. */
+static enum tally_code find_too_large(struct kafka_producer *producer, enum tally_code code,
+        struct tally_error *err)
+{
+    if (!code || tally_code_reaction(code) == TALLY_REACT_RETRY) {
+        return code;
+    }
+    (void)rd_kafka_poll(producer->rk, 0); /* its report may not be served yet */
+    return producer->failed.error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
+                   ? explain(producer, producer->failed.error, err, producer->failed.what)
+                   : code;
+}
+
 static enum tally_code producer_init(struct tally_producer *base, int timeout_ms,
         struct tally_error *err)
 {
@@ -211,7 +222,7 @@ static enum tally_code producer_send_offsets(struct tally_producer *base,
             "add offsets to the transaction");
     rd_kafka_consumer_group_metadata_destroy(group);
     rd_kafka_topic_partition_list_destroy(list);
-    return code;
+    return find_too_large(producer, code, err);
 }
 
 static enum tally_code producer_commit(struct tally_producer *base, int timeout_ms,
@@ -237,7 +248,7 @@ static enum tally_code producer_commit(struct tally_producer *base, int timeout_
     /* librdkafka sends EndTxn only after every record was delivered, so a failed one means: not
      * committed. Otherwise it may be on its way, whatever the error. */
     if (producer->failed.error || reason == RD_KAFKA_RESP_ERR__INCONSISTENT) {
-        return code;
+        return find_too_large(producer, code, err);
     }
     tally_error_context(err, "%s", tally_code_text(TALLY_COMMIT_UNKNOWN));
     if (err) {
@@ -288,12 +299,7 @@ static rd_kafka_topic_t *topic_of(struct kafka_producer *producer, const char *n
 
 static bool too_large(const struct kafka_producer *producer, const struct tally_produce *record)
 {
-    size_t size = RECORD_OVERHEAD + record->key.len + record->value.len;
-
-    for (size_t i = 0; i < record->header_count; i++) {
-        size += record->headers[i].name.len + record->headers[i].value.len + HEADER_OVERHEAD;
-    }
-    return size > producer->record_max;
+    return tally_produce_bytes(record) > producer->record_max;
 }
 
 static rd_kafka_resp_err_t produce_one(struct kafka_producer *producer, rd_kafka_topic_t *topic,

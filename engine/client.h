@@ -96,6 +96,30 @@ struct tally_produce {
     struct tally_delivery *delivery; /* may be NULL */
 };
 
+/* Bytes of a length in Kafka's records: zigzag varint. */
+static inline size_t tally_length_bytes(size_t length)
+{
+    size_t bytes = 1;
+
+    for (uint64_t rest = (uint64_t)length * 2 >> 7; rest; rest >>= 7) {
+        bytes++;
+    }
+    return bytes;
+}
+/* Bytes of a batch that holds this record alone, uncompressed: what max.message.bytes is about. */
+static inline size_t tally_produce_bytes(const struct tally_produce *record)
+{
+    size_t size = 3 + tally_length_bytes(record->key.len) + record->key.len +
+                  tally_length_bytes(record->value.len) + record->value.len +
+                  tally_length_bytes(record->header_count);
+
+    for (size_t i = 0; i < record->header_count; i++) {
+        size += tally_length_bytes(record->headers[i].name.len) + record->headers[i].name.len +
+                tally_length_bytes(record->headers[i].value.len) + record->headers[i].value.len;
+    }
+    return 61 + tally_length_bytes(size) + size;
+}
+
 struct tally_producer;
 struct tally_producer_ops {
     /* May answer TIMEOUT: call again. */
@@ -151,6 +175,9 @@ struct tally_client_ops {
             struct tally_slice key, struct tally_slice value, const struct tally_header *headers,
             size_t header_count, int timeout_ms, int32_t *partition, int64_t *offset,
             struct tally_error *err);
+    /* What a topic takes at most, as tally_produce_bytes counts; where it is not known, what a
+     * producer takes. @thread any */
+    size_t (*record_max)(struct tally_client *client, const char *topic);
     /* Whether a broker answered in the last 3 s; asked once a second in the background, so that
      * reads can tell how far they are complete. @thread any */
     bool (*reachable)(struct tally_client *client, struct tally_error *err);

@@ -196,6 +196,16 @@ void tally_memory_broker_topic(struct tally_memory_broker *broker, const char *n
     broker->topics = topic;
 }
 
+void tally_memory_broker_limit(struct tally_memory_broker *broker, const char *name,
+        size_t message_bytes_max)
+{
+    struct topic *topic = find_topic(broker, name);
+
+    for (int32_t i = 0; i < topic->partition_count; i++) {
+        topic->partitions[i].message_bytes_max = message_bytes_max;
+    }
+}
+
 struct memory_partition *memory_broker_find(struct tally_memory_broker *broker, const char *topic,
         int32_t partition)
 {
@@ -279,6 +289,11 @@ int64_t memory_broker_append(struct tally_memory_broker *broker, struct memory_p
         entry->headers[i].value = copy(broker, headers[i].value);
     }
     return (int64_t)partition->count - 1;
+}
+
+size_t memory_broker_max(const struct memory_partition *partition)
+{
+    return partition->message_bytes_max;
 }
 
 bool memory_broker_fits(const struct memory_partition *partition, struct tally_slice key,

@@ -27,6 +27,9 @@ void tally_memory_broker_destroy(struct tally_memory_broker *broker); /* clients
 /* A topic that exists is left as it is. Names are copied. */
 void tally_memory_broker_topic(struct tally_memory_broker *broker, const char *topic,
         int32_t partitions, size_t message_bytes_max);
+/* Another limit of a topic that exists. */
+void tally_memory_broker_limit(struct tally_memory_broker *broker, const char *topic,
+        size_t message_bytes_max);
 /* Appends outside any transaction, as a foreign producer would; partition -1: murmur2 of the key.
  * Returns the offset, or TALLY_OFFSET_NONE: no such topic or partition, or too large. */
 int64_t tally_memory_broker_append(struct tally_memory_broker *broker, const char *topic,

@@ -95,6 +95,7 @@ struct memory_member *memory_broker_member(struct tally_memory_broker *broker, c
 int64_t memory_broker_append(struct tally_memory_broker *broker, struct memory_partition *partition,
         struct memory_txn *txn, struct tally_slice key, struct tally_slice value,
         const struct tally_header *headers, size_t header_count);
+size_t memory_broker_max(const struct memory_partition *partition); /* bytes of a record */
 bool memory_broker_fits(const struct memory_partition *partition, struct tally_slice key,
         struct tally_slice value);
 void memory_broker_watermarks(const struct memory_partition *partition, int64_t *low,

@@ -113,6 +113,13 @@ static enum tally_code publish(struct tally_client *base, const char *topic, str
     return memory_client_end(client, &call, TALLY_MEMORY_PUBLISH, code, err);
 }
 
+static size_t record_max(struct tally_client *base, const char *topic)
+{
+    struct memory_partition *found = memory_broker_find(client_of(base)->broker, topic, 0);
+
+    return found ? memory_broker_max(found) : SIZE_MAX;
+}
+
 static bool reachable(struct tally_client *client, struct tally_error *err)
 {
     if (client_of(client)->reachable && !client_of(client)->dead) {
@@ -143,6 +150,7 @@ static const struct tally_client_ops client_ops = {
         .producer = make_producer,
         .reply = send_reply,
         .publish = publish,
+        .record_max = record_max,
         .reachable = reachable,
         .cluster_id = cluster_id,
         .destroy = destroy,

@@ -13,6 +13,7 @@
 #define BIT(n) (1u << (n))
 enum {
     EVENT_BYTES_MAX = 4 * 1024 * 1024 - 65536, /* the events topic takes 4 MiB */
+    EVENT_OVERHEAD = TALLY_KEY_MAX + 128,
     BATCH_BLOCK_BYTES = 256 * 1024,
     BATCH_KEEP_BYTES = 4 * 1024 * 1024,
 };
@@ -39,6 +40,20 @@ static const char *const outcome_labels[TASK_COUNTS] = {
         [COUNT_DUPLICATE] = "duplicate",
         [COUNT_REUSED] = "reused",
 };
+
+/* What the task's topics take. An event's key and framing are less than EVENT_OVERHEAD. */
+static void find_limits(struct tally_stream_task *task)
+{
+    struct tally_client *client = task->options.client;
+    size_t events = client->ops->record_max(client, tally_topology_events(task->topology));
+
+    task->event_bytes_max = events > EVENT_OVERHEAD + 1 ? events - EVENT_OVERHEAD : 1;
+    if (task->event_bytes_max > EVENT_BYTES_MAX) {
+        task->event_bytes_max = EVENT_BYTES_MAX;
+    }
+    task->command_max = client->ops->record_max(client, tally_topology_commands(task->topology));
+    task->dead_letter_max = client->ops->record_max(client, task->dead_letters);
+}
 
 static void find_series(struct tally_stream_task *task)
 {
@@ -84,6 +99,7 @@ struct tally_stream_task *tally_stream_task_create(const struct tally_stream_tas
     tally_buf_init(&task->row, 2 * EVENT_BYTES_MAX);
     tally_buf_init(&task->memo, TALLY_DOCUMENT_BYTES_MAX);
     find_series(task);
+    find_limits(task);
     task->state = TALLY_TASK_CREATED;
     tally_task_slot_set_state(task->slot, task->state);
     if (task->slot->store) {
@@ -273,9 +289,9 @@ static enum task_count count_of(enum context_decision decision)
     }
 }
 
-static bool is_too_large(const struct tally_context *ctx)
+static bool is_too_large(const struct tally_stream_task *task, const struct tally_context *ctx)
 {
-    return ctx->encoded->failed || ctx->encoded->len > EVENT_BYTES_MAX;
+    return ctx->encoded->failed || ctx->encoded->len > task->event_bytes_max;
 }
 
 /* Queues the event and evolves it, unless it can never be written: decide_item sees to that. */
@@ -286,7 +302,7 @@ static void take_decision(void *owner, struct tally_context *ctx, const struct t
     struct tally_produce produce = {.delivery = &task->delivery};
 
     ctx->code = TALLY_FAILPOINT_CODE(LOOP_DECIDE_AFTER, TALLY_STORE_ERROR, &ctx->err);
-    if (ctx->code || is_too_large(ctx)) {
+    if (ctx->code || is_too_large(task, ctx)) {
         return;
     }
     produce.key = tally_arena_copy(arena, event->key);
@@ -371,7 +387,7 @@ static enum tally_code decide_item(struct tally_stream_task *task, struct batch_
         return ctx.code;
     }
     tally_assert(ctx.decision != CONTEXT_UNDECIDED);
-    if (is_too_large(&ctx)) {
+    if (is_too_large(task, &ctx)) {
         item->kind = BATCH_DEAD;
         item->refusal = TALLY_REFUSAL_OVER_LIMIT;
         item->stage = "write";
@@ -489,11 +505,12 @@ enum tally_code tally_stream_task_process(struct tally_stream_task *task,
 }
 
 void tally_stream_task_skip_too_large(struct tally_stream_task *task,
-        const struct tally_record *record, struct tally_consumer *consumer)
+        const struct tally_record *record, struct tally_consumer *consumer, bool cut)
 {
     struct batch_item item = {
             .record = record,
             .kind = BATCH_DEAD,
+            .cut = cut,
             .refusal = TALLY_REFUSAL_OVER_LIMIT,
             .stage = "write",
             .reason = "what it leads to is larger than a topic takes",

@@ -47,9 +47,10 @@ void tally_stream_task_load(struct tally_stream_task *task);
 TALLY_MUST_CHECK enum tally_code tally_stream_task_process(struct tally_stream_task *task,
         const struct tally_record *records, size_t count, struct tally_consumer *consumer,
         struct tally_error *err);
-/* Puts the record at next.in_next into the dead-letter topic: it can never be written. */
+/* Puts the record at next.in_next into the dead-letter topic: what it leads to can never be
+ * written. cut: nor can a whole dead letter. */
 void tally_stream_task_skip_too_large(struct tally_stream_task *task,
-        const struct tally_record *record, struct tally_consumer *consumer);
+        const struct tally_record *record, struct tally_consumer *consumer, bool cut);
 /* c5 and c6 of the commit: freeze, publish, queue replies. Memory only. */
 void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms);
 void tally_stream_task_rollback(struct tally_stream_task *task);

@@ -18,6 +18,7 @@ struct batch_item {
     enum tally_refusal refusal; /* BATCH_DEAD */
     const char *stage;          /* BATCH_DEAD: "decode", "route", "write" */
     const char *reason;         /* BATCH_DEAD: text; borrowed from the batch arena */
+    bool cut;                   /* BATCH_DEAD: no topic takes all of it */
     int32_t target;             /* BATCH_FORWARD */
     struct tally_command command;
     struct tally_key dedup;
@@ -54,6 +55,8 @@ struct tally_stream_task {
     char name[80];
     const char *dead_letters;
     int64_t dedup_retention_ms;
+    size_t event_bytes_max;              /* of a value on the events topic */
+    size_t command_max, dead_letter_max; /* of a record: tally_produce_bytes */
 
     struct tally_positions committed, next;
     struct tally_delivery delivery;                      /* events of the open transaction */
@@ -83,7 +86,8 @@ void stream_task_route(struct tally_stream_task *task, const struct tally_record
         struct tally_consumer *consumer, struct batch_item *item);
 void stream_task_dead_letter(struct tally_stream_task *task, const struct batch_item *item,
         struct tally_consumer *consumer);
-void stream_task_forward(struct tally_stream_task *task, const struct batch_item *item,
+/* What would be too large with the mark becomes a dead letter instead. */
+void stream_task_forward(struct tally_stream_task *task, struct batch_item *item,
         struct tally_consumer *consumer);
 
 /* stream_task_reply.c */

@@ -8,7 +8,13 @@
 
 #include <stdio.h>
 
-enum { LOG_EVERY_MS = 60000, DEAD_LETTER_HEADERS = 9 };
+#define CUT_HEADER "tally.cut"
+enum {
+    LOG_EVERY_MS = 60000,
+    DEAD_LETTER_HEADERS = 10, /* that are added at most */
+    CUT_KEY_MAX = 4096,
+    CUT_VALUE_MAX = 32768
+};
 
 static void make_dead(struct batch_item *item, enum tally_refusal refusal, const char *stage,
         const char *reason)
@@ -74,6 +80,7 @@ void stream_task_route(struct tally_stream_task *task, const struct tally_record
     struct tally_command *command = &item->command;
 
     item->record = record;
+    item->cut = false;
     if (tally_command_decode(record->value, task->aggregate->command_types, &task->batch, command,
                 &refusal, &err)) {
         struct tally_slice text = tally_arena_copy(&task->batch,
@@ -104,29 +111,38 @@ void stream_task_route(struct tally_stream_task *task, const struct tally_record
     }
 }
 
-/* The record's own headers, then room for `extra` more; both in the collector's arena. */
-static struct tally_header *copy_headers(struct tally_stream_task *task,
-        const struct tally_record *record, struct tally_consumer *consumer, size_t extra,
-        size_t *count)
-{
-    struct tally_arena *arena = tally_collector_arena(task->options.collector);
-    size_t own = consumer->ops->headers(consumer, record, NULL, 0);
-    struct tally_header *headers = tally_arena_alloc(arena, (own + extra) * sizeof headers[0]);
-
-    (void)consumer->ops->headers(consumer, record, headers, own);
-    for (size_t i = 0; i < own; i++) {
-        headers[i].name = tally_arena_copy(arena, headers[i].name);
-        headers[i].value =
-                headers[i].value.data ? tally_arena_copy(arena, headers[i].value) : TALLY_NONE;
-    }
-    *count = own;
-    return headers;
-}
-
 static struct tally_slice copy_bytes(struct tally_stream_task *task, struct tally_slice bytes)
 {
     return bytes.data ? tally_arena_copy(tally_collector_arena(task->options.collector), bytes)
                       : TALLY_NONE;
+}
+
+/* The record as it is, borrowed, its headers followed by room for `extra` more. */
+static struct tally_produce same_again(struct tally_stream_task *task,
+        const struct tally_record *record, struct tally_consumer *consumer, size_t extra,
+        struct tally_header **headers)
+{
+    struct tally_arena *arena = tally_collector_arena(task->options.collector);
+    size_t own = consumer->ops->headers(consumer, record, NULL, 0);
+
+    *headers = tally_arena_alloc(arena, (own + extra) * sizeof **headers);
+    (void)consumer->ops->headers(consumer, record, *headers, own);
+    return (struct tally_produce){
+            .key = record->key, .value = record->value, .headers = *headers, .header_count = own};
+}
+
+/* Copies what is borrowed into the collector's arena and queues it. */
+static void add_copy(struct tally_stream_task *task, const char *topic, int32_t partition,
+        struct tally_produce *produce, struct tally_header *headers)
+{
+    for (size_t i = 0; i < produce->header_count; i++) {
+        headers[i].name = copy_bytes(task, headers[i].name);
+        headers[i].value = copy_bytes(task, headers[i].value);
+    }
+    produce->headers = headers;
+    produce->key = copy_bytes(task, produce->key);
+    produce->value = copy_bytes(task, produce->value);
+    tally_collector_add(task->options.collector, topic, partition, produce);
 }
 
 static struct tally_header text_header(struct tally_stream_task *task, const char *name,
@@ -151,16 +167,14 @@ static void log_dead_letter(const struct tally_stream_task *task, const struct b
     }
 }
 
-void stream_task_dead_letter(struct tally_stream_task *task, const struct batch_item *item,
-        struct tally_consumer *consumer)
+/* Why, and where the record stood. */
+static size_t add_reasons(struct tally_stream_task *task, const struct batch_item *item,
+        struct tally_header *headers)
 {
     const struct tally_record *record = item->record;
     char partition[16], offset[24], time[TALLY_TIME_LEN + 1];
-    size_t count;
-    struct tally_header *headers =
-            copy_headers(task, record, consumer, DEAD_LETTER_HEADERS, &count);
+    size_t count = 0;
 
-    TALLY_FAILPOINT(OUTPUT_DLT_BEFORE);
     (void)snprintf(partition, sizeof partition, "%d", record->partition);
     (void)snprintf(offset, sizeof offset, "%lld", (long long)record->offset);
     tally_format_time(record->timestamp_ms > 0 ? record->timestamp_ms : 0, time);
@@ -174,41 +188,68 @@ void stream_task_dead_letter(struct tally_stream_task *task, const struct batch_
     headers[count++] = text_header(task, "tally.attempt", "1");
     headers[count++] = text_header(task, "tally.first-failed-at", time);
     headers[count++] = text_header(task, "tally.task", task->name);
-    tally_collector_add(task->options.collector, task->dead_letters, record->partition,
-            &(struct tally_produce){
-                    .key = copy_bytes(task, record->key),
-                    .value = copy_bytes(task, record->value),
-                    .headers = headers,
-                    .header_count = count,
-            });
+    return count;
+}
+
+/* Only a compressed batch brings a record that is larger than the topic's limit. Its letter has the
+ * begin of it and says so; the whole of it stands where the letter says. */
+static void cut_letter(struct tally_stream_task *task, struct tally_produce *letter, size_t own,
+        struct tally_header **headers)
+{
+    char text[128];
+    size_t key = letter->key.len <= CUT_KEY_MAX ? letter->key.len : 0;
+    size_t value = letter->value.len < CUT_VALUE_MAX ? letter->value.len : CUT_VALUE_MAX;
+
+    (void)snprintf(text, sizeof text, "key %zu of %zu, value %zu of %zu bytes, 0 of %zu headers",
+            key, letter->key.len, value, letter->value.len, own);
+    letter->key = key == letter->key.len ? letter->key : TALLY_NONE;
+    letter->value.len = value;
+    *headers += own;
+    letter->header_count -= own;
+    (*headers)[letter->header_count++] = text_header(task, CUT_HEADER, text);
+}
+
+void stream_task_dead_letter(struct tally_stream_task *task, const struct batch_item *item,
+        struct tally_consumer *consumer)
+{
+    const struct tally_record *record = item->record;
+    struct tally_header *headers;
+    struct tally_produce letter = same_again(task, record, consumer, DEAD_LETTER_HEADERS, &headers);
+    size_t own = letter.header_count;
+
+    TALLY_FAILPOINT(OUTPUT_DLT_BEFORE);
+    letter.header_count += add_reasons(task, item, headers + own);
+    if (item->cut || tally_produce_bytes(&letter) > task->dead_letter_max) {
+        cut_letter(task, &letter, own, &headers);
+    }
+    add_copy(task, task->dead_letters, record->partition, &letter, headers);
+    TALLY_FAILPOINT(OUTPUT_DLT_AFTER);
     tally_series_add(tally_series_of(TALLY_METRIC_DEAD_LETTERS, record->topic,
                              tally_refusal_name(item->refusal)),
             1);
-    TALLY_FAILPOINT(OUTPUT_DLT_AFTER);
     log_dead_letter(task, item);
 }
 
-void stream_task_forward(struct tally_stream_task *task, const struct batch_item *item,
+void stream_task_forward(struct tally_stream_task *task, struct batch_item *item,
         struct tally_consumer *consumer)
 {
     static _Thread_local struct tally_log_limit limit;
     const struct tally_record *record = item->record;
     char from[48];
-    size_t count;
-    struct tally_header *headers = copy_headers(task, record, consumer, 1, &count);
+    struct tally_header *headers;
+    struct tally_produce copy = same_again(task, record, consumer, 1, &headers);
 
     (void)snprintf(from, sizeof from, "%d@%lld", record->partition, (long long)record->offset);
-    headers[count++] = text_header(task, FORWARDED_HEADER, from);
-    tally_collector_add(task->options.collector, tally_topology_commands(task->topology),
-            item->target,
-            &(struct tally_produce){
-                    .key = copy_bytes(task, record->key),
-                    .value = copy_bytes(task, record->value),
-                    .headers = headers,
-                    .header_count = count,
-            });
-    tally_series_add(task->forwarded_series, 1);
+    headers[copy.header_count++] = text_header(task, FORWARDED_HEADER, from);
+    if (tally_produce_bytes(&copy) > task->command_max) {
+        make_dead(item, TALLY_REFUSAL_OVER_LIMIT, "write",
+                "it is on the wrong partition, and too large to be forwarded with a mark");
+        stream_task_dead_letter(task, item, consumer);
+        return;
+    }
+    add_copy(task, tally_topology_commands(task->topology), item->target, &copy, headers);
     TALLY_FAILPOINT(OUTPUT_FORWARD_AFTER);
+    tally_series_add(task->forwarded_series, 1);
     if (tally_log_allowed(&limit, LOG_EVERY_MS)) {
         tally_log(TALLY_LOG_INFO, "command forwarded: a producer does not partition by murmur2",
                 TALLY_LOG_STR("topic", record->topic),

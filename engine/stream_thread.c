@@ -238,12 +238,19 @@ static enum tally_code process_run(struct tally_stream_thread *thread,
     if (code) {
         return code;
     }
-    if (thread->too_large == task) {
-        tally_stream_task_skip_too_large(task, records, thread->consumer);
-        thread->too_large = NULL;
-        return tally_collector_flush(thread->collector, thread->producer, err);
+    thread->records.count += count;
+    thread->records.task = task;
+    thread->records.offset = records->offset;
+    if (thread->too_large.task == task && thread->too_large.offset == records->offset) {
+        tally_stream_task_skip_too_large(task, records, thread->consumer,
+                thread->too_large.tries > 0);
+        thread->too_large.written = true;
+        records++;
+        count--;
     }
-    code = tally_stream_task_process(task, records, count, thread->consumer, err);
+    if (count > 0) {
+        code = tally_stream_task_process(task, records, count, thread->consumer, err);
+    }
     if (!code) {
         code = tally_collector_flush(thread->collector, thread->producer, err);
     }
@@ -279,7 +286,8 @@ static bool commit_is_due(const struct tally_stream_thread *thread, bool dry)
     }
     bytes = tally_collector_bytes(thread->collector) +
             tally_task_manager_uncommitted(thread->manager);
-    return dry || bytes >= (size_t)config->uncommitted_bytes ||
+    return dry || thread->batch_limit < thread->batch_capacity || /* looking for what fails */
+           bytes >= (size_t)config->uncommitted_bytes ||
            tally_mono_ms(thread->options.clock) - thread->begin_ms >= config->commit_interval ||
            tally_state_full(thread->options.state);
 }

@@ -96,6 +96,8 @@ enum tally_code stream_thread_begin(struct tally_stream_thread *thread, struct t
     code = code ? code : TALLY_FAILPOINT_CODE(LOOP_BEGIN_AFTER, TALLY_TXN_ABORTED, err);
     if (!code) {
         thread->open = true;
+        thread->records.count = 0;
+        thread->too_large.written = false;
         thread->begin_ms = now_ms(thread);
     }
     return code;
@@ -155,7 +157,7 @@ static enum tally_code commit_transaction(struct tally_stream_thread *thread, in
         code = thread->producer->ops->commit(thread->producer, SLICE_MS, err);
     }
     code = code ? code : TALLY_FAILPOINT_CODE(COMMIT_AFTER, TALLY_COMMIT_UNKNOWN, err);
-    if (code && tally_code_reaction(code) != TALLY_REACT_RELEASE &&
+    if (code && code != TALLY_TOO_LARGE && tally_code_reaction(code) != TALLY_REACT_RELEASE &&
             tally_code_reaction(code) != TALLY_REACT_EXIT) {
         struct tally_error cause = *err;
 
@@ -189,7 +191,9 @@ enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t
     tally_task_manager_commit(thread->manager);
     tally_collector_reset(thread->collector);
     thread->failures = 0;
-    thread->batch_limit = thread->batch_capacity;
+    thread->batch_limit = thread->batch_limit < thread->batch_capacity / 2 ? 2 * thread->batch_limit
+                                                                           : thread->batch_capacity;
+    thread->too_large.task = thread->too_large.written ? NULL : thread->too_large.task;
     tally_series_add(thread->committed_series, 1);
     tally_series_observe_us(thread->commit_series, tally_mono_us(thread->options.clock) - start_us);
     (void)thread->producer->ops->poll(thread->producer, 0, NULL);
@@ -242,14 +246,28 @@ void stream_thread_release(struct tally_stream_thread *thread, enum tally_code c
     stream_thread_set_state(thread, THREAD_RECOVERING);
 }
 
+/* The open transaction holds one record, and what it leads to is too large. */
+static void note_too_large(struct tally_stream_thread *thread)
+{
+    bool again = thread->too_large.task == thread->records.task &&
+                 thread->too_large.offset == thread->records.offset;
+
+    thread->too_large.tries = again ? thread->too_large.tries + 1 : 0;
+    thread->too_large.task = thread->records.task;
+    thread->too_large.offset = thread->records.offset;
+}
+
 /* The same batch again and again: fewer records at a time, until one fails alone. */
 static void shrink_batch(struct tally_stream_thread *thread, enum tally_code code)
 {
-    if (code == TALLY_TOO_LARGE) {
-        if (thread->batch_limit == 1) {
-            thread->too_large = thread->current;
+    size_t count = thread->records.count;
+
+    if (code == TALLY_TOO_LARGE && thread->open) {
+        if (count == 1) {
+            note_too_large(thread);
         }
-        thread->batch_limit = 1;
+        count = count < thread->batch_limit ? count : thread->batch_limit;
+        thread->batch_limit = count > 2 ? count / 2 : 1;
         return;
     }
     if (++thread->failures >= 3 && thread->batch_limit > 1) {

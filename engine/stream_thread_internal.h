@@ -42,10 +42,20 @@ struct tally_stream_thread {
 
     struct tally_record *batch;
     size_t batch_count, batch_capacity;
-    size_t batch_limit;                  /* halved when the same batch fails again */
-    int failures;                        /* in a row */
-    struct tally_stream_task *current;   /* whose records are being processed */
-    struct tally_stream_task *too_large; /* its next record goes to the dead letters */
+    size_t batch_limit;                /* halved when the same batch fails again */
+    int failures;                      /* in a row */
+    struct tally_stream_task *current; /* whose records are being processed */
+    struct {                           /* of the open transaction */
+        size_t count;
+        struct tally_stream_task *task; /* of its last run, which begins at offset */
+        int64_t offset;
+    } records;
+    struct { /* a record that failed alone because it leads to more than a topic takes */
+        struct tally_stream_task *task; /* NULL: none */
+        int64_t offset;
+        int tries;    /* dead letters of it that failed too */
+        bool written; /* its dead letter is in the open transaction */
+    } too_large;
 
     struct { /* partitions that another thread of this process has not let go of yet */
         char *topic;
