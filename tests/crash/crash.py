@@ -61,6 +61,7 @@ def parse():
     parser.add_argument("--record", help="append a line for each round to this report")
     parser.add_argument("--skus", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=10, help="of the engine in a round of kill")
+    parser.add_argument("--sites", type=lambda text: text.split(","), help="only these, in the faults about failpoints")
     parser.add_argument("--broker-kills", type=int, default=1, help="of the broker in a round of broker-kill")
     parser.add_argument("--tally", default=os.environ.get("TEST_TALLY", "build/dev/tally"), help="the program")
     parser.add_argument("--dir", default=".run/crash", help="for data, settings, state and logs")
