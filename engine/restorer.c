@@ -167,6 +167,9 @@ enum tally_code tally_restorer_add(struct tally_restorer *restorer, struct tally
     atomic_store(&slot->restore_total, item.stop - item.from);
     *push_item(restorer) = item;
     show_progress(&restorer->items[restorer->count - 1]);
+    tally_log(TALLY_LOG_INFO, "task is restored from its events",
+            TALLY_LOG_STR("task", tally_stream_task_name(task)), TALLY_LOG_INT("from", item.from),
+            TALLY_LOG_INT("to", item.stop));
     return TALLY_OK;
 }
 

@@ -1,0 +1,479 @@
+"""Instances of one group against each other: one that wakes up when its partitions have moved, members
+that come and go, one that dies in an open transaction, two with one name, a directory of long ago."""
+import os
+import re
+import threading
+import time
+
+from confluent_kafka import Consumer, TopicPartition
+
+from faults import fault
+from instance import position
+from verdict import Broken, Violation, must
+
+# As short as the settings allow: an owner's transaction has to be over before it is given up.
+TRANSACTION, SESSION, POLL = 2, 17, 20
+QUICK = {"engine.transaction.timeout": f"{TRANSACTION}s", "engine.session.timeout": f"{SESSION}s",
+         "engine.max.poll.interval": f"{POLL}s", "shutdown.timeout": "10s", "engine.threads": 1}
+SWEEP = 1
+BROKER = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": str(SWEEP * 1000)}
+SLACK = 20  # seconds on a machine that does a lot else
+
+# Where a process is stopped inside a transaction, or while it takes or gives partitions. The number
+# of hits before is drawn.
+STOPS = ("loop.poll.after", "loop.begin.after", "loop.decide.after", "loop.produce.before", "loop.produce.after",
+         "loop.serve.after", "commit.offsets.before", "commit.meta.after", "commit.offsets.after", "commit.before",
+         "commit.sent", "commit.after", "commit.freeze.after", "commit.publish.after")
+OPEN = "transaction="  # of a line about a rebalance, with what became of the open one
+
+
+def owned(instance):
+    return {p for p, row in instance.tasks().items() if row["state"] == "RUNNING"}
+
+
+def owns(world, instance, partitions, what, limit=SESSION + POLL + SLACK):
+    """Waits until it runs at least so many."""
+    end = time.monotonic() + limit
+    while len(owned(instance)) < partitions:
+        instance.alive()
+        if time.monotonic() > end:
+            raise Broken(f"{what}: {instance.name} runs {owned(instance)} after {limit} s\n{instance.log_tail()}")
+        time.sleep(0.05)
+    return time.monotonic()
+
+
+def shared(world, count, limit=SESSION + POLL + SLACK):
+    """Until so many instances have partitions, and all partitions run."""
+    def holds(owners):
+        return world.all_run(owners) and len({id(i) for pairs in owners.values() for i, _ in pairs}) == count
+    return world.wait(f"shared by {count} instances", holds, limit)
+
+
+def exits(instance, code, limit=SESSION + SLACK):
+    """It has to end by itself, with a status that is no success and this code in its log."""
+    end = time.monotonic() + limit
+    while instance.process.poll() is None:
+        if time.monotonic() > end:
+            raise Broken(f"{instance.name} goes on, though it had to end with {code}\n{instance.log_tail()}")
+        time.sleep(0.02)
+    status = instance.process.returncode
+    if status != 1 or not instance.logged(f"code={code}"):
+        raise Broken(f"{instance.name} ended with {status}, not with 1 and {code}\n{instance.log_tail()}")
+
+
+def count_rebalances(world):
+    """Into happened: rebalances that met an open transaction."""
+    met = sum(instance.logged(OPEN) - instance.logged(OPEN + "none") for instance in world.instances.values())
+    world.happened["rebalanced in a transaction"] = met
+
+
+def quick(world, number, **settings):
+    instance = world.instance(number)
+    if not instance.running():
+        instance.configure({**QUICK, **settings})
+    return instance
+
+
+def begin(world):
+    """Instance 0 with short times, settled and checked."""
+    first = quick(world, 0)
+    world.begin()
+    return first
+
+
+def verdict(world):
+    world.settle()
+    world.check()
+    count_rebalances(world)
+
+
+def stop_inside(world, instance, site):
+    """Starts it again so that it stops itself at a site, under load; returns when it has."""
+    instance.stop()
+    instance.environment["TALLY_FAIL"] = f"{site}:{world.random.randrange(30, 120)}:stop"
+    instance.start()
+    del instance.environment["TALLY_FAIL"]  # of the next start
+    end = time.monotonic() + 60
+    while not is_stopped(instance):
+        instance.alive()
+        if time.monotonic() > end:
+            raise Broken(f"{instance.name} was not stopped at {site}\n{instance.log_tail()}")
+        time.sleep(0.01)
+    instance.paused = True
+
+
+def is_stopped(instance):
+    with open(f"/proc/{instance.process.pid}/stat") as file:
+        return file.read().rsplit(")", 1)[1].split()[0] == "T"
+
+
+# --- zombies -------------------------------------------------------------------------------------------
+
+
+@fault("zombie", scenario=True, broker=BROKER, needs=("zombies",))
+def zombie(world):
+    """an instance wakes up in its transaction when another has had its partitions for a while"""
+    first = begin(world)
+    site = world.random.choice(STOPS)
+    with world.load(rate=1500):
+        stop_inside(world, first, site)
+        stopped = time.monotonic()
+        second = quick(world, 1)
+        second.start()
+        taken = owns(world, second, world.partitions, "takeover from a paused instance")
+        time.sleep(world.random.uniform(0.5, 2))
+        noticed = notices(first)
+        first.resume()
+        wait_noticed(first, noticed)
+        shared(world, 2)
+    world.say(f"zombie stopped at {site}: taken over after {taken - stopped:.1f} s, useful again")
+    world.happened["zombies"] += 1
+    verdict(world)
+
+
+NOTICES = ("code=FENCED", "partitions lost", "code=INSTANCE_FENCED", "code=ASSIGNMENT_LOST")
+
+
+def notices(instance):
+    return sum(instance.logged(text) for text in NOTICES)
+
+
+def wait_noticed(instance, before, limit=SLACK):
+    """A zombie has to be told, and to say so."""
+    end = time.monotonic() + limit
+    while notices(instance) == before:
+        if time.monotonic() > end:
+            raise Broken(f"{instance.name} was replaced and does not say so\n{instance.log_tail()}")
+        time.sleep(0.05)
+
+
+@fault("zombies", scenario=True, broker=BROKER, needs=("zombies",))
+def zombies(world):
+    """three of four instances are stopped at different points and wake up when the fourth has it all"""
+    begin(world)
+    sites = world.random.sample(STOPS, 3)
+    with world.load(rate=1000):
+        for number in range(1, 4):
+            quick(world, number).start()
+        shared(world, 4)
+        for number, site in enumerate(sites):
+            stop_inside(world, world.instance(number), site)
+        last = world.instance(3)
+        owns(world, last, world.partitions, "takeover from three paused instances")
+        time.sleep(world.random.uniform(0.5, 2))
+        before = [notices(world.instance(number)) for number in range(3)]
+        for number in world.random.sample(range(3), 3):
+            world.instance(number).resume()
+            time.sleep(world.random.choice((0, 0, 0.3)))
+        for number in range(3):
+            wait_noticed(world.instance(number), before[number])
+        shared(world, 4)
+    world.happened["zombies"] += 3
+    world.say(f"zombies stopped at {', '.join(sites)}")
+    verdict(world)
+
+
+@fault("pauses", scenario=True, broker=BROKER)
+def pauses(world):
+    """short pauses inside transactions: shorter and longer than the transaction timeout"""
+    first = begin(world)
+    with world.load(rate=1500):
+        for _ in range(8):
+            time.sleep(world.random.uniform(0.1, 0.8))
+            first.pause()
+            time.sleep(world.random.choice((0.1, 1, TRANSACTION + SWEEP + 0.5)))
+            first.resume()
+            world.wait_running()
+        site = world.random.choice(STOPS)
+        stop_inside(world, first, site)
+        time.sleep(TRANSACTION + SWEEP + 1)
+        first.resume()
+        world.wait_running()
+    verdict(world)
+
+
+@fault("replaced", scenario=True, broker=BROKER, needs=("fenced",))
+def replaced(world):
+    """a paused instance is replaced under its own name: it must end when it wakes up"""
+    old = begin(world)
+    number = 0
+    with world.load(rate=1000):
+        for site in (None, *world.random.sample(STOPS, 3)):
+            if site:
+                stop_inside(world, old, site)
+            else:
+                old.pause()
+            number += 1
+            new = quick(world, number, **{"instance.id": "a"})
+            new.start()
+            owns(world, new, world.partitions, f"takeover under the same name from one stopped at {site}")
+            time.sleep(world.random.uniform(0, 1))
+            old.resume()
+            exits(old, "INSTANCE_FENCED")
+            world.happened["zombies"] += 1
+            old = new
+        world.wait_running()
+    verdict(world)
+
+
+# --- one name twice ------------------------------------------------------------------------------------
+
+
+@fault("duplicate", scenario=True, broker=BROKER, needs=("fenced",))
+def duplicate(world):
+    """two processes with one instance.id: one directory is refused, of two the older one ends"""
+    first = begin(world)
+    with world.load(rate=1000):
+        same = quick(world, 1, **{"instance.id": "a", "state.dir": first.state})
+        same.start()
+        exits(same, "STATE_LOCKED")
+        first.alive()
+        del world.instances[1]
+        other = quick(world, 2, **{"instance.id": "a"})
+        other.start()
+        exits(first, "INSTANCE_FENCED")
+        owns(world, other, world.partitions, "takeover by the younger of one name")
+    verdict(world)
+
+
+@fault("poll-breach", scenario=True, broker=BROKER)
+def poll_breach(world):
+    """a thread that does not poll for max.poll.interval loses its partitions and comes back"""
+    first = begin(world)
+    quick(world, 1).start()
+    shared(world, 2)
+    with world.load(rate=1000):
+        first.stop()
+        first.environment["TALLY_FAIL"] = f"loop.decide.after:200:delay={(POLL + 4) * 1000}"
+        first.start()
+        del first.environment["TALLY_FAIL"]
+        second = world.instance(1)
+        owns(world, second, world.partitions, "takeover from one that does not poll", 2 * POLL + SESSION + SLACK)
+        wait_noticed(first, 0, POLL + SLACK)
+        shared(world, 2)
+    verdict(world)
+
+
+# --- coming and going ----------------------------------------------------------------------------------
+
+
+@fault("storm", scenario=True, broker=BROKER, needs=("rebalanced in a transaction",))
+def storm(world):
+    """up to six instances start, stop, die and pause every 0.5-3 s under load"""
+    begin(world)
+    calm = throughput(world, 5)
+    seconds = world.random.uniform(30, 45)
+    before = consumed(world)
+    with world.load(rate=1500):
+        end = time.monotonic() + seconds
+        start = time.monotonic()
+        while time.monotonic() < end:
+            weather(world)
+            time.sleep(world.random.uniform(0.5, 3))
+        stormy = (consumed(world) - before) / (time.monotonic() - start)
+        calm_down(world)
+    world.say(f"storm of {seconds:.0f} s: {stormy:.0f} commands/s, calm {calm:.0f}/s")
+    world.settle(4 * SESSION + 120)
+    world.check()
+    count_rebalances(world)
+
+
+def consumed(world):
+    return sum(max(position(row), 0) for pairs in seen(world).values() for row in pairs)
+
+
+def seen(world):
+    """partition -> rows of all that answer, the furthest first."""
+    rows = {}
+    for instance in world.running():
+        for partition, row in instance.tasks(2).items():
+            rows.setdefault(partition, []).append(row)
+    return {p: [max(found, key=position)] for p, found in rows.items()}
+
+
+def throughput(world, seconds):
+    before = consumed(world)
+    with world.load(rate=1500):
+        time.sleep(seconds)
+        return (consumed(world) - before) / seconds
+
+
+def weather(world):
+    """One member changes. A stop is waited for in the background: it takes a commit and a flush."""
+    dice = world.random
+    instance = quick(world, dice.randrange(6))
+    if not instance.running():
+        instance.start()
+    elif instance.paused:
+        instance.resume()
+    else:
+        what = dice.choice(("stop", "kill", "pause", "kill"))
+        if what == "pause":
+            instance.pause()
+        elif what == "kill":
+            instance.kill()
+        else:
+            instance.process.terminate()
+
+
+def calm_down(world):
+    """All that pause go on, and instance 0 runs at the end."""
+    for instance in world.instances.values():
+        if instance.paused:
+            instance.resume()
+    first = world.instance(0)
+    if not first.running():
+        first.start()
+    time.sleep(3)  # those that were told to end do
+    if not first.running():
+        first.start()
+
+
+@fault("scale", scenario=True, broker=BROKER)
+def scale(world):
+    """from two to three instances to one, and a directory that is behind comes back without a wipe"""
+    first = begin(world)
+    second, third = quick(world, 1), quick(world, 2)
+    with world.load(rate=1000):
+        second.start()
+        shared(world, 2)
+        third.start()
+        shared(world, 3)
+    verdict(world)
+    with world.load(rate=1000):
+        third.stop()
+        second.kill()
+        owns(world, first, world.partitions, "takeover from one stopped and one killed")
+    verdict(world)
+    had = {instance: tasks_of(instance) for instance in (second, third)}
+    with world.load(rate=1000):
+        second.start()
+        shared(world, 2)
+        third.start()
+        shared(world, 3)
+        first.stop()
+        world.wait("shared by the two that came back", lambda owners: world.all_run(owners),
+                   SESSION + POLL + SLACK)
+    verdict(world)
+    for instance, tasks in had.items():
+        must(tasks, "an instance that shares has state", instance.folder)
+        for task, sizes in restores(instance).items():
+            must(task not in tasks or sizes[-1] > 0, "a directory that is behind is caught up, not built anew",
+                 instance.folder, task)
+        must(not instance.logged("state set aside"), "no directory is set aside", instance.folder)
+
+
+def tasks_of(instance):
+    """Tasks that have a directory."""
+    return {f"stock/{name}" for name in os.listdir(os.path.join(instance.state, "stock")) if name.isdigit()}
+
+
+def restores(instance):
+    """task -> where each of its restores began."""
+    found = {}
+    with open(instance.log_path, errors="replace") as log:
+        for line in log:
+            match = re.search(r'msg="task is restored from its events" task=(\S+) from=(\d+)', line)
+            if match:
+                found.setdefault(match.group(1), []).append(int(match.group(2)))
+    return found
+
+
+# --- one of two dies in a transaction ------------------------------------------------------------------
+
+
+@fault("stall", scenario=True, broker=BROKER)
+def stall(world):
+    """one of two dies in an open transaction: how long readers and the other instance wait for it"""
+    first = begin(world)
+    second = quick(world, 1)
+    second.start()
+    shared(world, 2)
+    with world.load(rate=1000):
+        time.sleep(2)
+        dead = owned(second)
+        readers = Stalls(world, dead)
+        stop_inside_kill(world, second)
+        killed = time.monotonic()
+        free = readers.wait_free(TRANSACTION + SWEEP + SLACK)
+        gap = Gaps(world, first, world.partitions)
+        taken = owns(world, first, world.partitions, "takeover from a dead instance")
+        world.wait_running()
+        time.sleep(1)
+        longest = gap.end()
+    world.say(f"died in a transaction (timeout {TRANSACTION} s, sweep {SWEEP} s, session {SESSION} s): its topics could"
+              f" be read after {free - killed:.1f} s, its partitions ran elsewhere after {taken - killed:.1f} s;"
+              f" the other one's own partitions stood still for {longest:.1f} s at most")
+    must(longest < TRANSACTION + SWEEP + SLACK, "a dead instance holds up the others no longer than its transaction",
+         f"{longest:.1f} s")
+    verdict(world)
+    with world.load(rate=1000):
+        second.start()
+        shared(world, 2)
+        time.sleep(1)
+        dead = owned(second)
+        readers = Stalls(world, dead)
+        stop_inside_kill(world, second)
+        killed = time.monotonic()
+        second.start()
+        free = readers.wait_free(SLACK)
+        shared(world, 2)
+    world.say(f"started again at once: its topics could be read after {free - killed:.1f} s")
+    readers.close()
+    verdict(world)
+
+
+def stop_inside_kill(world, instance):
+    stop_inside(world, instance, "commit.offsets.after")
+    instance.kill()
+
+
+class Stalls:
+    """How far readers of committed records may read on the events of some partitions."""
+
+    def __init__(self, world, partitions):
+        self.partitions = [TopicPartition(world.prefix + "stock.events", p) for p in partitions]
+        common = {"bootstrap.servers": world.kafka, "group.id": "crash-stall", "log_level": 0}
+        self.committed = Consumer({**common, "isolation.level": "read_committed"})
+        self.all = Consumer({**common, "isolation.level": "read_uncommitted"})
+
+    def wait_free(self, limit):
+        """Until what is there now can be read."""
+        ends = [self.all.get_watermark_offsets(p, 10)[1] for p in self.partitions]
+        end = time.monotonic() + limit
+        while any(self.committed.get_watermark_offsets(p, 10)[1] < at for p, at in zip(self.partitions, ends)):
+            if time.monotonic() > end:
+                raise Violation(f"an open transaction of a dead instance hides records for more than {limit} s")
+            time.sleep(0.02)
+        return time.monotonic()
+
+    def close(self):
+        self.committed.close()
+        self.all.close()
+
+
+class Gaps(threading.Thread):
+    """The longest time that a partition of an instance did not move, from now until end()."""
+
+    def __init__(self, world, instance, partitions):
+        super().__init__()
+        self.instance = instance
+        self.mine = owned(instance)
+        self.over = threading.Event()
+        self.longest = 0
+        self.start()
+
+    def run(self):
+        moved = {p: (time.monotonic(), None) for p in self.mine}
+        while not self.over.wait(0.02):
+            for partition, row in self.instance.tasks(2).items():
+                if partition in moved and position(row) != moved[partition][1]:
+                    now = time.monotonic()
+                    if moved[partition][1] is not None:
+                        self.longest = max(self.longest, now - moved[partition][0])
+                    moved[partition] = (now, position(row))
+
+    def end(self):
+        self.over.set()
+        self.join()
+        return self.longest
