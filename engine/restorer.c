@@ -452,7 +452,7 @@ static void poll_records(struct tally_restorer *restorer, int64_t until_ms, stru
         if (!code && index < restorer->count) {
             code = take_record(restorer, &restorer->items[index], &record, err);
         }
-        if (code && index < restorer->count && tally_code_reaction(code) >= TALLY_REACT_REBUILD) {
+        if (code && index < restorer->count && tally_code_reaction(code) >= TALLY_REACT_ABORT) {
             fail(restorer, index, err);
         } else if (code && index == restorer->count) {
             warn("restore read failed; trying again", err);

@@ -320,6 +320,17 @@ void stream_thread_restored(void *context, struct tally_stream_task *task)
     }
 }
 
+static void restore_again(struct tally_stream_task *task, struct tally_error *err)
+{
+    static _Thread_local struct tally_log_limit limit;
+
+    if (tally_log_allowed(&limit, 1000)) {
+        tally_error_context(err, "%s", tally_stream_task_name(task));
+        tally_log_error(TALLY_LOG_WARN, "restore failed; beginning again", err);
+    }
+    tally_stream_task_set_state(task, TALLY_TASK_CREATED);
+}
+
 void stream_thread_restore_failed(void *context, struct tally_stream_task *task,
         const struct tally_error *err)
 {
@@ -328,9 +339,11 @@ void stream_thread_restore_failed(void *context, struct tally_stream_task *task,
 
     if (tally_code_reaction(err->code) == TALLY_REACT_REBUILD) {
         stream_thread_rebuild(thread, task, &why);
-        return;
+    } else if (tally_code_reaction(err->code) == TALLY_REACT_ABORT) {
+        restore_again(task, &why); /* a read failed, so something was not proved */
+    } else {
+        stream_thread_halt(thread, task, err);
     }
-    stream_thread_halt(thread, task, err);
 }
 
 /* --- tasks that cannot go on ------------------------------------------------------------------ */
