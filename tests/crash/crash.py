@@ -2,7 +2,8 @@
 """Makes trouble for `tally run` under load, again and again, and checks after each trouble that
 nothing is lost, doubled or out of order. Shares no code with tally.
 
-Exit status: 0 all invariants held, 1 one did not (it is named) or a rare path was not taken, 2 usage.
+Exit status: 0 all invariants held, 1 one did not (it is named) or a rare path was not taken, 2 usage,
+130 stopped.
 """
 import argparse
 import os

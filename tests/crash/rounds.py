@@ -46,7 +46,7 @@ class Run:
     def __init__(self, options):
         self.options = options
         self.name = f"crash-{options.seed}-{int(time.time())}"
-        self.brokers = 0
+        self.brokers = self.worlds = 0
         self.broker = None
         self.report = Report(options.record) if options.record else None
         self.passed, self.failed = 0, 0
@@ -71,8 +71,9 @@ class Run:
     def group(self, names, seed):
         """Rounds that share a world. Returns whether all is well."""
         self.start_broker(FAULTS[names[0]].broker)
-        folder = os.path.join(self.options.dir, self.name, f"world-{seed}")
-        world = World(self.options, self.broker, f"{self.name}-{seed}", folder, seed)
+        self.worlds += 1
+        folder = os.path.join(self.options.dir, self.name, f"world-{self.worlds}")
+        world = World(self.options, self.broker, f"{self.name}-{self.worlds}", folder, seed)
         doing = None
         try:
             if not FAULTS[names[0]].scenario:

@@ -6,6 +6,8 @@
 #   TEST_POSTGRES   host=127.0.0.1 port=25432 user=tally dbname=tally
 #   TEST_REDIS      127.0.0.1:26379
 #   TEST_TALLY      the program under test
+# Crash tests start brokers of their own, from TEST_KAFKA_LIBS, a folder of jars, and TEST_KAFKA_CONFIG, a
+# server.properties.
 source tools/dev/deps.sh
 source tools/dev/build.sh
 source tools/dev/servers.sh
