@@ -16,7 +16,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 WORKERS = 2
 KILLS = {"kill": ("engine", 500), "broker-kill": ("broker", 100)}
 A_ROUND = {"kill": 10, "broker-kill": 5}
-EVERY_OTHER = 3  # rounds of each fault that the table above does not name
+ROUNDS = {"failpoints": 1, "failpoint-errors": 1}  # a sweep each
+ROUNDS_OF_OTHERS = 3
 FAILURES_MAX = 10  # after so many there is enough to mend
 BUGS = os.path.join(ROOT, "tests/bugs/run")
 
@@ -43,7 +44,7 @@ class Long:
                 left = target - sums.kills[name, killed] - now.count(name) * A_ROUND[name]
                 names += [name] * -(-max(left, 0) // A_ROUND[name])
             else:
-                names += [name] * max(EVERY_OTHER - sums.rounds[name] - now.count(name), 0)
+                names += [name] * max(ROUNDS.get(name, ROUNDS_OF_OTHERS) - sums.rounds[name] - now.count(name), 0)
         return names
 
     def next(self):

@@ -121,7 +121,8 @@ class Run:
             error = traceback.format_exc()
         say(f"{kind} in {doing.name}, seed {seed}: {error}")
         say(f"repeat with: ./dev crash --seed {seed} --in-order --faults {','.join(names)}"
-            f" --kills {self.options.kills} --broker-kills {self.options.broker_kills}")
+            f" --kills {self.options.kills} --broker-kills {self.options.broker_kills}" +
+            (f" --sites {','.join(self.options.sites)}" if self.options.sites else ""))
         say(f"logs, state and history: {doing.world.folder}")
         self.note(doing, seed, f"{kind} {error}")
 
