@@ -1,7 +1,8 @@
 /* engine/memory_broker.c - the log, the transactions and the group offsets of Kafka in memory.
  * Memory: keys, values and headers of a record stay where they are until the broker is destroyed,
  * so records handed out borrow from it; the arrays around them may move.
- * Leaves out: replication, leader epochs, compaction, quotas. Groups: memory_group.c. */
+ * Leaves out: replication, leader epochs, compaction, quotas. Groups: memory_group.c.
+ * What arrives late: memory_late.c. */
 #include "engine/memory_broker_internal.h"
 
 #include "engine/base/hash.h"
@@ -69,6 +70,7 @@ struct tally_memory_broker {
     struct memory_times times;
     struct memory_late *late; /* in order of arrival */
     struct tally_memory_hooks hooks;
+    bool simulated; /* hooks were set */
     struct memory_txn *txns;
     struct group_offset *offsets;
     struct tally_memory_fault faults[TALLY_MEMORY_FAULTS_MAX];
@@ -127,13 +129,6 @@ static void free_topics(struct topic *topic)
     }
 }
 
-static void free_late(struct memory_late *late)
-{
-    tally_free((void *)late->records);
-    tally_free((void *)late->offsets);
-    tally_free(late);
-}
-
 void tally_memory_broker_destroy(struct tally_memory_broker *broker)
 {
     if (!broker) {
@@ -155,12 +150,7 @@ void tally_memory_broker_destroy(struct tally_memory_broker *broker)
         broker->ids = next;
     }
     memory_group_free(broker->groups);
-    while (broker->late) {
-        struct memory_late *next = broker->late->next;
-
-        free_late(broker->late);
-        broker->late = next;
-    }
+    memory_late_free(broker->late);
     tally_arena_deinit(&broker->arena);
     tally_free(broker);
 }
@@ -257,7 +247,7 @@ static void touch_partition(struct memory_txn *txn, struct memory_partition *par
     }
 }
 
-static struct tally_slice copy(struct tally_memory_broker *broker, struct tally_slice bytes)
+struct tally_slice memory_broker_copy(struct tally_memory_broker *broker, struct tally_slice bytes)
 {
     if (!bytes.data) {
         return TALLY_NONE;
@@ -266,6 +256,11 @@ static struct tally_slice copy(struct tally_memory_broker *broker, struct tally_
         return TALLY_SLICE("");
     }
     return tally_arena_copy(&broker->arena, bytes);
+}
+
+struct tally_header *memory_broker_headers(struct tally_memory_broker *broker, size_t count)
+{
+    return tally_arena_alloc(&broker->arena, (count + 1) * sizeof(struct tally_header));
 }
 
 int64_t memory_broker_append(struct tally_memory_broker *broker, struct memory_partition *partition,
@@ -278,15 +273,15 @@ int64_t memory_broker_append(struct tally_memory_broker *broker, struct memory_p
         touch_partition(txn, partition);
     }
     entry = add_entry(broker, partition, ENTRY_DATA, txn);
-    entry->key = copy(broker, key);
-    entry->value = copy(broker, value);
+    entry->key = memory_broker_copy(broker, key);
+    entry->value = memory_broker_copy(broker, value);
     entry->header_count = header_count;
     if (header_count > 0) {
-        entry->headers = tally_arena_alloc(&broker->arena, header_count * sizeof *headers);
+        entry->headers = memory_broker_headers(broker, header_count);
     }
     for (size_t i = 0; i < header_count; i++) {
-        entry->headers[i].name = copy(broker, headers[i].name);
-        entry->headers[i].value = copy(broker, headers[i].value);
+        entry->headers[i].name = memory_broker_copy(broker, headers[i].name);
+        entry->headers[i].value = memory_broker_copy(broker, headers[i].value);
     }
     return (int64_t)partition->count - 1;
 }
@@ -587,69 +582,7 @@ size_t tally_memory_broker_open_transactions(const struct tally_memory_broker *b
     return count;
 }
 
-/* --- late requests ---------------------------------------------------------------------------- */
-
-static void copy_records(struct tally_memory_broker *broker, struct memory_late *late)
-{
-    const struct tally_produce *from = late->records;
-
-    struct tally_produce *records = tally_alloc_zero(late->count + 1, sizeof records[0]);
-
-    late->records = records;
-    for (size_t i = 0; i < late->count; i++) {
-        struct tally_header *headers =
-                tally_arena_alloc(&broker->arena, (from[i].header_count + 1) * sizeof headers[0]);
-
-        for (size_t j = 0; j < from[i].header_count; j++) {
-            headers[j].name = copy(broker, from[i].headers[j].name);
-            headers[j].value = copy(broker, from[i].headers[j].value);
-        }
-        records[i] = (struct tally_produce){.key = copy(broker, from[i].key),
-                .value = copy(broker, from[i].value),
-                .headers = headers,
-                .header_count = from[i].header_count};
-    }
-}
-
-static void copy_offsets(struct tally_memory_broker *broker, struct memory_late *late)
-{
-    const struct tally_topic_partition *from = late->offsets;
-
-    struct tally_topic_partition *offsets = tally_alloc_zero(late->count + 1, sizeof offsets[0]);
-
-    late->offsets = offsets;
-    for (size_t i = 0; i < late->count; i++) {
-        int32_t partitions;
-
-        offsets[i] = from[i];
-        offsets[i].topic = memory_broker_topic_name(broker, from[i].topic, &partitions);
-    }
-}
-
-void memory_broker_delay(struct tally_memory_broker *broker, const struct memory_late *late,
-        int64_t delay_ms)
-{
-    struct memory_late *kept = tally_alloc_zero(1, sizeof *kept);
-    struct memory_late **end = &broker->late;
-
-    *kept = *late;
-    kept->next = NULL;
-    kept->due_ms = memory_broker_now(broker) + delay_ms;
-    if (late->records) {
-        copy_records(broker, kept);
-    }
-    if (late->offsets) {
-        copy_offsets(broker, kept);
-    }
-    while (*end) {
-        end = &(*end)->next;
-    }
-    *end = kept;
-}
-
-/* The coordinator verifies that a partition belongs to the open transaction before it takes records
- * (transaction.partition.verification.enable). */
-static bool is_in_txn(const struct memory_txn *txn, const struct memory_partition *partition)
+bool memory_broker_in_txn(const struct memory_txn *txn, const struct memory_partition *partition)
 {
     const struct touched *touched = txn->touched;
 
@@ -659,62 +592,12 @@ static bool is_in_txn(const struct memory_txn *txn, const struct memory_partitio
     return touched != NULL;
 }
 
-/* What came late is judged by the producer's epoch alone, not by the transaction that it was meant
- * for: that is the hole which KIP-890 closes. Returns whether it had an effect. */
-static bool carry_out(struct tally_memory_broker *broker, const struct memory_late *late)
+/* --- time ------------------------------------------------------------------------------------- */
+
+void memory_broker_delay(struct tally_memory_broker *broker, const struct memory_late *late,
+        int64_t delay_ms)
 {
-    struct memory_id *id = late->id;
-    bool effect = false;
-
-    if (id->epoch != late->epoch || !id->open) {
-        return false;
-    }
-    switch (late->op) {
-    case TALLY_MEMORY_COMMIT:
-    case TALLY_MEMORY_ABORT:
-        memory_broker_end_txn(broker, id, late->op == TALLY_MEMORY_COMMIT);
-        effect = true;
-        break;
-    case TALLY_MEMORY_SEND_OFFSETS:
-        effect = memory_group_current(late->member, late->holder, late->generation);
-        for (size_t i = 0; effect && i < late->count; i++) {
-            memory_broker_stage_offset(id->open, late->member->group->name, late->offsets[i].topic,
-                    late->offsets[i].partition, late->offsets[i].offset);
-        }
-        break;
-    default:
-        effect = is_in_txn(id->open, late->partition);
-        for (size_t i = 0; effect && i < late->count; i++) {
-            const struct tally_produce *record = &late->records[i];
-
-            (void)memory_broker_append(broker, late->partition, id->open, record->key,
-                    record->value, record->headers, record->header_count);
-        }
-        break;
-    }
-    return effect;
-}
-
-static void sweep_late(struct tally_memory_broker *broker)
-{
-    struct memory_late **at = &broker->late;
-    int64_t now_ms = memory_broker_now(broker);
-
-    while (*at) {
-        struct memory_late *late = *at;
-
-        if (late->due_ms > now_ms) {
-            at = &late->next;
-            continue;
-        }
-        *at = late->next;
-        if (broker->hooks.late) {
-            broker->hooks.late(broker->hooks.context, late->op, carry_out(broker, late));
-        } else {
-            (void)carry_out(broker, late);
-        }
-        free_late(late);
-    }
+    memory_late_add(broker, &broker->late, late, memory_broker_now(broker) + delay_ms);
 }
 
 void tally_memory_broker_sweep(struct tally_memory_broker *broker)
@@ -722,7 +605,7 @@ void tally_memory_broker_sweep(struct tally_memory_broker *broker)
     int64_t now_ms = memory_broker_now(broker);
     int64_t oldest = now_ms - broker->transaction_timeout_ms;
 
-    sweep_late(broker);
+    memory_late_sweep(broker, &broker->late);
     for (struct memory_id *id = broker->ids; id; id = id->next) {
         if (id->ending && write_markers(broker, id->ending, now_ms)) {
             id->ending = NULL;
@@ -730,6 +613,7 @@ void tally_memory_broker_sweep(struct tally_memory_broker *broker)
         if (id->open && id->open->started_ms < oldest) {
             memory_broker_end_txn(broker, id, false);
             id->epoch++;
+            memory_broker_happened(broker, NULL, TALLY_MEMORY_TXN_TIMED_OUT);
         }
     }
     for (struct memory_group *group = broker->groups; group; group = group->next) {
@@ -772,6 +656,12 @@ void tally_memory_broker_set_hooks(struct tally_memory_broker *broker,
         const struct tally_memory_hooks *hooks)
 {
     broker->hooks = *hooks;
+    broker->simulated = true;
+}
+
+bool memory_broker_simulated(const struct tally_memory_broker *broker)
+{
+    return broker->simulated;
 }
 
 const char *tally_memory_op_name(enum tally_memory_op op)
@@ -840,5 +730,13 @@ void memory_broker_called(struct tally_memory_broker *broker, struct tally_clien
 {
     if (broker->hooks.after) {
         broker->hooks.after(broker->hooks.context, client, op, code);
+    }
+}
+
+void memory_broker_happened(struct tally_memory_broker *broker, struct tally_client *client,
+        enum tally_memory_event event)
+{
+    if (broker->hooks.happened) {
+        broker->hooks.happened(broker->hooks.context, client, event);
     }
 }

@@ -121,6 +121,14 @@ uint64_t tally_memory_broker_hits(const struct tally_memory_broker *broker);
 
 /* --- simulation ------------------------------------------------------------------------------- */
 
+enum tally_memory_event {
+    TALLY_MEMORY_REVOKED,       /* a consumer gives up what it has, still as a member */
+    TALLY_MEMORY_LOST,          /* a consumer learns that it is none any more */
+    TALLY_MEMORY_EXPIRED,       /* a member was silent for too long */
+    TALLY_MEMORY_TXN_TIMED_OUT, /* a transaction was open for too long */
+    TALLY_MEMORY_LATE_TAKEN,    /* a late request had an effect */
+    TALLY_MEMORY_LATE_REFUSED,
+};
 struct tally_memory_hooks {
     void *context;
     /* Inside every call, before it has an effect: may move the clock, run other clients, kill this
@@ -133,8 +141,8 @@ struct tally_memory_hooks {
     /* How long the marker of a finished transaction takes to one more partition, or to the group's
      * offsets: until then the last stable offset stays and the offsets are pending. */
     int64_t (*marker_delay_ms)(void *context);
-    /* A late request was carried out: it ended a transaction, or wrote into one. */
-    void (*late)(void *context, enum tally_memory_op op, bool effect);
+    /* Told when it happens. client NULL: the broker's doing. */
+    void (*happened)(void *context, struct tally_client *client, enum tally_memory_event event);
 };
 void tally_memory_broker_set_hooks(struct tally_memory_broker *broker,
         const struct tally_memory_hooks *hooks /* copied */);

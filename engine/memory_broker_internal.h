@@ -86,7 +86,20 @@ void memory_group_rebalance(struct tally_memory_broker *broker, struct memory_gr
 /* Whether offsets of that consumer are taken. */
 bool memory_group_current(const struct memory_member *member, uint64_t holder, uint64_t generation);
 
+/* --- memory_late.c --- */
+
+/* Takes a request to be carried out later; copies it. */
+void memory_late_add(struct tally_memory_broker *broker, struct memory_late **list,
+        const struct memory_late *late, int64_t due_ms);
+void memory_late_sweep(struct tally_memory_broker *broker, struct memory_late **list);
+void memory_late_free(struct memory_late *late);
+
 /* --- memory_broker.c --- */
+
+/* Into the broker's memory. */
+struct tally_slice memory_broker_copy(struct tally_memory_broker *broker, struct tally_slice bytes);
+struct tally_header *memory_broker_headers(struct tally_memory_broker *broker, size_t count);
+bool memory_broker_in_txn(const struct memory_txn *txn, const struct memory_partition *partition);
 
 struct memory_member *memory_broker_member(struct tally_memory_broker *broker, const char *group,
         const char *instance);
@@ -126,3 +139,6 @@ bool memory_broker_call(struct tally_memory_broker *broker, struct tally_client 
         enum tally_memory_op op, struct tally_memory_fault *fault);
 void memory_broker_called(struct tally_memory_broker *broker, struct tally_client *client,
         enum tally_memory_op op, enum tally_code code);
+void memory_broker_happened(struct tally_memory_broker *broker, struct tally_client *client,
+        enum tally_memory_event event);
+bool memory_broker_simulated(const struct tally_memory_broker *broker);

@@ -191,6 +191,11 @@ void tally_memory_client_heartbeat(struct tally_client *client)
     }
 }
 
+bool tally_memory_client_current(const struct tally_client *client)
+{
+    return memory_consumer_all_current((const struct memory_client *)client);
+}
+
 int64_t tally_memory_client_unreleased(const struct tally_client *client)
 {
     return ((const struct memory_client *)client)->unreleased;

@@ -18,5 +18,8 @@ bool tally_memory_client_killed(const struct tally_client *client);
 void tally_memory_client_set_reachable(struct tally_client *client, bool reachable);
 /* The process does nothing but its members' heartbeats. */
 void tally_memory_client_heartbeat(struct tally_client *client);
+/* Whether each of its group members belongs to the current generation, so that nobody else can have
+ * what was assigned to it. */
+bool tally_memory_client_current(const struct tally_client *client);
 /* Records taken by poll and not released yet. */
 int64_t tally_memory_client_unreleased(const struct tally_client *client);

@@ -30,8 +30,11 @@ struct tally_consumer *memory_consumer_create(struct memory_client *client, int 
 struct tally_producer *memory_producer_create(struct memory_client *client, int thread);
 /* What the clients' own threads do as long as the process is not stopped. */
 void memory_consumer_heartbeats(struct memory_client *client);
+bool memory_consumer_all_current(const struct memory_client *client);
 /* Fills who sends the offsets. */
 void memory_consumer_offer(struct tally_consumer *consumer, struct memory_late *late);
 /* The group member that a consumer is (NULL: none), and whether it is the live one of the group's
  * generation. */
 struct memory_member *memory_consumer_member(struct tally_consumer *consumer, bool *current);
+/* Whether a newer consumer uses its instance id. */
+bool memory_consumer_fenced(const struct tally_consumer *consumer);

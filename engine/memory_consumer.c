@@ -48,6 +48,13 @@ struct memory_member *memory_consumer_member(struct tally_consumer *base, bool *
     return consumer->member;
 }
 
+bool memory_consumer_fenced(const struct tally_consumer *base)
+{
+    const struct memory_consumer *consumer = (const struct memory_consumer *)base;
+
+    return consumer->member && consumer->holder != consumer->member->holder;
+}
+
 void memory_consumer_offer(struct tally_consumer *base, struct memory_late *late)
 {
     struct memory_consumer *consumer = consumer_of(base);
@@ -74,6 +81,17 @@ void memory_consumer_heartbeats(struct memory_client *client)
             memory_group_heartbeat(client->broker, consumer->member);
         }
     }
+}
+
+bool memory_consumer_all_current(const struct memory_client *client)
+{
+    for (const struct memory_consumer *consumer = client->consumers; consumer;
+            consumer = consumer->next) {
+        if (!memory_group_current(consumer->member, consumer->holder, consumer->generation)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static enum tally_code subscribe(struct tally_consumer *base, const char *const *topics,
@@ -129,6 +147,8 @@ static void grant(struct memory_consumer *consumer)
 static void revoke(struct memory_consumer *consumer, bool lost)
 {
     consumer->lost = lost;
+    memory_broker_happened(consumer->client->broker, &consumer->client->base,
+            lost ? TALLY_MEMORY_LOST : TALLY_MEMORY_REVOKED);
     consumer->listener.revoked(consumer->listener.context, consumer->granted,
             consumer->granted_count, lost);
     tally_assert(consumer->assigned_count == 0);

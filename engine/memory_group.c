@@ -160,6 +160,7 @@ void memory_group_sweep(struct tally_memory_broker *broker, struct memory_group 
 
         if (member->known && (silent || absent)) {
             expire(broker, member);
+            memory_broker_happened(broker, NULL, TALLY_MEMORY_EXPIRED);
         }
     }
     complete(group);

@@ -131,7 +131,9 @@ static enum tally_code begin(struct tally_producer *base, struct tally_error *er
     enum tally_code code = check_state(producer, err);
 
     if (!code && call.effect) {
-        tally_assert(producer->state == STATE_READY && !producer->tainted);
+        tally_assert(producer->state == STATE_READY);
+        /* a simulation shows what comes of it */
+        tally_assert(!producer->tainted || memory_broker_simulated(producer->client->broker));
         producer->state = STATE_OPEN;
         producer->txn = NULL;
         producer->report_count = 0;
@@ -245,7 +247,10 @@ static enum tally_code send_offsets(struct tally_producer *base, struct tally_co
     (void)timeout_ms;
     tally_assert(code || producer->state == STATE_OPEN);
     if (!code && (!member || !current)) {
-        code = tally_error_set(err, TALLY_FENCED, "the group has a newer generation");
+        /* as librdkafka has it: FENCED_INSTANCE_ID; ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID */
+        code = memory_consumer_fenced(consumer)
+                       ? tally_error_set(err, TALLY_FENCED, "another consumer has the instance id")
+                       : tally_error_set(err, TALLY_TXN_ABORTED, "the group went on without it");
     }
     if (!code) {
         struct memory_late late = {

@@ -291,6 +291,19 @@ void flush_thread(void *argument)
     tally_mutex_unlock(&state->lock);
 }
 
+void tally_state_flush_due(struct tally_state *state)
+{
+    int64_t wait_ms = 0;
+    struct tally_store *store;
+    struct tally_error err;
+
+    tally_mutex_lock(&state->lock);
+    while ((store = next_due(state, &wait_ms)) != NULL) {
+        (void)attempt_unlocked(store, &err); /* a failure backs off, so that it is not due again */
+    }
+    tally_mutex_unlock(&state->lock);
+}
+
 /* --- callers -------------------------------------------------------------------------------------
  */
 

@@ -40,7 +40,7 @@ struct tally_state_options {
     int64_t flush_bytes;
     int64_t dedup_retention_ms; /* rows of DEDUP older than this, in decision time, are absent */
     struct tally_clock *clock;
-    bool flush_inline; /* no thread: tally_store_commit flushes what is due (driver, tests) */
+    bool flush_inline; /* no thread: commits and tally_state_flush_due flush what is due (tests) */
 };
 
 /* Locks options->dir (flock on LOCK) and starts the flush thread. STATE_LOCKED: another process has
@@ -49,6 +49,8 @@ TALLY_MUST_CHECK enum tally_code tally_state_open(const struct tally_state_optio
         struct tally_state **state, struct tally_error *err);
 /* All stores are closed, and all views and iterators let go, before. @thread main */
 void tally_state_close(struct tally_state *state);
+/* What the flush thread would do by now, where there is none. @thread owner */
+void tally_state_flush_due(struct tally_state *state);
 /* Bytes now held (the parts may be NULL): half of memory_bytes is RocksDB's block cache, the other
  * half overlays (with clean entries, at most a quarter of memory_bytes) and runs. Full: overlays
  * and runs fill their half; the engine stops deciding until a flush succeeds. @thread any */

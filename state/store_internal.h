@@ -29,8 +29,7 @@ struct tally_state {
     struct tally_cond done;  /* an attempt ended, or a base closed */
     struct tally_store *stores;
     struct base *bases;
-    struct tally_memory_disk
-            *disk; /* without dir: what stores have flushed outlives their closing */
+    struct tally_memory_disk *disk; /* without dir: what was flushed outlives a store */
     bool owns_disk;
     bool stop;
     struct tally_thread thread;

@@ -341,7 +341,7 @@ START_TEST(a_rebalance_revokes_then_assigns)
     ck_assert_int_eq(producer->ops->begin(producer, NULL), TALLY_OK);
     tally_memory_broker_rebalance(broker, true); /* others have the partitions already */
     ck_assert_int_eq(producer->ops->send_offsets(producer, consumer, &sent, 1, TIMEOUT_MS, NULL),
-            TALLY_FENCED);
+            TALLY_TXN_ABORTED); /* ILLEGAL_GENERATION */
     poll_gives_nothing();
     ck_assert_int_eq(lost_calls, 1);
     ck_assert(consumer->ops->assignment_lost(consumer));

@@ -110,7 +110,7 @@ run_tests() { # preset, kind ...
     for kind in "$@"; do
         case $kind in
             lint) run_lint "$preset" ;;
-            unit | topology) run_kind "$preset" "$kind" ;;
+            unit | topology | sim) run_kind "$preset" "$kind" ;;
             integration)
                 servers_wait
                 run_kind "$preset" integration
@@ -131,14 +131,14 @@ kinds() { # allowed kinds, default kinds, given
 
 verb_test() {
     local chosen
-    chosen=$(kinds 'lint unit topology integration crash' 'lint unit topology integration crash' "${1:-}")
+    chosen=$(kinds 'lint unit topology sim integration crash' 'lint unit topology sim integration crash' "${1:-}")
     # shellcheck disable=SC2086
     run_tests dev $chosen
 }
 
 verb_asan() {
     local chosen
-    chosen=$(kinds 'unit topology integration' 'unit topology integration' "${1:-}")
+    chosen=$(kinds 'unit topology sim integration' 'unit topology sim integration' "${1:-}")
     export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
     export UBSAN_OPTIONS=print_stacktrace=1
     export LSAN_OPTIONS=suppressions=$root/tests/sanitize/leak.supp:print_suppressions=0
@@ -152,6 +152,12 @@ verb_tsan() {
     export TSAN_OPTIONS=suppressions=$root/tests/sanitize/thread.supp:second_deadlock_stack=1
     # shellcheck disable=SC2086
     run_tests tsan $chosen
+}
+
+verb_sim() {
+    verb_deps
+    build_preset dev
+    build/dev/tests/sim "${@:-1}"
 }
 
 verb_crash() {

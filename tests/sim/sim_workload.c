@@ -1,0 +1,130 @@
+/* tests/sim/sim_workload.c - what clients send: few keys, so that commands contend; repeats, ids
+ * used again for something else, records that are no command, keys on the wrong partition. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+#include "tests/sim/sim_decode.h"
+
+static const char *const warehouses[SIM_WAREHOUSES] = {"AMS1", "RTM2"};
+static const char *const poisons[] = {"", "{", "[]", "{\"type\":\"ReceiveStock\",\"sku\":\"X\"}",
+        "{\"type\":\"ReceiveStock\",\"command_id\":\"p\",\"sku\":\"ELSE\"}", "\xc1",
+        "{\"type\":\"ShipStock\",\"command_id\":\"\",\"sku\":\"K0\"}"};
+enum { POISONS = sizeof poisons / sizeof poisons[0] };
+
+static void make_value(struct sim_command *command, int number)
+{
+    static const char *const types[SIM_KINDS] = {[SIM_RECEIVE] = "ReceiveStock",
+            [SIM_SHIP] = "ShipStock",
+            [SIM_ADJUST] = "AdjustStock",
+            [SIM_UNKNOWN_TYPE] = "JuggleStock"};
+    char more[96] = "";
+    char expected[40] = "";
+
+    if (command->expected_version >= 0) {
+        (void)snprintf(expected, sizeof expected, ",\"expected_version\":%lld",
+                (long long)command->expected_version);
+    }
+    switch (command->kind) {
+    case SIM_RECEIVE:
+        (void)snprintf(more, sizeof more, ",\"quantity\":%lld", (long long)command->quantity);
+        break;
+    case SIM_SHIP:
+        (void)snprintf(more, sizeof more, ",\"quantity\":%lld,\"shipment_id\":\"s\"",
+                (long long)command->quantity);
+        break;
+    case SIM_ADJUST:
+        (void)snprintf(more, sizeof more, ",\"delta\":%lld,\"reason\":\"CYCLE_COUNT\"",
+                (long long)command->quantity);
+        break;
+    default:
+        break;
+    }
+    (void)snprintf(command->value, sizeof command->value,
+            "{\"type\":\"%s\",\"command_id\":\"%s\",\"sku\":\"%s\",\"warehouse\":\"%s\"%s%s,"
+            "\"note\":\"#%d\"}",
+            types[command->kind], command->id, command->key, warehouses[command->warehouse], more,
+            expected, number);
+}
+
+static void make_register(struct sim_command *command, int number)
+{
+    (void)snprintf(command->key, sizeof command->key, "warehouse:%s",
+            warehouses[command->warehouse]);
+    (void)snprintf(command->value, sizeof command->value,
+            "{\"type\":\"RegisterWarehouse\",\"command_id\":\"%s\",\"warehouse\":\"%s\","
+            "\"name\":\"W\",\"note\":\"#%d\"}",
+            command->id, warehouses[command->warehouse], number);
+}
+
+static void make_command(struct sim *sim, int number)
+{
+    struct sim_command *command = &sim->commands[number];
+    struct sim_random *random = &sim->random;
+    uint32_t dice = sim_random_below(random, 20);
+
+    *command = (struct sim_command){
+            .sku = (int)sim_random_below(random, SIM_SKUS),
+            .warehouse = (int)sim_random_below(random, SIM_WAREHOUSES),
+            .quantity = 1 + sim_random_below(random, 20),
+            .expected_version = -1};
+    if (sim_random_below(random, 5) == 0) {
+        command->expected_version = sim_random_below(random, 6);
+    }
+    command->kind = dice < 9    ? SIM_RECEIVE
+                    : dice < 14 ? SIM_SHIP
+                    : dice < 18 ? SIM_ADJUST
+                    : dice < 19 ? SIM_UNKNOWN_TYPE
+                                : SIM_POISON;
+    if (sim->plan.catalogue && sim_random_below(random, 8) == 0) {
+        command->kind = SIM_REGISTER;
+    }
+    if (command->kind == SIM_ADJUST && sim_random_below(random, 2)) {
+        command->quantity = -command->quantity;
+    }
+    (void)snprintf(command->id, sizeof command->id, "c-%d", number);
+    (void)snprintf(command->key, sizeof command->key, "K%d", command->sku);
+    if (number > 0 && sim_random_below(random, 12) == 0) { /* an id for the second time */
+        (void)snprintf(command->id, sizeof command->id, "c-%u",
+                sim_random_below(random, (uint32_t)number));
+    }
+    if (command->kind == SIM_POISON) {
+        (void)snprintf(command->value, sizeof command->value, "%s",
+                poisons[sim_random_below(random, POISONS)]);
+    } else if (command->kind == SIM_REGISTER) {
+        make_register(command, number);
+    } else {
+        make_value(command, number);
+    }
+}
+
+void sim_workload_prepare(struct sim *sim)
+{
+    sim->command_count = sim->plan.commands;
+    tally_assert(sim->command_count <= SIM_COMMANDS);
+    for (int i = 0; i < sim->command_count; i++) {
+        make_command(sim, i);
+    }
+}
+
+void sim_workload_send(struct sim *sim)
+{
+    struct sim_random *random = &sim->random;
+    bool again = sim->sent > 0 && sim_random_below(random, 8) == 0;
+    int number = again ? (int)sim_random_below(random, (uint32_t)sim->sent) : sim->sent++;
+    const struct sim_command *command = &sim->commands[number];
+    bool stock = command->kind != SIM_REGISTER;
+    bool misrouted = sim_random_below(random, 12) == 0;
+    struct tally_slice key = tally_slice_string(command->key);
+    int32_t partition = misrouted || command->kind == SIM_POISON
+                                ? (int32_t)sim_random_below(random, (uint32_t)sim->plan.partitions)
+                                : sim_partition_of(key, sim->plan.partitions);
+    const char *topic = stock ? SIM_STOCK ".commands" : SIM_CATALOGUE ".commands";
+    struct tally_header header = {
+            .name = TALLY_SLICE("reply-topic"), .value = TALLY_SLICE(SIM_REPLY_TOPIC)};
+    int64_t offset = tally_memory_broker_append(sim->broker, topic, partition, key,
+            tally_slice_string(command->value), &header, sim_random_below(random, 2));
+
+    tally_assert(offset >= 0);
+    sim_trace(sim, -1, again ? "sent again" : "sent", number, partition * 1000 + offset);
+}

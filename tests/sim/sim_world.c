@@ -1,0 +1,554 @@
+/* tests/sim/sim_world.c - instances that live and die over one broker, and what happens next.
+ *
+ *   DOWN --[start]--> UP --[stop]--> DOWN
+ *                      +--[kill]--> DEAD (unwinding, off the list) --[off the stack]--> gone
+ *
+ * A call of an instance may wait (sim_faults.c): then sim_tick runs inside it, with that instance
+ * not to be stepped. So requests of several instances interleave at every call, without threads. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/base/mem.h"
+#include "tests/sim/sim.h"
+
+enum {
+    START_MS = 1000000000, /* where the monotonic clock stands */
+    MESSAGE_BYTES_MAX = 1024 * 1024,
+    WAITERS_MAX = 4,
+    REST_TURNS_MAX = 6000, /* far more than healing needs: then it is stuck */
+    REST_IDLE_MS = 40,
+    DEPTH_MAX = SIM_INSTANCES
+};
+#define WALL_OFFSET_MS INT64_C(1767000000000) /* about 2026 */
+
+static int64_t clock_wall_ms(struct tally_clock *clock)
+{
+    struct sim_clock *self = (struct sim_clock *)clock;
+
+    return self->mono_us / 1000 + self->wall_offset_ms;
+}
+
+static int64_t clock_mono_us(struct tally_clock *clock)
+{
+    return ((struct sim_clock *)clock)->mono_us;
+}
+
+int64_t sim_now_ms(const struct sim *sim)
+{
+    return sim->clock.mono_us / 1000;
+}
+
+void sim_advance(struct sim *sim, int64_t by_ms)
+{
+    sim->clock.mono_us += by_ms * 1000;
+    tally_memory_broker_sweep(sim->broker);
+}
+
+bool sim_rolls(struct sim *sim, enum sim_rate rate)
+{
+    return !sim->healing && sim_random_chance(&sim->random, sim->plan.rates[rate]);
+}
+
+/* --- trace ------------------------------------------------------------------------------------ */
+
+static uint64_t mixed(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * UINT64_C(0x100000001b3);
+    return hash ^ (hash >> 29);
+}
+
+void sim_trace(struct sim *sim, int who, const char *what, int64_t a, int64_t b)
+{
+    uint64_t hash = mixed(sim->trace_hash, (uint64_t)sim->clock.mono_us);
+
+    hash = mixed(hash, (uint64_t)who);
+    for (const char *at = what; *at; at++) {
+        hash = mixed(hash, (uint64_t)*at);
+    }
+    sim->trace_hash = mixed(mixed(hash, (uint64_t)a), (uint64_t)b);
+    if (sim->verbose) {
+        printf("%10.3f %*s%c %s %lld %lld\n", (double)(sim->clock.mono_us / 1000 - START_MS) / 1000,
+                2 * sim->depth, "", who < 0 ? '-' : 'a' + who, what, (long long)a, (long long)b);
+    }
+}
+
+const char *sim_count_name(enum sim_count count)
+{
+    static const char *const names[] = {
+#define X(id, text) text,
+        SIM_COUNTS(X)
+#undef X
+    };
+
+    return names[count];
+}
+
+void sim_violation(const struct sim *sim, const char *invariant, const char *what, ...)
+{
+    va_list arguments;
+
+    printf("seed %llu: %s: ", (unsigned long long)sim->seed, invariant);
+    va_start(arguments, what);
+    vprintf(what, arguments);
+    va_end(arguments);
+    printf("\n");
+    (void)fflush(stdout);
+    _Exit(EXIT_FAILURE);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+struct sim_life *sim_life_of(struct sim *sim, const struct tally_client *client)
+{
+    for (int i = 0; i < sim->plan.instances; i++) {
+        if (sim->instances[i].life && sim->instances[i].life->client == client) {
+            return sim->instances[i].life;
+        }
+    }
+    for (struct sim_life *life = sim->dead; life; life = life->next) {
+        if (life->client == client) {
+            return life;
+        }
+    }
+    return NULL;
+}
+
+/* An older copy of the disk is put back, or it is gone. */
+static void maybe_spoil_disk(struct sim *sim, struct sim_instance *instance)
+{
+    if (instance->old && sim_rolls(sim, SIM_RATE_OLD_DISK)) {
+        tally_memory_disk_destroy(instance->disk);
+        instance->disk = instance->old;
+        instance->old = NULL;
+        sim->counts[SIM_OLD_DISK]++;
+        sim_trace(sim, instance->index, "older disk", 0, 0);
+    } else if (sim_rolls(sim, SIM_RATE_LOST_DISK)) {
+        tally_memory_disk_destroy(instance->disk);
+        instance->disk = tally_memory_disk_create();
+        sim->counts[SIM_LOST_DISK]++;
+        sim_trace(sim, instance->index, "lost disk", 0, 0);
+    }
+    if (!instance->old && sim_random_below(&sim->random, 4) == 0) {
+        instance->old = tally_memory_disk_copy(instance->disk);
+    }
+}
+
+static void open_state(struct sim *sim, struct sim_life *life)
+{
+    const struct tally_config *config = &life->config;
+    struct tally_error err = {.code = TALLY_OK};
+
+    if (tally_state_open(
+                &(struct tally_state_options){
+                        .disk = life->disk,
+                        .memory_bytes = config->state_memory,
+                        .flush_interval_ms = config->state_flush_interval,
+                        .flush_bytes = config->state_flush_bytes,
+                        .dedup_retention_ms = config->dedup_retention,
+                        .clock = &sim->clock.clock,
+                        .flush_inline = true,
+                },
+                &life->state, &err)) {
+        sim_violation(sim, "start", "%s", err.message);
+    }
+}
+
+void sim_start(struct sim *sim, struct sim_instance *instance)
+{
+    struct sim_life *life = tally_alloc_zero(1, sizeof *life);
+
+    tally_assert(!instance->life && instance->disk);
+    maybe_spoil_disk(sim, instance);
+    life->sim = sim;
+    life->instance = instance;
+    life->config = *sim->config;
+    life->name[0] = (char)('a' + instance->index);
+    life->config.instance_id = life->name;
+    life->disk = instance->disk;
+    instance->disk = NULL;
+    tally_memory_disk_set_fault(life->disk, sim_disk_fault, life);
+    open_state(sim, life);
+    life->client =
+            tally_memory_client_create(sim->broker, life->config.app_id, life->config.instance_id);
+    life->registry = tally_task_registry_create(sim->topologies, sim->topology_count,
+            sim->plan.partitions, WAITERS_MAX);
+    life->thread = tally_stream_thread_create(&(struct tally_stream_thread_options){
+            .index = 0,
+            .config = &life->config,
+            .client = life->client,
+            .clock = &sim->clock.clock,
+            .state = life->state,
+            .registry = life->registry,
+            .partitions = sim->plan.partitions,
+    });
+    instance->life = life;
+    sim_trace(sim, instance->index, "start", 0, 0);
+}
+
+/* The stream thread is closed or crashed already. */
+static void end_life(struct sim_life *life)
+{
+    tally_stream_thread_destroy(life->thread);
+    tally_task_registry_destroy(life->registry);
+    tally_state_close(life->state);
+    tally_assert(tally_memory_client_unreleased(life->client) == 0);
+    life->client->ops->destroy(life->client);
+}
+
+static void bury(struct sim_life *life)
+{
+    if (!life->closed) {
+        tally_stream_thread_crash(life->thread);
+    }
+    end_life(life);
+    tally_memory_disk_destroy(life->disk);
+    tally_free(life);
+}
+
+static void bury_dead(struct sim *sim)
+{
+    struct sim_life **at = &sim->dead;
+
+    while (*at) {
+        struct sim_life *life = *at;
+
+        if (life->stepping) {
+            at = &life->next;
+            continue;
+        }
+        *at = life->next;
+        bury(life);
+    }
+}
+
+void sim_kill(struct sim *sim, struct sim_life *life)
+{
+    struct sim_instance *instance = life->instance;
+
+    if (life->dead) {
+        return;
+    }
+    life->dead = true;
+    tally_memory_client_kill(life->client);
+    instance->disk = tally_memory_disk_copy(life->disk);
+    instance->life = NULL;
+    instance->start_at_ms = sim_now_ms(sim) + sim_random_below(&sim->random, 4) *
+                                                      sim_random_below(&sim->random, 15000);
+    life->next = sim->dead;
+    sim->dead = life;
+    sim->counts[SIM_CRASHED]++;
+    sim_trace(sim, instance->index, "killed", life->in_txn, 0);
+}
+
+void sim_stop(struct sim *sim, struct sim_life *life)
+{
+    struct sim_instance *instance = life->instance;
+    struct sim_life *outer = sim->current;
+
+    sim->current = life;
+    life->stepping = true;
+    tally_stream_thread_close(life->thread);
+    life->stepping = false;
+    life->closed = true;
+    sim->current = outer;
+    if (life->dead) {
+        return; /* on the way: its stores are parked, and buried with it */
+    }
+    tally_task_registry_destroy(life->registry);
+    life->registry = NULL;
+    sim->counts[SIM_STOPPED]++;
+    sim_trace(sim, instance->index, "stopped", 0, 0);
+    instance->life = NULL;
+    instance->disk = life->disk;
+    instance->start_at_ms = sim_now_ms(sim) + sim_random_below(&sim->random, 10000);
+    end_life(life);
+    tally_memory_disk_set_fault(instance->disk, NULL, NULL);
+    tally_free(life);
+}
+
+/* --- steps ------------------------------------------------------------------------------------ */
+
+/* What passes by itself: a transaction that takes long to end, a disk that refuses a new store. */
+static bool may_halt(enum tally_code code)
+{
+    return code == TALLY_HANGING_TRANSACTION || code == TALLY_STORE_ERROR;
+}
+
+/* A zombie may find an offset that others have moved since, or not moved yet. */
+static void check_halted(struct sim *sim, struct sim_life *life)
+{
+    if (!tally_memory_client_current(life->client)) {
+        return;
+    }
+    for (size_t i = 0; i < tally_task_registry_count(life->registry); i++) {
+        struct tally_task_slot *slot = tally_task_registry_at(life->registry, i);
+
+        if (atomic_load(&slot->state) == TALLY_TASK_HALTED && !may_halt(slot->code)) {
+            sim_violation(sim, "no halt", "instance %c: %s: %s", 'a' + life->instance->index,
+                    tally_code_name(slot->code), slot->message);
+        }
+    }
+}
+
+static void step(struct sim *sim, struct sim_life *life, bool *busy)
+{
+    struct sim_life *outer = sim->current;
+    struct tally_error err = {.code = TALLY_OK};
+    enum tally_code code;
+
+    sim->current = life;
+    life->stepping = true;
+    tally_state_flush_due(life->state);
+    code = tally_stream_thread_step(life->thread, 0, busy, &err);
+    life->stepping = false;
+    sim->current = outer;
+    sim_trace(sim, life->instance->index, tally_stream_thread_state_name(life->thread), code,
+            *busy);
+    if (life->dead) {
+        return;
+    }
+    check_halted(sim, life);
+    if (code) { /* the process ends; its supervisor starts it again */
+        sim_trace(sim, life->instance->index, tally_code_name(code), 0, 0);
+        sim_kill(sim, life);
+    }
+}
+
+static struct sim_life *pick_life(struct sim *sim)
+{
+    struct sim_life *free[SIM_INSTANCES];
+    uint32_t count = 0;
+
+    for (int i = 0; i < sim->plan.instances; i++) {
+        struct sim_life *life = sim->instances[i].life;
+
+        if (life && !life->stepping) {
+            free[count++] = life;
+        }
+    }
+    return count > 0 ? free[sim_random_below(&sim->random, count)] : NULL;
+}
+
+static void start_due(struct sim *sim)
+{
+    for (int i = 0; i < sim->plan.instances; i++) {
+        struct sim_instance *instance = &sim->instances[i];
+
+        if (!instance->life && instance->start_at_ms <= sim_now_ms(sim)) {
+            sim_start(sim, instance);
+        }
+    }
+}
+
+static void jump_clock(struct sim *sim)
+{
+    int64_t by_ms = (int64_t)sim_random_below(&sim->random, 7200000) - 3600000;
+
+    sim->clock.wall_offset_ms += by_ms;
+    sim->counts[SIM_CLOCK_JUMPS]++;
+    sim_trace(sim, -1, "clock jumps", by_ms, 0);
+}
+
+static void outside_event(struct sim *sim)
+{
+    struct sim_life *life;
+
+    if (sim_rolls(sim, SIM_RATE_JUMP)) {
+        jump_clock(sim);
+    }
+    if (sim_rolls(sim, SIM_RATE_REBALANCE)) {
+        bool lost = sim_random_below(&sim->random, 2);
+
+        sim_trace(sim, -1, "rebalance", lost, 0);
+        tally_memory_broker_rebalance(sim->broker, lost);
+    }
+    if (sim_rolls(sim, SIM_RATE_STOP)) {
+        life = pick_life(sim);
+        if (life) {
+            sim_stop(sim, life);
+        }
+    }
+    if (sim_rolls(sim, SIM_RATE_DOWN)) {
+        sim->broker_down_until_ms = sim_now_ms(sim) + sim_random_below(&sim->random, 8000);
+        sim->counts[SIM_BROKER_DOWN]++;
+        sim_trace(sim, -1, "broker down", sim->broker_down_until_ms - sim_now_ms(sim), 0);
+    }
+}
+
+void sim_tick(struct sim *sim, int64_t at_least_ms)
+{
+    struct sim_life *life;
+    bool busy;
+
+    sim->depth++;
+    sim_advance(sim, at_least_ms + sim_random_below(&sim->random, 20));
+    start_due(sim);
+    outside_event(sim);
+    if (sim->sent < sim->plan.commands && sim_random_below(&sim->random, 3) == 0) {
+        for (uint32_t i = sim_random_below(&sim->random, 6); i > 0; i--) {
+            sim_workload_send(sim);
+        }
+    }
+    life = sim->depth <= DEPTH_MAX ? pick_life(sim) : NULL;
+    if (life) {
+        step(sim, life, &busy);
+    }
+    sim_log_follow(sim);
+    sim->depth--;
+    if (sim->depth == 0) {
+        bury_dead(sim);
+    }
+}
+
+/* --- a seed ----------------------------------------------------------------------------------- */
+
+static void make_topics(struct sim *sim)
+{
+    for (size_t i = 0; i < sim->topology_count; i++) {
+        const struct tally_topology *topology = sim->topologies[i];
+
+        tally_memory_broker_topic(sim->broker, tally_topology_commands(topology),
+                sim->plan.partitions, MESSAGE_BYTES_MAX);
+        tally_memory_broker_topic(sim->broker, tally_topology_events(topology),
+                sim->plan.partitions, MESSAGE_BYTES_MAX);
+        tally_memory_broker_topic(sim->broker, tally_topology_dead_letters(topology),
+                sim->plan.partitions, 2 * MESSAGE_BYTES_MAX);
+    }
+    tally_memory_broker_topic(sim->broker, SIM_REPLY_TOPIC, 1, MESSAGE_BYTES_MAX);
+}
+
+static void draw_config(struct sim *sim)
+{
+    struct tally_config *config = sim->config;
+    static const int batches[] = {1, 2, 3, 5, 20};
+    static const int flush_ms[] = {1, 10, 50, 300, 3000};
+
+    config->batch_records = batches[sim_random_below(&sim->random, 5)];
+    config->commit_interval = 1 + sim_random_below(&sim->random, 200);
+    config->state_flush_interval = flush_ms[sim_random_below(&sim->random, 5)];
+    config->state_flush_bytes = sim_random_below(&sim->random, 2) ? 1 : 65536;
+}
+
+void sim_open(struct sim *sim, uint64_t seed, bool verbose, struct tally_config *config,
+        struct tally_topology *const *topologies)
+{
+    *sim = (struct sim){.seed = seed,
+            .verbose = verbose,
+            .random = {seed},
+            .trace_hash = UINT64_C(0xcbf29ce484222325),
+            .clock = {.clock = {clock_wall_ms, clock_mono_us},
+                    .mono_us = (int64_t)START_MS * 1000,
+                    .wall_offset_ms = WALL_OFFSET_MS},
+            .config = config};
+    sim_plan_draw(sim);
+    draw_config(sim);
+    sim->topology_count = sim->plan.catalogue ? 2 : 1;
+    sim->topologies[0] = topologies[0];
+    sim->topologies[1] = topologies[1];
+    sim->broker = tally_memory_broker_create(&sim->clock.clock, config->transaction_timeout);
+    make_topics(sim);
+    for (int i = 0; i < sim->plan.instances; i++) {
+        sim->instances[i] = (struct sim_instance){.index = i,
+                .disk = tally_memory_disk_create(),
+                .start_at_ms = sim_now_ms(sim) + sim_random_below(&sim->random, 200)};
+    }
+    sim_faults_install(sim);
+    sim_log_open(sim);
+    sim_workload_prepare(sim);
+}
+
+void sim_close(struct sim *sim)
+{
+    for (int i = 0; i < sim->plan.instances; i++) {
+        if (sim->instances[i].life) {
+            sim_kill(sim, sim->instances[i].life);
+        }
+    }
+    bury_dead(sim);
+    for (int i = 0; i < sim->plan.instances; i++) {
+        tally_memory_disk_destroy(sim->instances[i].disk);
+        tally_memory_disk_destroy(sim->instances[i].old);
+    }
+    sim_log_close(sim);
+    tally_memory_broker_destroy(sim->broker);
+}
+
+/* Whether a task runs in one place, with nothing left to decide. */
+static bool task_at_rest(struct sim *sim, size_t task)
+{
+    int running = 0;
+
+    for (int i = 0; i < sim->plan.instances; i++) {
+        struct sim_life *life = sim->instances[i].life;
+        struct tally_task_slot *slot = life ? tally_task_registry_at(life->registry, task) : NULL;
+        struct tally_memory_record record;
+        int64_t next;
+
+        if (!slot || atomic_load(&slot->state) != TALLY_TASK_RUNNING) {
+            continue;
+        }
+        running++;
+        next = atomic_load(&slot->in_next);
+        if (tally_task_slot_store_health(slot, NULL)) {
+            return false; /* its base is being reopened */
+        }
+        if (tally_memory_broker_read(sim->broker, tally_topology_commands(slot->topology),
+                    slot->partition, next < 0 ? 0 : next, &record)) {
+            return false;
+        }
+    }
+    return running == 1;
+}
+
+static bool at_rest(struct sim *sim)
+{
+    size_t tasks = sim->topology_count * (size_t)sim->plan.partitions;
+
+    for (size_t i = 0; i < tasks; i++) {
+        if (!task_at_rest(sim, i)) {
+            return false;
+        }
+    }
+    return tally_memory_broker_open_transactions(sim->broker) == 0;
+}
+
+void sim_come_to_rest(struct sim *sim)
+{
+    sim->healing = true;
+    sim->broker_down_until_ms = 0;
+    sim_trace(sim, -1, "healing", 0, 0);
+    while (sim->sent < sim->plan.commands) {
+        sim_workload_send(sim);
+    }
+    for (int turn = 0; turn < REST_TURNS_MAX; turn++) {
+        bool any = false;
+
+        start_due(sim);
+        for (int i = 0; i < sim->plan.instances; i++) {
+            bool busy = false;
+
+            if (sim->instances[i].life) {
+                step(sim, sim->instances[i].life, &busy);
+            }
+            any = any || busy;
+        }
+        bury_dead(sim);
+        sim_log_follow(sim);
+        if (!any && at_rest(sim)) {
+            return;
+        }
+        /* a restore is busy while it waits for a transaction to end */
+        sim_advance(sim, any ? 1 + turn / 10 : REST_IDLE_MS);
+    }
+    sim_violation(sim, "comes to rest", "not after %d turns without faults", REST_TURNS_MAX);
+}
+
+void sim_run(struct sim *sim)
+{
+    for (int i = 0; i < sim->plan.ticks; i++) {
+        sim_tick(sim, 0);
+    }
+    sim_come_to_rest(sim);
+    sim_check(sim);
+}
