@@ -108,4 +108,4 @@ def count(world, proxy):
     for (action, _), times in proxy.done.items():
         if action != "late":
             world.happened[action] += times
-    world.happened["producers"] += proxy.seen["InitProducerId"]
+    world.happened["producers"] += sum(n for (api, _), n in proxy.asked.items() if api == "InitProducerId")

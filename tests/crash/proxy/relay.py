@@ -124,7 +124,7 @@ class Link:
         while True:
             frame = await read_frame(self.client)
             request = Request(frame)
-            self.proxy.seen[request.api] += 1
+            self.proxy.asked[request.api, request.transaction] += 1
             rule = self.proxy.rule_for(request)
             if rule:
                 self.proxy.did(rule.action, request)
@@ -139,6 +139,8 @@ class Link:
                 answer = await read_frame(self.broker)
                 request, future, told = self.waiting.pop(correlation_of(answer, ANSWER_AT), (None, None, True))
                 error = error_name(error_of(request, answer)) if request else "unknown"
+                if request:
+                    self.proxy.answered[request.api, request.transaction] += 1
                 if future and not future.done():
                     future.set_result(error)
                 if not told or self.back.is_closing():
@@ -279,7 +281,8 @@ class Proxy:
         self.port, self.upstream = port, ("127.0.0.1", broker_port)
         self.random = random.Random(f"proxy {seed}")
         self.rules = []
-        self.seen = collections.Counter()  # api
+        self.asked = collections.Counter()  # (api, transactional id or None)
+        self.answered = collections.Counter()
         self.done = collections.Counter()  # (action, api)
         self.late = collections.Counter()  # (api, answer's error): delivered after the client was gone
         self.thaw = 0.0
