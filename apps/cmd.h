@@ -10,6 +10,7 @@
     X(tail, "print the records of a topic, as kcat does")            \
     X(get, "print one row of a store")                               \
     X(fsck, "dump the state of all stores in a canonical form")      \
+    X(reset, "get tasks out of a halt: plan, and carry out")         \
     X(describe, "show the topologies as text, dot, mermaid or JSON") \
     X(config, "show, check or document the settings")                \
     X(docs, "print generated references: records, metrics, errors")  \

@@ -64,5 +64,11 @@ TALLY_MUST_CHECK enum tally_code tally_stream_task_evolve(struct tally_stream_ta
 TALLY_MUST_CHECK enum tally_code tally_stream_task_verify(struct tally_stream_task *task,
         const struct tally_record *record, struct tally_consumer *consumer,
         struct tally_error *err);
+/* Whether the live path decides this record of the commands topic where it is, so that it has an
+ * outcome: no dead letter, not forwarded. *command borrows from the record and the arena. For
+ * tools. @thread any */
+bool tally_stream_task_decides(const struct tally_topology *topology,
+        const struct tally_record *record, int32_t partitions, struct tally_arena *arena,
+        struct tally_command *command);
 /* CRC32C over key and value, as kept in positions. */
 uint32_t tally_stream_task_crc(const struct tally_record *record);

@@ -42,7 +42,7 @@ static bool was_forwarded(struct tally_stream_task *task, struct tally_consumer 
 }
 
 /* KEY_MISMATCH unless the record's key is the one that the command's key field asks for. */
-static bool check_key(struct tally_stream_task *task, struct batch_item *item)
+static bool check_key(struct tally_arena *arena, struct batch_item *item)
 {
     struct tally_slice expected;
 
@@ -63,7 +63,7 @@ static bool check_key(struct tally_stream_task *task, struct batch_item *item)
     if (!item->command.schema) {
         return true;
     }
-    if (!tally_command_key(&item->command, &task->batch, &expected) ||
+    if (!tally_command_key(&item->command, arena, &expected) ||
             !tally_slice_equal(expected, item->record->key)) {
         make_dead(item, TALLY_REFUSAL_KEY_MISMATCH, "route",
                 "the record's key is not the command's key field");
@@ -72,8 +72,9 @@ static bool check_key(struct tally_stream_task *task, struct batch_item *item)
     return true;
 }
 
-void stream_task_route(struct tally_stream_task *task, const struct tally_record *record,
-        struct tally_consumer *consumer, struct batch_item *item)
+/* false: a dead letter. */
+static bool decode(const struct tally_aggregate *aggregate, struct tally_arena *arena,
+        const struct tally_record *record, struct batch_item *item)
 {
     struct tally_error err = {.code = TALLY_OK};
     enum tally_refusal refusal = TALLY_REFUSAL_NONE;
@@ -81,34 +82,61 @@ void stream_task_route(struct tally_stream_task *task, const struct tally_record
 
     item->record = record;
     item->cut = false;
-    if (tally_command_decode(record->value, task->aggregate->command_types, &task->batch, command,
-                &refusal, &err)) {
-        struct tally_slice text = tally_arena_copy(&task->batch,
-                tally_slice_of(err.message, strlen(err.message) + 1));
+    if (tally_command_decode(record->value, aggregate->command_types, arena, command, &refusal,
+                &err)) {
+        struct tally_slice text =
+                tally_arena_copy(arena, tally_slice_of(err.message, strlen(err.message) + 1));
 
         make_dead(item, refusal, "decode", (const char *)text.data);
-        return;
+        return false;
     }
-    if (!check_key(task, item)) {
-        return;
+    if (!check_key(arena, item)) {
+        return false;
     }
     command->key = record->key;
     command->partition = record->partition;
     command->offset = record->offset;
     command->timestamp_ms = record->timestamp_ms;
     item->kind = BATCH_DECIDE;
-    if (command->schema && command->schema->broadcast) {
+    return true;
+}
+
+static bool is_elsewhere(struct batch_item *item, int32_t partition, int32_t partitions)
+{
+    if (item->command.schema && item->command.schema->broadcast) {
+        return false;
+    }
+    item->target = tally_partition_of(item->record->key, partitions);
+    return item->target != partition;
+}
+
+void stream_task_route(struct tally_stream_task *task, const struct tally_record *record,
+        struct tally_consumer *consumer, struct batch_item *item)
+{
+    if (!decode(task->aggregate, &task->batch, record, item) ||
+            !is_elsewhere(item, task->partition, task->options.partitions)) {
         return;
     }
-    item->target = tally_partition_of(record->key, task->options.partitions);
-    if (item->target != task->partition) {
-        if (was_forwarded(task, consumer, record)) {
-            make_dead(item, TALLY_REFUSAL_WRONG_PARTITION, "route",
-                    "a forwarded record is on the wrong partition again");
-        } else {
-            item->kind = BATCH_FORWARD;
-        }
+    if (was_forwarded(task, consumer, record)) {
+        make_dead(item, TALLY_REFUSAL_WRONG_PARTITION, "route",
+                "a forwarded record is on the wrong partition again");
+    } else {
+        item->kind = BATCH_FORWARD;
     }
+}
+
+bool tally_stream_task_decides(const struct tally_topology *topology,
+        const struct tally_record *record, int32_t partitions, struct tally_arena *arena,
+        struct tally_command *command)
+{
+    struct batch_item item = {.kind = BATCH_SKIP};
+
+    if (!decode(tally_topology_aggregate(topology), arena, record, &item) ||
+            is_elsewhere(&item, record->partition, partitions)) {
+        return false;
+    }
+    *command = item.command;
+    return true;
 }
 
 static struct tally_slice copy_bytes(struct tally_stream_task *task, struct tally_slice bytes)

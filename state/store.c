@@ -148,12 +148,12 @@ static enum tally_code load_store(struct tally_store *store,
         return code;
     snapshot = store->base->ops->snapshot(store->base);
     code = store_meta_check(snapshot, identity, &positions, &retention_ms, &is_new, err);
-    if (code == TALLY_OK && is_new && !identity)
+    if (code == TALLY_OK && is_new && store->state->read_only)
         code = tally_error_set(err, TALLY_NOT_FOUND, "\"%s\" holds no rows", store->path);
     if (code == TALLY_OK && is_new)
         code = found_store(store, &snapshot, &positions, err);
     if (code == TALLY_OK) {
-        if (identity)
+        if (!store->state->read_only)
             retention_ms = store->state->options.dedup_retention_ms;
         store->view = view_create(NULL, 0, snapshot, &positions, 0, retention_ms);
         store->cutoff_ms = store->view->cutoff_ms;
@@ -190,6 +190,29 @@ enum tally_code tally_store_open(struct tally_state *state,
     return TALLY_OK;
 }
 
+static enum tally_code open_read_only(const char *state_dir,
+        const struct tally_store_identity *identity, bool check, struct tally_store **store,
+        struct tally_error *err)
+{
+    struct tally_state *state = NULL;
+    struct tally_store *self;
+    enum tally_code code = state_open_read_only(state_dir, &state, err);
+
+    *store = NULL;
+    if (code)
+        return code;
+    self = store_create(state, identity);
+    self->owns_state = true;
+    code = load_store(self, check ? identity : NULL, err);
+    if (code) {
+        store_destroy(self);
+        tally_state_close(state);
+        return code;
+    }
+    *store = self;
+    return TALLY_OK;
+}
+
 enum tally_code tally_store_open_read_only(const char *state_dir, const char *topology,
         int32_t partition, struct tally_store **store, struct tally_error *err)
 {
@@ -200,22 +223,24 @@ enum tally_code tally_store_open_read_only(const char *state_dir, const char *to
             .commands_topic = "",
             .events_topic = "",
             .settings = ""};
-    struct tally_state *state = NULL;
-    struct tally_store *self;
-    enum tally_code code = state_open_read_only(state_dir, &state, err);
 
-    *store = NULL;
+    return open_read_only(state_dir, &identity, false, store, err);
+}
+
+enum tally_code tally_store_check(const char *state_dir,
+        const struct tally_store_identity *identity, struct tally_positions *positions,
+        struct tally_error *err)
+{
+    struct tally_store *store;
+    struct tally_view *view;
+    enum tally_code code = open_read_only(state_dir, identity, true, &store, err);
+
     if (code)
         return code;
-    self = store_create(state, &identity);
-    self->owns_state = true;
-    code = load_store(self, NULL, err);
-    if (code) {
-        store_destroy(self);
-        tally_state_close(state);
-        return code;
-    }
-    *store = self;
+    view = tally_store_view(store);
+    *positions = *tally_view_positions(view);
+    tally_view_unref(view);
+    tally_store_close(store, false);
     return TALLY_OK;
 }
 

@@ -82,6 +82,12 @@ TALLY_MUST_CHECK enum tally_code tally_store_open(struct tally_state *state,
 TALLY_MUST_CHECK enum tally_code tally_store_open_read_only(const char *state_dir,
         const char *topology, int32_t partition, struct tally_store **store,
         struct tally_error *err);
+/* What the directory holds, without changing it, for tools on a stopped instance: checks identity
+ * and format as tally_store_open does, with its codes; NOT_FOUND: there is no store yet;
+ * STATE_LOCKED while an instance runs. Fills *positions on TALLY_OK. */
+TALLY_MUST_CHECK enum tally_code tally_store_check(const char *state_dir,
+        const struct tally_store_identity *identity, struct tally_positions *positions,
+        struct tally_error *err);
 /* Moves the task directory to <partition>.aside-<time> (the newest 2 are kept). Store closed; waits
  * for readers that still hold views of it. */
 TALLY_MUST_CHECK enum tally_code tally_store_set_aside(struct tally_state *state,

@@ -1,0 +1,527 @@
+/* apps/reset_facts.c - see reset_facts.h.
+ *  (1) Reading is read_committed and never joins the group.
+ *  (2) Events are read from the end backwards; all of them only when a consumed command has no
+ *      outcome in what is known. */
+#include "apps/reset_facts.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/hash.h"
+#include "engine/base/mem.h"
+#include "engine/stream_task.h"
+#include "state/store.h"
+
+enum {
+    WAIT_MS = 1000,
+    SILENT_MS = 30000,  /* no record and no end for so long: no broker */
+    TAIL_RECORDS = 256, /* first look from the end; then 16 times as many */
+    ARENA_BYTES = 64 * 1024,
+    ARENA_KEEP = 1024 * 1024,
+    OPEN_AGAIN_MS = 500,
+    OPEN_GRACE_MS = 10000, /* the broker sweeps for expired transactions that often */
+};
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+static void note_end(void *context, int32_t partition, int64_t offset)
+{
+    (void)partition;
+    *(int64_t *)context = offset;
+}
+
+static enum tally_code read_next(struct tally_reader *reader, reset_visit_fn visit, void *context,
+        bool *damaged, int64_t *silent_ms, struct tally_error *err)
+{
+    struct tally_record record;
+    int64_t begin_ms = tally_mono_ms(tally_clock_real());
+    enum tally_code code = tally_reader_next(reader, WAIT_MS, &record, err);
+
+    if (code == TALLY_OK) {
+        bool more = visit(context, reader, &record);
+
+        tally_reader_release(reader, &record);
+        *silent_ms = 0;
+        return more ? TALLY_OK : TALLY_NOT_FOUND;
+    }
+    if (code == TALLY_INPUT_CORRUPT && damaged) {
+        *damaged = true;
+        return TALLY_OK;
+    }
+    if (code == TALLY_AGAIN || tally_code_reaction(code) == TALLY_REACT_RETRY) {
+        *silent_ms += tally_mono_ms(tally_clock_real()) - begin_ms;
+        if (*silent_ms > SILENT_MS) {
+            return tally_error_set(err, TALLY_UNAVAILABLE, "the broker gives no records");
+        }
+        return TALLY_OK;
+    }
+    return code;
+}
+
+enum tally_code reset_read(const struct tally_config *config, const char *topic, int32_t partition,
+        int64_t from, reset_visit_fn visit, void *context, bool *damaged, int64_t *end,
+        struct tally_error *err)
+{
+    struct tally_reader *reader;
+    struct tally_reader_options options = {.config = config,
+            .topic = topic,
+            .partitions = &partition,
+            .partition_count = 1,
+            .range = {.start = TALLY_READER_ABSOLUTE, .value = from},
+            .stop_at_end = true,
+            .ended = end ? note_end : NULL,
+            .context = end};
+    int64_t silent_ms = 0;
+    enum tally_code code = tally_reader_create(&options, &reader, err);
+
+    if (code) {
+        return code;
+    }
+    while (code == TALLY_OK) {
+        code = read_next(reader, visit, context, damaged, &silent_ms, err);
+    }
+    tally_reader_destroy(reader);
+    if (code == TALLY_NOT_FOUND) {
+        return TALLY_OK;
+    }
+    tally_error_context(err, "%.80s/%d", topic, (int)partition);
+    return code;
+}
+
+/* --- one record ------------------------------------------------------------------------------- */
+
+struct probe {
+    int64_t offset;
+    bool found, empty; /* empty: neither key nor value */
+    uint32_t crc;
+    uint64_t id; /* of the command in it, with its key; 0: none that the partition decides */
+    const struct tally_topology *topology;
+    int32_t partitions;
+};
+
+/* FNV-1a over key and command id; never 0. */
+static uint64_t outcome_id(struct tally_slice key, struct tally_slice id)
+{
+    const struct tally_slice parts[] = {key, TALLY_SLICE("/"), id};
+    uint64_t hash = 14695981039346656037U;
+
+    for (size_t part = 0; part < 3; part++) {
+        for (size_t i = 0; i < parts[part].len; i++) {
+            hash = (hash ^ parts[part].data[i]) * 1099511628211U;
+        }
+    }
+    return hash ? hash : 1;
+}
+
+static bool visit_probe(void *context, struct tally_reader *reader,
+        const struct tally_record *record)
+{
+    struct probe *probe = context;
+    struct tally_command command;
+    struct tally_arena arena;
+
+    (void)reader;
+    if (record->offset != probe->offset) {
+        return false; /* it is not there */
+    }
+    tally_arena_init(&arena, ARENA_BYTES);
+    probe->found = true;
+    probe->empty = !record->key.data && !record->value.data;
+    probe->crc = tally_stream_task_crc(record);
+    if (tally_stream_task_decides(probe->topology, record, probe->partitions, &arena, &command)) {
+        probe->id = outcome_id(command.key, command.id);
+    }
+    tally_arena_deinit(&arena);
+    return false;
+}
+
+static enum tally_code probe_record(const struct reset_scope *scope,
+        const struct tally_topology *topology, const char *topic, int32_t partition, int64_t offset,
+        struct probe *probe, struct tally_error *err)
+{
+    bool damaged = false;
+
+    *probe =
+            (struct probe){.offset = offset, .topology = topology, .partitions = scope->partitions};
+    return reset_read(scope->config, topic, partition, offset, visit_probe, probe, &damaged, NULL,
+            err);
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+struct events {
+    struct reset_facts *facts;
+    const struct tally_topology *topology;
+    struct tally_arena arena;
+    uint64_t last_id; /* of the command of the last event */
+    /* an event whose command's offset the commands topic still has */
+    int64_t comparable;
+    uint64_t comparable_id;
+    /* commands whose outcome is looked for: 0 once it is found */
+    struct wanted {
+        uint64_t id;
+        int64_t offset;
+    } * wanted;
+    size_t wanted_count;
+    bool looking;
+};
+
+static bool is_broadcast(const struct tally_aggregate *aggregate, struct tally_slice type)
+{
+    for (size_t i = 0; aggregate->command_types[i]; i++) {
+        if (tally_slice_equal(tally_slice_string(aggregate->command_types[i]->name), type)) {
+            return aggregate->command_types[i]->broadcast;
+        }
+    }
+    return false;
+}
+
+static void find_wanted(struct events *events, uint64_t id)
+{
+    for (size_t i = 0; i < events->wanted_count; i++) {
+        if (events->wanted[i].id == id) {
+            events->wanted[i].id = 0;
+        }
+    }
+}
+
+static void take_event(struct events *events, const struct tally_event *event)
+{
+    struct reset_facts *facts = events->facts;
+    const struct tally_aggregate *aggregate = tally_topology_aggregate(events->topology);
+    uint64_t id = outcome_id(event->key, event->command_id);
+
+    if (event->command_offset >= facts->events_next) {
+        facts->events_next = event->command_offset + 1;
+        facts->events_time = event->time_ms;
+        events->last_id = id;
+    }
+    if (event->command_offset >= facts->input_low && event->command_offset < facts->input_high &&
+            event->command_id.len > 0 && event->command_id.data[0] != '~') {
+        events->comparable = event->command_offset;
+        events->comparable_id = id;
+    }
+    if (!facts->event && event->key.data && !is_broadcast(aggregate, event->outcome.command) &&
+            event->command_id.len > 0 && event->command_id.data[0] != '~' &&
+            tally_partition_of(event->key, facts->partitions) != facts->partition) {
+        facts->event = TALLY_PARTITIONS_CHANGED;
+        (void)snprintf(facts->reason, sizeof facts->reason,
+                "%s/%d has an event of command offset %lld whose key belongs to partition %d of "
+                "%d: the topic got more partitions",
+                facts->events, (int)facts->partition, (long long)event->command_offset,
+                (int)tally_partition_of(event->key, facts->partitions), (int)facts->partitions);
+    }
+    find_wanted(events, id);
+    if (event->has_completes) {
+        find_wanted(events, outcome_id(event->key, event->completes.command_id));
+    }
+}
+
+static bool visit_event(void *context, struct tally_reader *reader,
+        const struct tally_record *record)
+{
+    struct events *events = context;
+    struct reset_facts *facts = events->facts;
+    const struct tally_aggregate *aggregate = tally_topology_aggregate(events->topology);
+    struct tally_event event;
+    struct tally_error err = {.code = TALLY_OK};
+    enum tally_code code;
+
+    (void)reader;
+    tally_arena_reset(&events->arena, ARENA_KEEP);
+    code = tally_event_decode(record->value, record->key, aggregate->name, facts->partition,
+            aggregate->event_types, &events->arena, &event, &err);
+    if (code == TALLY_OK) {
+        event.key = record->key;
+        take_event(events, &event);
+    } else if (code == TALLY_EVENT_UNKNOWN && !facts->event) {
+        facts->event = code;
+        (void)snprintf(facts->reason, sizeof facts->reason, "%.100s/%d@%lld: %.120s", facts->events,
+                (int)facts->partition, (long long)record->offset, err.message);
+    }
+    return true;
+}
+
+static enum tally_code read_events(const struct reset_scope *scope, struct events *events,
+        int64_t from, int64_t *end, struct tally_error *err)
+{
+    return reset_read(scope->config, events->facts->events, events->facts->partition, from,
+            visit_event, events, NULL, end, err);
+}
+
+/* The last event, from as near to the end as it takes. */
+static enum tally_code read_tail(const struct reset_scope *scope, struct events *events,
+        int64_t *end, struct tally_error *err)
+{
+    struct reset_facts *facts = events->facts;
+    enum tally_code code = TALLY_OK;
+
+    for (int64_t records = TAIL_RECORDS; !code && facts->events_next < 0; records *= 16) {
+        int64_t from = facts->events_high - records;
+
+        from = from > facts->events_low ? from : facts->events_low;
+        if (from >= facts->events_high) {
+            *end = facts->events_high;
+            break;
+        }
+        code = read_events(scope, events, from, end, err);
+        if (from == facts->events_low) {
+            break;
+        }
+    }
+    return code;
+}
+
+/* What an instance left open when it was killed ends by itself. */
+static enum tally_code wait_closed(const struct reset_scope *scope, struct events *events,
+        struct tally_error *err)
+{
+    struct reset_facts *facts = events->facts;
+    struct timespec pause = {.tv_nsec = OPEN_AGAIN_MS * 1000000L};
+    int64_t until_ms =
+            tally_mono_ms(tally_clock_real()) + scope->config->transaction_timeout + OPEN_GRACE_MS;
+    enum tally_code code;
+
+    do {
+        int64_t end = 0;
+
+        facts->events_next = -1;
+        facts->event = TALLY_OK;
+        code = tally_group_range(scope->group, facts->events, facts->partition, &facts->events_low,
+                &facts->events_high, err);
+        code = code ? code : read_tail(scope, events, &end, err);
+        facts->open = !code && end < facts->events_high;
+        if (facts->open) {
+            (void)nanosleep(&pause, NULL);
+        }
+    } while (facts->open && tally_mono_ms(tally_clock_real()) < until_ms);
+    return code;
+}
+
+/* --- state ------------------------------------------------------------------------------------ */
+
+struct tally_store_identity reset_identity(const struct reset_scope *scope,
+        const struct tally_topology *topology, int32_t partition)
+{
+    const char *cluster = tally_group_cluster(scope->group);
+
+    return (struct tally_store_identity){
+            .topology = tally_topology_name(topology),
+            .partition = partition,
+            .partitions = scope->partitions,
+            .cluster_id = cluster ? cluster : "",
+            .group = scope->config->app_id,
+            .commands_topic = tally_topology_commands(topology),
+            .events_topic = tally_topology_events(topology),
+            .evolve_version = tally_topology_aggregate(topology)->evolve_version,
+            .settings = tally_topology_settings(topology),
+    };
+}
+
+static enum tally_code read_state(const struct reset_scope *scope,
+        const struct tally_topology *topology, struct reset_facts *facts, struct tally_error *err)
+{
+    struct tally_store_identity identity = reset_identity(scope, topology, facts->partition);
+
+    if (!identity.cluster_id[0]) {
+        return tally_error_set(err, TALLY_UNAVAILABLE, "the cluster's id is not known");
+    }
+    facts->state = tally_store_check(scope->config->state_dir, &identity, &facts->positions, err);
+    switch (facts->state) {
+    case TALLY_FOREIGN_STATE:
+        if (!facts->event) {
+            (void)snprintf(facts->reason, sizeof facts->reason, "%s", err->message);
+        }
+        return TALLY_OK;
+    case TALLY_OK:
+    case TALLY_NOT_FOUND:
+    case TALLY_STORE_CORRUPT:
+    case TALLY_STORE_OUTDATED:
+        return TALLY_OK;
+    default:
+        return facts->state;
+    }
+}
+
+/* Whether the last applied event and the last consumed command are still what they were. */
+static enum tally_code prove_state(const struct reset_scope *scope,
+        const struct tally_topology *topology, struct reset_facts *facts, struct tally_error *err)
+{
+    const struct tally_positions *at = &facts->positions;
+    struct probe probe;
+    enum tally_code code = TALLY_OK;
+
+    if (at->out_last >= facts->events_low && at->out_last >= 0 &&
+            at->out_last < facts->events_high) {
+        code = probe_record(scope, topology, facts->events, facts->partition, at->out_last, &probe,
+                err);
+        facts->event_proof = probe.found && probe.crc == at->out_crc ? RESET_SAME : RESET_OTHER;
+    }
+    if (!code && at->in_last >= facts->input_low && at->in_last >= 0 &&
+            at->in_last < facts->input_high) {
+        code = probe_record(scope, topology, facts->input, facts->partition, at->in_last, &probe,
+                err);
+        facts->input_proof = probe.found && probe.crc == at->in_crc ? RESET_SAME : RESET_OTHER;
+    }
+    return code;
+}
+
+/* --- input ------------------------------------------------------------------------------------ */
+
+/* Without a state, or where its last command is gone: an event names the command that stood at its
+ * offset. */
+static enum tally_code prove_input(const struct reset_scope *scope, struct events *events,
+        struct tally_error *err)
+{
+    struct reset_facts *facts = events->facts;
+    struct probe probe;
+    int64_t end = 0;
+    enum tally_code code = TALLY_OK;
+
+    if (facts->events_next > 0 && facts->events_next <= facts->input_high &&
+            facts->events_next > facts->input_low) {
+        code = probe_record(scope, events->topology, facts->input, facts->partition,
+                facts->events_next - 1, &probe, err);
+        facts->filled = probe.found && probe.empty;
+    }
+    if (code || facts->input_proof != RESET_UNKNOWN || facts->filled) {
+        return code;
+    }
+    if (events->comparable < 0 && facts->events_next > facts->input_high &&
+            facts->input_high > facts->input_low && facts->events_low < facts->events_high) {
+        code = read_events(scope, events, facts->events_low, &end, err);
+    }
+    if (!code && events->comparable >= 0) {
+        code = probe_record(scope, events->topology, facts->input, facts->partition,
+                events->comparable, &probe, err);
+        facts->input_proof = probe.id == events->comparable_id ? RESET_SAME
+                             : probe.empty                     ? RESET_UNKNOWN
+                                                               : RESET_OTHER;
+    }
+    return code;
+}
+
+struct consumed {
+    struct events *events;
+    int64_t stop;
+    struct tally_arena arena;
+};
+
+static bool visit_consumed(void *context, struct tally_reader *reader,
+        const struct tally_record *record)
+{
+    struct consumed *consumed = context;
+    struct events *events = consumed->events;
+    struct tally_command command;
+
+    (void)reader;
+    if (record->offset >= consumed->stop) {
+        return false;
+    }
+    tally_arena_reset(&consumed->arena, ARENA_KEEP);
+    if (tally_stream_task_decides(events->topology, record, events->facts->partitions,
+                &consumed->arena, &command)) {
+        events->wanted = tally_realloc(events->wanted,
+                (events->wanted_count + 1) * sizeof events->wanted[0]);
+        events->wanted[events->wanted_count++] = (struct wanted){
+                .id = outcome_id(command.key, command.id), .offset = record->offset};
+    }
+    return true;
+}
+
+/* The first command between what the events prove and the group's offset that has no outcome. */
+static enum tally_code find_lost(const struct reset_scope *scope, struct events *events,
+        struct tally_error *err)
+{
+    struct reset_facts *facts = events->facts;
+    int64_t from = reset_plan_resume(facts, reset_plan_aside(facts));
+    struct consumed consumed = {.events = events, .stop = facts->group};
+    int64_t end = 0;
+    bool damaged = false;
+    enum tally_code code = TALLY_OK;
+
+    from = from > facts->input_low ? from : facts->input_low;
+    if (facts->group <= from || facts->group > facts->input_high) {
+        return TALLY_OK;
+    }
+    tally_arena_init(&consumed.arena, ARENA_BYTES);
+    code = reset_read(scope->config, facts->input, facts->partition, from, visit_consumed,
+            &consumed, &damaged, NULL, err);
+    tally_arena_deinit(&consumed.arena);
+    if (!code && events->wanted_count > 0 && facts->events_low < facts->events_high) {
+        code = read_events(scope, events, facts->events_low, &end, err);
+    }
+    for (size_t i = 0; i < events->wanted_count && facts->lost_at < 0; i++) {
+        facts->lost_at = events->wanted[i].id ? events->wanted[i].offset : -1;
+    }
+    return code;
+}
+
+static bool visit_first(void *context, struct tally_reader *reader,
+        const struct tally_record *record)
+{
+    (void)reader;
+    *(int64_t *)context = record->offset;
+    return false;
+}
+
+/* Damaged records at the offset where input would go on. */
+static enum tally_code find_readable(const struct reset_scope *scope, struct reset_facts *facts,
+        struct tally_error *err)
+{
+    int64_t resume = reset_plan_resume(facts, reset_plan_aside(facts));
+    int64_t from = facts->group > resume && facts->lost_at < 0 ? facts->group : resume;
+    bool damaged = false;
+    int64_t first = -1;
+    enum tally_code code;
+
+    from = from > facts->input_low ? from : facts->input_low;
+    facts->readable = from;
+    if (from >= facts->input_high) {
+        return TALLY_OK;
+    }
+    code = reset_read(scope->config, facts->input, facts->partition, from, visit_first, &first,
+            &damaged, NULL, err);
+    if (!code && damaged) {
+        facts->readable = first >= 0 ? first : facts->input_high;
+    }
+    return code;
+}
+
+/* --- all of it -------------------------------------------------------------------------------- */
+
+enum tally_code reset_facts_gather(const struct reset_scope *scope,
+        const struct tally_topology *topology, int32_t partition, int64_t group_offset,
+        struct reset_facts *facts, struct tally_error *err)
+{
+    struct events events = {.facts = facts, .topology = topology, .comparable = -1};
+    enum tally_code code;
+
+    *facts = (struct reset_facts){
+            .topology = tally_topology_name(topology),
+            .input = tally_topology_commands(topology),
+            .events = tally_topology_events(topology),
+            .partition = partition,
+            .partitions = scope->partitions,
+            .group = group_offset,
+            .events_next = -1,
+            .lost_at = -1,
+            .readable = -1,
+            .positions = {.in_next = -1, .in_last = -1, .out_last = -1},
+    };
+    tally_arena_init(&events.arena, ARENA_BYTES);
+    code = tally_group_range(scope->group, facts->input, partition, &facts->input_low,
+            &facts->input_high, err);
+    code = code ? code : wait_closed(scope, &events, err);
+    code = code ? code : read_state(scope, topology, facts, err);
+    if (!code && facts->state == TALLY_OK) {
+        code = prove_state(scope, topology, facts, err);
+    }
+    code = code ? code : prove_input(scope, &events, err);
+    code = code ? code : find_lost(scope, &events, err);
+    code = code ? code : find_readable(scope, facts, err);
+    tally_free(events.wanted);
+    tally_arena_deinit(&events.arena);
+    return code;
+}

@@ -1,0 +1,36 @@
+/* apps/reset_facts.h - what `tally reset` finds about the tasks, without changing anything: the
+ * group's offsets, both topics, the state directory. @thread owner */
+#pragma once
+#include "apps/instance.h"
+#include "apps/reset_plan.h"
+#include "connectors/kafka_group.h"
+#include "connectors/kafka_reader.h"
+#include "engine/client.h"
+
+/* Header of the empty records with which a reset fills a commands topic up, and of the copies that
+ * it makes, which it tells where they stood: "<partition>@<offset>". */
+#define RESET_HEADER "tally-reset"
+
+struct reset_scope {
+    const struct tally_config *config;
+    struct tally_group *group;
+    int32_t partitions;
+};
+
+/* Who the task's directory must belong to; borrows from scope and topology. */
+struct tally_store_identity reset_identity(const struct reset_scope *scope,
+        const struct tally_topology *topology, int32_t partition);
+/* group_offset: as tally_group_offsets gave it. STATE_LOCKED, UNAVAILABLE; what a plan can say
+ * something about is no error. */
+TALLY_MUST_CHECK enum tally_code reset_facts_gather(const struct reset_scope *scope,
+        const struct tally_topology *topology, int32_t partition, int64_t group_offset,
+        struct reset_facts *facts, struct tally_error *err);
+
+/* Calls visit for each committed record from `from` on, until it says false or the end. A damaged
+ * record is passed over when *damaged is given, and noted there; else it is an error. *end: the
+ * last stable offset, if it was reached. */
+typedef bool (*reset_visit_fn)(void *context, struct tally_reader *reader,
+        const struct tally_record *record);
+TALLY_MUST_CHECK enum tally_code reset_read(const struct tally_config *config, const char *topic,
+        int32_t partition, int64_t from, reset_visit_fn visit, void *context, bool *damaged,
+        int64_t *end, struct tally_error *err);
