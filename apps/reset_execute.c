@@ -5,6 +5,7 @@
 
 #include "connectors/kafka_writer.h"
 #include "engine/base/mem.h"
+#include "engine/stream_task.h"
 #include "state/store.h"
 
 enum {
@@ -34,7 +35,8 @@ static enum tally_code flush(struct tally_writer *writer, enum tally_code code,
 static enum tally_code fill(const struct reset_facts *facts, int64_t to,
         struct tally_writer *writer, struct tally_error *err)
 {
-    struct tally_header header = {.name = TALLY_SLICE(RESET_HEADER), .value = TALLY_SLICE("fill")};
+    struct tally_header header = {
+            .name = TALLY_SLICE(TALLY_RESET_HEADER), .value = TALLY_SLICE("fill")};
     enum tally_code code = TALLY_OK;
 
     for (int64_t offset = facts->input_high; offset < to && !code; offset++) {
@@ -65,7 +67,7 @@ static bool visit_copy(void *context, struct tally_reader *reader,
     (void)tally_reader_headers(reader, record, headers, count);
     (void)snprintf(from, sizeof from, "%d@%lld", (int)record->partition, (long long)record->offset);
     headers[count++] = (struct tally_header){
-            .name = TALLY_SLICE(RESET_HEADER), .value = tally_slice_string(from)};
+            .name = TALLY_SLICE(TALLY_RESET_HEADER), .value = tally_slice_string(from)};
     copy->code = tally_writer_produce(copy->writer, copy->facts->input, copy->facts->partition,
             record->key, record->value, headers, count, NULL, copy->err);
     tally_free(headers);
@@ -107,7 +109,7 @@ static enum tally_code note_jump(const struct reset_scope *scope, const struct r
 
     tally_buf_init(&id, 256);
     tally_buf_init(&encoded, EVENT_BYTES_MAX);
-    tally_buf_format(&id, "~reset:%s/%d@%lld", facts->topology, (int)facts->partition,
+    tally_buf_format(&id, TALLY_RESET_ID "%s/%d@%lld", facts->topology, (int)facts->partition,
             (long long)next);
     event.command_id = event.correlation_id = event.key = tally_buf_bytes(&id);
     tally_event_encode(&event, json ? TALLY_FORMAT_JSON : TALLY_FORMAT_MSGPACK, &encoded);

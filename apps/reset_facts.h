@@ -7,10 +7,6 @@
 #include "connectors/kafka_reader.h"
 #include "engine/client.h"
 
-/* Header of the empty records with which a reset fills a commands topic up, and of the copies that
- * it makes, which it tells where they stood: "<partition>@<offset>". */
-#define RESET_HEADER "tally-reset"
-
 struct reset_scope {
     const struct tally_config *config;
     struct tally_group *group;

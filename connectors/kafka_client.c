@@ -160,6 +160,20 @@ static struct tally_consumer *client_restore_consumer(struct tally_client *base,
     return kafka_consumer_create(KAFKA_KIND_RESTORE, &options, NULL, self(base)->watermarks, err);
 }
 
+static struct tally_consumer *client_probe_consumer(struct tally_client *base,
+        struct tally_error *err)
+{
+    struct kafka_options options = self(base)->options;
+
+    return kafka_consumer_create(KAFKA_KIND_PROBE, &options, NULL, self(base)->watermarks, err);
+}
+
+static enum tally_code client_partitions(struct tally_client *base, const char *topic,
+        int timeout_ms, int32_t *partitions, struct tally_error *err)
+{
+    return kafka_topics_ask(self(base)->topics, topic, timeout_ms, partitions, err);
+}
+
 static struct tally_producer *client_producer(struct tally_client *base, int thread,
         struct tally_error *err)
 {
@@ -240,6 +254,8 @@ static void client_destroy(struct tally_client *base)
 static const struct tally_client_ops ops = {
         .consumer = client_consumer,
         .restore_consumer = client_restore_consumer,
+        .probe_consumer = client_probe_consumer,
+        .partitions = client_partitions,
         .producer = client_producer,
         .reply = client_reply,
         .publish = client_publish,
@@ -253,7 +269,7 @@ static const struct tally_client_ops ops = {
 static enum tally_code check(struct kafka_client *client, struct tally_error *err)
 {
     static const enum kafka_kind kinds[] = {KAFKA_KIND_CONSUMER, KAFKA_KIND_RESTORE,
-            KAFKA_KIND_PRODUCER, KAFKA_KIND_SENDER, KAFKA_KIND_WATERMARK};
+            KAFKA_KIND_PROBE, KAFKA_KIND_PRODUCER, KAFKA_KIND_SENDER, KAFKA_KIND_WATERMARK};
     const struct kafka_options *options = &client->options;
     const struct tally_config *config = options->config;
 

@@ -16,14 +16,15 @@
 
 #define C         (1u << KAFKA_KIND_CONSUMER)
 #define R         (1u << KAFKA_KIND_RESTORE)
+#define PROBE     (1u << KAFKA_KIND_PROBE)
 #define P         (1u << KAFKA_KIND_PRODUCER)
 #define SENDER    (1u << KAFKA_KIND_SENDER)
 #define W         (1u << KAFKA_KIND_WATERMARK)
 #define READER    (1u << KAFKA_KIND_READER)
 #define WRITER    (1u << KAFKA_KIND_WRITER)
 #define ADMIN     (1u << KAFKA_KIND_ADMIN)
-#define ENGINE    (C | R | P | SENDER | W)
-#define CONSUMERS (C | R | W | READER | ADMIN)
+#define ENGINE    (C | R | PROBE | P | SENDER | W)
+#define CONSUMERS (C | R | PROBE | W | READER | ADMIN)
 #define PRODUCERS (P | SENDER | WRITER)
 
 enum {
@@ -49,7 +50,7 @@ static const struct {
         {CONSUMERS, "enable.auto.offset.store", "false"},
         {CONSUMERS, "auto.offset.reset", "error"}, /* no silent jump */
         {CONSUMERS, "check.crcs", "true"},
-        {C | R, "isolation.level", "read_committed"}, /* and require_stable, KIP-447 */
+        {C | R | PROBE, "isolation.level", "read_committed"}, /* and require_stable, KIP-447 */
         /* A read_committed handle answers watermarks with the last stable offset (librdkafka#3423).
          */
         {W | ADMIN, "isolation.level", "read_uncommitted"},
@@ -60,8 +61,11 @@ static const struct {
         {C | R | READER, "queued.min.messages", "10000000"},
         {C | R | READER, "fetch.message.max.bytes", "4194304"},
         /* How long a fetch for old positions may stand in the way after seek, pause or assign. */
-        {C | R | READER, "fetch.wait.max.ms", "50"},
-        {C | R | READER, "fetch.error.backoff.ms", "100"},
+        {C | R | READER | PROBE, "fetch.wait.max.ms", "50"},
+        {C | R | READER | PROBE, "fetch.error.backoff.ms", "100"},
+        /* Single records: a broker gives one batch whatever its size. */
+        {PROBE, "queued.min.messages", "1"},
+        {PROBE, "fetch.message.max.bytes", "1024"},
 
         {PRODUCERS, "enable.idempotence", "true"},
         {PRODUCERS, "acks", "all"},
@@ -162,7 +166,8 @@ static void set_consumer(struct builder *builder, enum kafka_kind kind,
         set(builder, "session.timeout.ms", "%" PRId64, config->session_timeout);
         set(builder, "max.poll.interval.ms", "%" PRId64, config->max_poll_interval);
     }
-    if (kind == KAFKA_KIND_RESTORE) { /* librdkafka assigns nothing without a group */
+    if (kind == KAFKA_KIND_RESTORE || kind == KAFKA_KIND_PROBE) {
+        /* librdkafka assigns nothing without a group */
         set(builder, "group.id", "%s-restore", config->app_id);
     }
     if (kind == KAFKA_KIND_READER) {

@@ -40,6 +40,7 @@ void kafka_log(const rd_kafka_t *rk, int level, const char *facility, const char
 enum kafka_kind {
     KAFKA_KIND_CONSUMER,  /* C: member of the group */
     KAFKA_KIND_RESTORE,   /* R: manual assignment, read_committed */
+    KAFKA_KIND_PROBE,     /* as R, for single records */
     KAFKA_KIND_PRODUCER,  /* P: transactional */
     KAFKA_KIND_SENDER,    /* idempotent: replies, published commands */
     KAFKA_KIND_WATERMARK, /* W: read_uncommitted, also metadata */
@@ -103,6 +104,10 @@ void kafka_topics_resolve(rd_kafka_t *rk, rd_kafka_topic_t *topic);
  * NOT_FOUND: no such topic (remembered for a while). UNAVAILABLE: no answer.
  * @thread any  @locks CONNECTOR */
 enum tally_code kafka_topics_find(struct kafka_topics *topics, const char *topic, int timeout_ms,
+        int32_t *partitions, struct tally_error *err);
+
+/* The same, always from the broker, nothing remembered. */
+enum tally_code kafka_topics_ask(struct kafka_topics *topics, const char *topic, int timeout_ms,
         int32_t *partitions, struct tally_error *err);
 
 /* --- kafka_sender.c: replies and published commands --- */

@@ -117,6 +117,16 @@ static enum tally_code ask(struct kafka_topics *topics, const char *topic, int t
     return TALLY_OK;
 }
 
+enum tally_code kafka_topics_ask(struct kafka_topics *topics, const char *topic, int timeout_ms,
+        int32_t *partitions, struct tally_error *err)
+{
+    enum tally_code code = ask(topics, topic, timeout_ms, partitions, err);
+
+    return code || *partitions
+                   ? code
+                   : tally_error_set(err, TALLY_NOT_FOUND, "topic \"%.80s\" does not exist", topic);
+}
+
 enum tally_code kafka_topics_find(struct kafka_topics *topics, const char *topic, int timeout_ms,
         int32_t *partitions, struct tally_error *err)
 {

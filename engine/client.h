@@ -162,6 +162,8 @@ struct tally_client_ops {
     /* Manual assignment, read_committed, never commits. */
     struct tally_consumer *(*restore_consumer)(struct tally_client *client, int thread,
             struct tally_error *err);
+    /* As a restore consumer, but made to read single records: nothing is fetched ahead. */
+    struct tally_consumer *(*probe_consumer)(struct tally_client *client, struct tally_error *err);
     struct tally_producer *(*producer)(struct tally_client *client, int thread,
             struct tally_error *err);
     /* Sends one reply outside any transaction, best effort; false: dropped. @thread any */
@@ -178,6 +180,9 @@ struct tally_client_ops {
     /* What a topic takes at most, as tally_produce_bytes counts; where it is not known, what a
      * producer takes. @thread any */
     size_t (*record_max)(struct tally_client *client, const char *topic);
+    /* How many partitions a topic has, as a broker says now. NOT_FOUND, UNAVAILABLE. @thread any */
+    enum tally_code (*partitions)(struct tally_client *client, const char *topic, int timeout_ms,
+            int32_t *partitions, struct tally_error *err);
     /* Whether a broker answered in the last 3 s; asked once a second in the background, so that
      * reads can tell how far they are complete. @thread any */
     bool (*reachable)(struct tally_client *client, struct tally_error *err);

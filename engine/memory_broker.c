@@ -374,6 +374,16 @@ void tally_memory_broker_truncate(struct tally_memory_broker *broker, const char
     found->low = low;
 }
 
+void tally_memory_broker_recreate(struct tally_memory_broker *broker, const char *topic,
+        int32_t partition)
+{
+    struct memory_partition *found = memory_broker_find(broker, topic, partition);
+
+    tally_assert(found && tally_memory_broker_open_transactions(broker) == 0);
+    found->count = 0;
+    found->low = 0;
+}
+
 bool tally_memory_broker_read(struct tally_memory_broker *broker, const char *topic,
         int32_t partition, int64_t from, struct tally_memory_record *record)
 {

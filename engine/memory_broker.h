@@ -39,6 +39,11 @@ int64_t tally_memory_broker_append(struct tally_memory_broker *broker, const cha
 void tally_memory_broker_truncate(struct tally_memory_broker *broker, const char *topic,
         int32_t partition, int64_t low);
 
+/* As if the topic had been deleted and made anew: the partition is empty and begins at 0. No
+ * transaction may be open. */
+void tally_memory_broker_recreate(struct tally_memory_broker *broker, const char *topic,
+        int32_t partition);
+
 /* A committed record; borrows from the broker for its life. */
 struct tally_memory_record {
     int64_t offset, timestamp_ms;

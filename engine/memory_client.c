@@ -68,6 +68,22 @@ static struct tally_consumer *make_restore_consumer(struct tally_client *client,
     return memory_consumer_create(client_of(client), thread, NULL);
 }
 
+static struct tally_consumer *make_probe_consumer(struct tally_client *client,
+        struct tally_error *err)
+{
+    return make_restore_consumer(client, 0, err);
+}
+
+static enum tally_code partitions(struct tally_client *client, const char *topic, int timeout_ms,
+        int32_t *count, struct tally_error *err)
+{
+    (void)timeout_ms;
+    if (memory_broker_topic_name(client_of(client)->broker, topic, count)) {
+        return TALLY_OK;
+    }
+    return tally_error_set(err, TALLY_NOT_FOUND, "topic \"%s\" is unknown", topic);
+}
+
 static struct tally_producer *make_producer(struct tally_client *client, int thread,
         struct tally_error *err)
 {
@@ -147,6 +163,8 @@ static void destroy(struct tally_client *base)
 static const struct tally_client_ops client_ops = {
         .consumer = make_consumer,
         .restore_consumer = make_restore_consumer,
+        .probe_consumer = make_probe_consumer,
+        .partitions = partitions,
         .producer = make_producer,
         .reply = send_reply,
         .publish = publish,

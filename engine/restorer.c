@@ -33,6 +33,7 @@ struct restoration {
     const char *topic;        /* read in this phase */
     int64_t from, next, stop; /* first offset, next offset, where the phase ends */
     bool check_first;         /* the record at `from` must have `crc` */
+    bool check_proof;         /* or, in its place, be the command that an event proves */
     uint32_t crc;
     struct tally_stillness stillness; /* of `next` */
     struct tally_series *left_series, *restored_series;
@@ -209,11 +210,12 @@ static enum tally_code begin_input(struct tally_restorer *restorer, struct resto
     item->stop = item->committed;
     item->check_first = false;
     if (item->committed == state) {
-        if (next->in_last < 0 || next->in_last < item->input_low) {
+        item->check_proof = next->in_last < 0 && tally_stream_task_has_proof(item->task);
+        item->from = item->check_proof ? state - 1 : next->in_last;
+        if (item->from < 0 || item->from < item->input_low) {
             return TALLY_OK;
         }
-        item->from = next->in_last;
-        item->stop = next->in_last + 1;
+        item->stop = item->from + 1;
         item->check_first = true;
         item->crc = next->in_crc;
     } else {
@@ -266,10 +268,12 @@ static void fail(struct tally_restorer *restorer, size_t index, const struct tal
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static enum tally_code check_first(struct restoration *item, const struct tally_record *record,
-        struct tally_error *err)
+static enum tally_code check_first(struct tally_restorer *restorer, struct restoration *item,
+        const struct tally_record *record, struct tally_error *err)
 {
-    if (record->offset == item->from && tally_stream_task_crc(record) == item->crc) {
+    if (record->offset == item->from &&
+            (item->check_proof ? tally_stream_task_prove(item->task, record, restorer->consumer)
+                               : tally_stream_task_crc(record) == item->crc)) {
         item->check_first = false;
         TALLY_FAILPOINT(RESTORE_FIRST_AFTER);
         return TALLY_OK;
@@ -290,7 +294,7 @@ static enum tally_code take_record(struct tally_restorer *restorer, struct resto
     }
     item->next = record->offset + 1;
     if (item->check_first) {
-        return check_first(item, record, err);
+        return check_first(restorer, item, record, err);
     }
     if (item->phase == RESTORE_INPUT) {
         code = tally_stream_task_verify(item->task, record, restorer->consumer, err);

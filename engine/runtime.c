@@ -60,6 +60,7 @@ enum tally_code tally_runtime_create(const struct tally_runtime_options *options
         return code;
     }
     tally_mutex_init(&made->lock, TALLY_LOCK_RUNTIME);
+    tally_cond_init(&made->watch_cond);
     made->registry = tally_task_registry_create(options->topologies, options->topology_count,
             options->partitions, (int)config->http_wait_max);
     made->worker_count = thread_count(config);
@@ -101,6 +102,13 @@ static enum tally_code park_local(struct tally_runtime *runtime, struct tally_ta
         return TALLY_OK;
     }
     if (code == TALLY_FOREIGN_STATE) {
+        char text[TALLY_HALT_TEXT_MAX];
+
+        tally_task_slot_way_out(slot, err, text);
+        tally_log(TALLY_LOG_ERROR, "task cannot start",
+                TALLY_LOG_STR("topology", identity.topology),
+                TALLY_LOG_INT("partition", identity.partition),
+                TALLY_LOG_STR("code", tally_code_name(code)), TALLY_LOG_STR("error", text));
         return code;
     }
     if (code) { /* the task that gets the partition sets it aside, or tries again */
@@ -140,6 +148,45 @@ static void run_worker(void *argument)
     tally_stream_thread_close(worker->stream);
 }
 
+static void run_watch(void *argument)
+{
+    struct tally_runtime *runtime = argument;
+    struct tally_position_watch *watch =
+            tally_position_watch_create(&(struct tally_position_watch_options){
+                    .client = runtime->options.client,
+                    .clock = runtime->options.clock,
+                    .registry = runtime->registry,
+                    .topologies = runtime->options.topologies,
+                    .topology_count = runtime->options.topology_count,
+                    .partitions = runtime->options.partitions,
+            });
+    struct tally_error err = {.code = TALLY_OK};
+    enum tally_code code = TALLY_OK;
+
+    while (!atomic_load(&runtime->stopping) && !code) {
+        tally_mutex_lock(&runtime->lock);
+        if (!atomic_load(&runtime->stopping)) {
+            (void)tally_cond_wait(&runtime->watch_cond, &runtime->lock, TALLY_WATCH_EVERY_MS);
+        }
+        tally_mutex_unlock(&runtime->lock);
+        if (!atomic_load(&runtime->stopping)) {
+            code = tally_position_watch_look(watch, &err);
+        }
+    }
+    if (code) {
+        fail(runtime, &err);
+    }
+    tally_position_watch_destroy(watch);
+}
+
+static void stop_threads(struct tally_runtime *runtime)
+{
+    tally_mutex_lock(&runtime->lock);
+    atomic_store(&runtime->stopping, true);
+    tally_cond_broadcast(&runtime->watch_cond);
+    tally_mutex_unlock(&runtime->lock);
+}
+
 enum tally_code tally_runtime_start(struct tally_runtime *runtime, struct tally_error *err)
 {
     for (size_t i = 0; i < tally_task_registry_count(runtime->registry); i++) {
@@ -156,6 +203,7 @@ enum tally_code tally_runtime_start(struct tally_runtime *runtime, struct tally_
         (void)snprintf(name, sizeof name, "stream-%u", (unsigned)i % 10000);
         tally_thread_start(&runtime->workers[i].thread, name, run_worker, &runtime->workers[i]);
     }
+    tally_thread_start(&runtime->watch_thread, "watch", run_watch, runtime);
     runtime->started = true;
     return TALLY_OK;
 }
@@ -167,13 +215,21 @@ enum tally_code tally_runtime_drain(struct tally_runtime *runtime, struct tally_
 
     TALLY_FAILPOINT(EDGES_DRAIN_ENTER);
     tally_runtime_shutting_down(runtime);
-    atomic_store(&runtime->stopping, true);
+    stop_threads(runtime);
     for (size_t i = 0; runtime->started && i < runtime->worker_count; i++) {
         int64_t left_ms = until_ms - tally_mono_ms(runtime->options.clock);
 
         if (!tally_thread_join_within(&runtime->workers[i].thread, left_ms > 0 ? left_ms : 0)) {
             return tally_error_set(err, TALLY_STUCK,
                     "stream thread %zu did not end within shutdown.timeout", i);
+        }
+    }
+    if (runtime->started) {
+        int64_t left_ms = until_ms - tally_mono_ms(runtime->options.clock);
+
+        if (!tally_thread_join_within(&runtime->watch_thread, left_ms > 0 ? left_ms : 0)) {
+            return tally_error_set(err, TALLY_STUCK,
+                    "the watch over positions did not end within shutdown.timeout");
         }
     }
     runtime->started = false;
@@ -192,6 +248,7 @@ void tally_runtime_destroy(struct tally_runtime *runtime)
     tally_metrics_collector(NULL, runtime);
     tally_task_registry_destroy(runtime->registry);
     tally_state_close(runtime->state);
+    tally_cond_deinit(&runtime->watch_cond);
     tally_mutex_deinit(&runtime->lock);
     tally_free(runtime->workers);
     tally_free(runtime);

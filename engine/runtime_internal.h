@@ -4,6 +4,7 @@
 
 #include "engine/base/stillness.h"
 #include "engine/base/thread.h"
+#include "engine/position_watch.h"
 #include "engine/runtime.h"
 #include "engine/stream_thread.h"
 #include "engine/task_registry.h"
@@ -24,6 +25,8 @@ struct tally_runtime {
     _Atomic bool stopping;      /* workers end */
     _Atomic bool shutting_down; /* ready says no */
     bool started;
-    struct tally_mutex lock; /* failure, stillness */
+    struct tally_thread watch_thread;
+    struct tally_cond watch_cond; /* stopping */
+    struct tally_mutex lock;      /* failure, stillness */
     struct tally_error failure;
 };

@@ -175,6 +175,7 @@ void tally_stream_task_load(struct tally_stream_task *task)
 
     task->committed = *tally_view_positions(view);
     task->next = task->committed;
+    task->proof_offset = TALLY_OFFSET_NONE;
     tally_view_unref(view);
     atomic_store(&task->slot->in_next, task->committed.in_next);
 }
@@ -522,13 +523,18 @@ void tally_stream_task_skip_too_large(struct tally_stream_task *task,
     task->next.in_crc = tally_stream_task_crc(record);
 }
 
+bool tally_stream_task_regressed(const struct tally_stream_task *task)
+{
+    return task->delivery.produced > 0 && task->delivery.last_offset <= task->committed.out_last;
+}
+
 /* --- commit and rollback ---------------------------------------------------------------------- */
 
 void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms)
 {
     if (task->delivery.produced > 0) {
         tally_assert(task->delivery.delivered == task->delivery.produced);
-        tally_assert(task->delivery.last_offset > task->committed.out_last);
+        tally_assert(!tally_stream_task_regressed(task));
         task->next.out_last = task->delivery.last_offset;
         task->next.out_crc =
                 tally_crc32c(tally_crc32c(0, task->last_event_key), task->last_event_value);
@@ -560,6 +566,40 @@ void tally_stream_task_rollback(struct tally_stream_task *task)
 
 /* --- restore ---------------------------------------------------------------------------------- */
 
+/* A jump that `tally reset` has noted stands for no command. */
+static void note_proof(struct tally_stream_task *task, const struct tally_event *event)
+{
+    struct tally_slice mark = TALLY_SLICE(TALLY_RESET_ID);
+    bool jump = event->command_id.len >= mark.len &&
+                memcmp(event->command_id.data, mark.data, mark.len) == 0;
+
+    task->proof_offset = jump ? TALLY_OFFSET_NONE : event->command_offset;
+    task->proof_crc = tally_crc32c(tally_crc32c(0, event->key), event->command_id);
+}
+
+/* PARTITIONS_CHANGED: a key of another partition is none that this task has decided. */
+static enum tally_code check_key(const struct tally_stream_task *task,
+        const struct tally_event *event, struct tally_error *err)
+{
+    const struct tally_schema *const *types = task->aggregate->command_types;
+    int32_t home = tally_partition_of(event->key, task->options.partitions);
+
+    if (home == task->partition ||
+            (event->command_id.len > 0 && event->command_id.data[0] == '~')) {
+        return TALLY_OK;
+    }
+    for (size_t i = 0; types[i]; i++) {
+        if (types[i]->broadcast &&
+                tally_slice_equal(tally_slice_string(types[i]->name), event->outcome.command)) {
+            return TALLY_OK;
+        }
+    }
+    return tally_error_set(err, TALLY_PARTITIONS_CHANGED,
+            "the event of command offset %lld has a key of partition %d of %d: the topics got "
+            "more partitions",
+            (long long)event->command_offset, (int)home, (int)task->options.partitions);
+}
+
 enum tally_code tally_stream_task_evolve(struct tally_stream_task *task,
         const struct tally_record *record, struct tally_error *err)
 {
@@ -567,6 +607,7 @@ enum tally_code tally_stream_task_evolve(struct tally_stream_task *task,
     enum tally_code code = tally_event_decode(record->value, record->key, task->aggregate->name,
             task->partition, task->aggregate->event_types, &task->batch, &event, err);
 
+    code = code ? code : check_key(task, &event, err);
     if (code == TALLY_OK) {
         apply_event(task, &event, CONTEXT_EVOLVE);
         task->next.out_last = record->offset;
@@ -574,16 +615,40 @@ enum tally_code tally_stream_task_evolve(struct tally_stream_task *task,
         if (event.command_offset >= task->next.in_next) {
             task->next.in_next = event.command_offset + 1;
             task->next.in_last = TALLY_OFFSET_NONE;
+            note_proof(task, &event);
         }
     } else if (code == TALLY_NOT_FOUND || code == TALLY_BAD_RECORD) {
         tally_series_add(task->foreign_series, 1);
         code = TALLY_OK;
     } else {
-        tally_error_context(err, "%s@%lld", tally_topology_events(task->topology),
-                (long long)record->offset);
+        tally_error_context(err, "%s/%d@%lld", tally_topology_events(task->topology),
+                (int)task->partition, (long long)record->offset);
     }
     tally_arena_reset(&task->batch, BATCH_KEEP_BYTES);
     return code;
+}
+
+bool tally_stream_task_has_proof(const struct tally_stream_task *task)
+{
+    return task->proof_offset >= 0 && task->proof_offset + 1 == task->next.in_next;
+}
+
+bool tally_stream_task_prove(struct tally_stream_task *task, const struct tally_record *record,
+        struct tally_consumer *consumer)
+{
+    struct tally_header header = {.name = TALLY_NONE};
+    struct tally_command command;
+    bool same;
+
+    if (!record->key.data && !record->value.data) { /* what a reset has filled up with */
+        return consumer->ops->headers(consumer, record, &header, 1) > 0 &&
+               tally_slice_equal(header.name, TALLY_SLICE(TALLY_RESET_HEADER));
+    }
+    same = tally_stream_task_decides(task->topology, record, task->options.partitions, &task->batch,
+                   &command) &&
+           tally_crc32c(tally_crc32c(0, command.key), command.id) == task->proof_crc;
+    tally_arena_reset(&task->batch, BATCH_KEEP_BYTES);
+    return same;
 }
 
 enum tally_code tally_stream_task_verify(struct tally_stream_task *task,

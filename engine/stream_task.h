@@ -18,6 +18,9 @@
 
 struct tally_stream_task;
 
+#define TALLY_RESET_HEADER "tally-reset" /* of records that `tally reset` has written */
+#define TALLY_RESET_ID     "~reset:"     /* its command ids begin so */
+
 struct tally_stream_task_options {
     struct tally_task_slot *slot; /* claimed */
     const struct tally_config *config;
@@ -64,6 +67,14 @@ TALLY_MUST_CHECK enum tally_code tally_stream_task_evolve(struct tally_stream_ta
 TALLY_MUST_CHECK enum tally_code tally_stream_task_verify(struct tally_stream_task *task,
         const struct tally_record *record, struct tally_consumer *consumer,
         struct tally_error *err);
+/* After the events: an event of this restore says which command stands before next.in_next; whether
+ * the record that stands there now is that one. A fill of `tally reset` is taken for it. */
+bool tally_stream_task_has_proof(const struct tally_stream_task *task);
+bool tally_stream_task_prove(struct tally_stream_task *task, const struct tally_record *record,
+        struct tally_consumer *consumer);
+/* Events of the committed transaction went to offsets that were taken before: the events topic was
+ * deleted and made anew under the task. */
+bool tally_stream_task_regressed(const struct tally_stream_task *task);
 /* Whether the live path decides this record of the commands topic where it is, so that it has an
  * outcome: no dead letter, not forwarded. *command borrows from the record and the arena. For
  * tools. @thread any */

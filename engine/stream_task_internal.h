@@ -59,6 +59,8 @@ struct tally_stream_task {
     size_t command_max, dead_letter_max; /* of a record: tally_produce_bytes */
 
     struct tally_positions committed, next;
+    int64_t proof_offset; /* of the last command that a restored event proves; NONE: none */
+    uint32_t proof_crc;   /* CRC32C over its key and id */
     struct tally_delivery delivery;                      /* events of the open transaction */
     struct tally_slice last_event_key, last_event_value; /* in the collector's arena */
 

@@ -8,6 +8,7 @@
  * RECOVERING: there is no producer that may begin. A commit happens when input runs dry, after
  * engine.commit.interval, or when the open transaction holds engine.uncommitted.max.bytes. */
 #include "engine/base/failpoint.h"
+#include "engine/restore_check.h"
 #include "engine/stream_thread_internal.h"
 
 #include <stdio.h>
@@ -164,9 +165,28 @@ static enum tally_code start(struct tally_stream_thread *thread, struct tally_er
 
 /* --- one turn --------------------------------------------------------------------------------- */
 
+/* Which end of the topic a task's position is beyond; a broker only says that it is. */
+static enum tally_code out_of_range(struct tally_stream_thread *thread, enum tally_code code,
+        struct tally_error *err)
+{
+    struct tally_stream_task *task = thread->current;
+    int32_t partition = tally_stream_task_slot(task)->partition;
+    int64_t next = tally_stream_task_next(task)->in_next, low, high;
+    struct tally_error better = {.code = TALLY_OK};
+
+    if (!thread->consumer->ops->watermarks(thread->consumer, tally_stream_task_input(task),
+                partition, SLICE_MS, &low, &high, &better) &&
+            tally_check_input(tally_stream_task_input(task), partition, next, next, low, high,
+                    &better)) {
+        *err = better;
+        return better.code;
+    }
+    return code;
+}
+
 /* An error that poll gave: of one task where a topic is named, else of the thread. */
 static enum tally_code poll_failed(struct tally_stream_thread *thread, enum tally_code code,
-        const struct tally_record *record)
+        const struct tally_record *record, struct tally_error *err)
 {
     if (tally_code_reaction(code) == TALLY_REACT_RETRY) {
         return TALLY_OK; /* librdkafka reconnects by itself */
@@ -177,7 +197,7 @@ static enum tally_code poll_failed(struct tally_stream_thread *thread, enum tall
     if (thread->current && tally_stream_task_state(thread->current) != TALLY_TASK_RUNNING) {
         return TALLY_OK; /* a paused task: its restore decides */
     }
-    return code;
+    return thread->current && code == TALLY_INPUT_LOST ? out_of_range(thread, code, err) : code;
 }
 
 /* Fills the batch with what is there; waits only for the first record. *dry: there was no more. */
@@ -198,7 +218,7 @@ static enum tally_code poll_batch(struct tally_stream_thread *thread, int wait_m
         }
         *dry = true;
         if (code != TALLY_AGAIN) {
-            code = poll_failed(thread, code, &record);
+            code = poll_failed(thread, code, &record, err);
             if (record.message) {
                 consumer->ops->release(consumer, &record);
             }
@@ -347,18 +367,40 @@ static void check_stores(struct tally_stream_thread *thread)
     }
 }
 
-static void upkeep(struct tally_stream_thread *thread, bool dry)
+/* What the watch over positions has found out about running tasks halts them. */
+static enum tally_code take_doubts(struct tally_stream_thread *thread)
+{
+    for (size_t i = 0; i < tally_task_manager_count(thread->manager); i++) {
+        struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
+        struct tally_error err = {.code = TALLY_OK};
+
+        if (tally_task_slot_take_doubt(tally_stream_task_slot(task), &err) &&
+                tally_stream_task_state(task) == TALLY_TASK_RUNNING) {
+            enum tally_code code;
+
+            thread->current = task;
+            code = stream_thread_react(thread, err.code, &err);
+            if (code) {
+                return code;
+            }
+        }
+    }
+    return TALLY_OK;
+}
+
+static enum tally_code upkeep(struct tally_stream_thread *thread, bool dry)
 {
     int64_t now = tally_mono_ms(thread->options.clock);
 
     if (now < thread->upkeep_ms) {
-        return;
+        return TALLY_OK;
     }
     thread->upkeep_ms = now + UPKEEP_EVERY_MS;
     stream_thread_claim_waiting(thread);
     stream_thread_recheck_halted(thread);
     check_stores(thread);
     show_progress(thread, dry);
+    return take_doubts(thread);
 }
 
 /* After recovery or a restore: which state the thread is in. */
@@ -432,8 +474,7 @@ static enum tally_code turn(struct tally_stream_thread *thread, int wait_ms, boo
         stream_thread_begin_restores(thread);
         code = tally_restorer_step(thread->restorer, RESTORE_BUDGET_MS, err);
     }
-    upkeep(thread, dry);
-    return code;
+    return code ? code : upkeep(thread, dry);
 }
 
 enum tally_code tally_stream_thread_step(struct tally_stream_thread *thread, int wait_ms,

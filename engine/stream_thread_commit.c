@@ -167,6 +167,29 @@ static enum tally_code commit_transaction(struct tally_stream_thread *thread, in
     return code;
 }
 
+/* Committed, but into another events topic than the state is of: the task's state no longer fits
+ * any log, so nothing of it is published. */
+static void halt_regressed(struct tally_stream_thread *thread)
+{
+    for (size_t i = 0; i < tally_task_manager_count(thread->manager); i++) {
+        struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
+        struct tally_error err = {.code = TALLY_OK};
+
+        if (tally_stream_task_state(task) != TALLY_TASK_RUNNING ||
+                !tally_stream_task_regressed(task)) {
+            continue;
+        }
+        (void)tally_error_set(&err, TALLY_TOPIC_RECREATED,
+                "%s/%d took events at offsets up to %lld again: it was deleted and made anew while "
+                "the task ran",
+                tally_topology_events(tally_stream_task_slot(task)->topology),
+                tally_stream_task_slot(task)->partition,
+                (long long)tally_stream_task_committed(task)->out_last);
+        tally_stream_task_rollback(task);
+        stream_thread_halt(thread, task, &err);
+    }
+}
+
 enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t budget_ms,
         struct tally_error *err)
 {
@@ -188,6 +211,7 @@ enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t
         return code;
     }
     thread->open = false;
+    halt_regressed(thread);
     tally_task_manager_commit(thread->manager);
     tally_collector_reset(thread->collector);
     thread->failures = 0;

@@ -189,6 +189,7 @@ void tally_task_slot_set_state(struct tally_task_slot *slot, enum tally_task_sta
     slot->code = TALLY_OK;
     slot->message[0] = 0;
     tally_rwlock_unlock(&slot->registry->lock);
+    atomic_store(&slot->doubted, false); /* it was about another life of the task */
     atomic_store(&slot->state, state);
     show_state(slot, state);
 }
@@ -217,6 +218,25 @@ void tally_task_slot_halt(struct tally_task_slot *slot, const struct tally_error
     tally_rwlock_unlock(&slot->registry->lock);
     atomic_store(&slot->state, TALLY_TASK_HALTED);
     show_state(slot, TALLY_TASK_HALTED);
+}
+
+void tally_task_slot_doubt(struct tally_task_slot *slot, const struct tally_error *err)
+{
+    tally_rwlock_write(&slot->registry->lock);
+    slot->doubt = *err;
+    tally_rwlock_unlock(&slot->registry->lock);
+    atomic_store(&slot->doubted, true);
+}
+
+bool tally_task_slot_take_doubt(struct tally_task_slot *slot, struct tally_error *err)
+{
+    if (!atomic_load(&slot->doubted) || !atomic_exchange(&slot->doubted, false)) {
+        return false;
+    }
+    tally_rwlock_read(&slot->registry->lock);
+    *err = slot->doubt;
+    tally_rwlock_unlock(&slot->registry->lock);
+    return true;
 }
 
 void tally_task_slot_publish(struct tally_task_slot *slot, int64_t in_next)

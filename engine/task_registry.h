@@ -26,7 +26,9 @@ struct tally_task_slot {
     _Atomic int state;         /* enum tally_task_state */
     _Atomic bool cold;         /* being restored from nothing: not readable yet */
     _Atomic int64_t in_next, lag, as_of_ms, restore_left, restore_total;
-    enum tally_code code; /* why HALTED */
+    _Atomic bool doubted;
+    struct tally_error doubt; /* what the watch has found out about a RUNNING task */
+    enum tally_code code;     /* why HALTED */
     char message[TALLY_HALT_TEXT_MAX];
 };
 
@@ -58,6 +60,10 @@ void tally_task_slot_way_out(const struct tally_task_slot *slot, const struct ta
         char text[static TALLY_HALT_TEXT_MAX]);
 /* Keeps that for health and operators. */
 void tally_task_slot_halt(struct tally_task_slot *slot, const struct tally_error *err);
+/* What the watch over positions has found, for the stream thread to take once; forgotten when the
+ * task is no longer RUNNING. @thread any */
+void tally_task_slot_doubt(struct tally_task_slot *slot, const struct tally_error *err);
+bool tally_task_slot_take_doubt(struct tally_task_slot *slot, struct tally_error *err);
 /* New committed position; wakes whoever waits for it. */
 void tally_task_slot_publish(struct tally_task_slot *slot, int64_t in_next);
 /* A reference to the current view; NULL: no store. @thread any */

@@ -7,6 +7,7 @@
 #include "engine/topology_driver.h"
 
 #include "engine/base/mem.h"
+#include "engine/position_watch.h"
 #include "engine/stream_thread.h"
 
 #define TRANSACTION_TIMEOUT_MS 10000
@@ -28,6 +29,7 @@ struct tally_topology_driver {
     struct tally_state *state;
     struct tally_task_registry *registry;
     struct tally_stream_thread *thread;
+    struct tally_position_watch *watch; /* NULL: not asked for yet */
 };
 
 static char *with_prefix(const struct tally_topology_driver *driver, const char *topic)
@@ -126,6 +128,8 @@ enum tally_code tally_topology_driver_start(struct tally_topology_driver *driver
 
 static void end_life(struct tally_topology_driver *driver)
 {
+    tally_position_watch_destroy(driver->watch);
+    driver->watch = NULL;
     tally_stream_thread_destroy(driver->thread);
     tally_task_registry_destroy(driver->registry);
     tally_state_close(driver->state);
@@ -274,6 +278,23 @@ void tally_topology_driver_advance(struct tally_topology_driver *driver, int64_t
 int64_t tally_topology_driver_now(const struct tally_topology_driver *driver)
 {
     return driver->clock.now_us / 1000;
+}
+
+enum tally_code tally_topology_driver_watch(struct tally_topology_driver *driver,
+        struct tally_error *err)
+{
+    tally_assert(driver->thread);
+    if (!driver->watch) {
+        driver->watch = tally_position_watch_create(&(struct tally_position_watch_options){
+                .client = driver->client,
+                .clock = &driver->clock.clock,
+                .registry = driver->registry,
+                .topologies = driver->options.topologies,
+                .topology_count = driver->options.topology_count,
+                .partitions = driver->options.partitions,
+        });
+    }
+    return tally_position_watch_look(driver->watch, err);
 }
 
 struct tally_memory_broker *tally_topology_driver_broker(struct tally_topology_driver *driver)

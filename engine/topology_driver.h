@@ -45,6 +45,11 @@ void tally_topology_driver_crash(struct tally_topology_driver *driver); /* as by
 TALLY_MUST_CHECK enum tally_code tally_topology_driver_start(struct tally_topology_driver *driver,
         struct tally_error *err);
 
+/* One look of the watch over positions (position_watch.h); what it finds twice halts a task in the
+ * next run. TOPIC_CONFIG: the process would end. */
+TALLY_MUST_CHECK enum tally_code tally_topology_driver_watch(struct tally_topology_driver *driver,
+        struct tally_error *err);
+
 struct tally_memory_broker *tally_topology_driver_broker(struct tally_topology_driver *driver);
 
 /* --- what came out ---------------------------------------------------------------------------- */

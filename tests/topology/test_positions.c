@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/base/hash.h"
 #include "engine/base/mem.h"
 #include "tests/topology/workload.h"
 
@@ -188,6 +189,161 @@ START_TEST(a_setting_that_changed)
 }
 END_TEST
 
+/* --- while it runs ---------------------------------------------------------------------------- */
+
+static void receive(const char *id)
+{
+    char command[160];
+
+    snprintf(command, sizeof command,
+            "{\"type\":\"ReceiveStock\",\"command_id\":\"%s\",\"sku\":\"SKU-1\","
+            "\"warehouse\":\"AMS1\",\"quantity\":1}",
+            id);
+    driver_fixture_pipe(&fixture, "stock.commands", command);
+}
+
+static void other_commands(int count)
+{
+    char id[32];
+
+    tally_memory_broker_recreate(broker(), "stock.commands", 0);
+    for (int i = 0; i < count; i++) {
+        snprintf(id, sizeof id, "other-%d", i);
+        receive(id);
+    }
+}
+
+static void watch(void)
+{
+    struct tally_error err = {.code = TALLY_OK};
+
+    ck_assert_int_eq(tally_topology_driver_watch(fixture.driver, &err), TALLY_OK);
+}
+
+static void is_noticed(const char *code)
+{
+    watch();
+    tally_topology_driver_advance(fixture.driver, 2000);
+    driver_fixture_run(&fixture);
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "stock", 0), "RUNNING");
+    watch();
+    tally_topology_driver_advance(fixture.driver, 2000);
+    driver_fixture_run(&fixture);
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "stock", 0), code);
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "catalogue", 0), "RUNNING");
+}
+
+START_TEST(what_fits_is_left_alone)
+{
+    open_fixture(false);
+    for (int i = 0; i < 4; i++) {
+        watch();
+        receive(i % 2 ? "one" : "two");
+        driver_fixture_run(&fixture);
+    }
+    tally_memory_broker_truncate(broker(), "stock.events", 0, 3);
+    tally_memory_broker_truncate(broker(), "stock.commands", 0,
+            tally_memory_broker_end(broker(), "stock.commands", 0));
+    watch();
+    is_noticed("RUNNING");
+}
+END_TEST
+
+/* Its end lies behind the position: the task goes on in it, and only what it read before tells. */
+START_TEST(a_longer_commands_topic_under_a_running_task)
+{
+    open_fixture(false);
+    watch();
+    other_commands(2 * RECORDS + 40);
+    driver_fixture_run(&fixture);
+    is_noticed("TOPIC_RECREATED");
+}
+END_TEST
+
+START_TEST(an_events_topic_that_was_emptied_under_a_running_task)
+{
+    open_fixture(false);
+    tally_memory_broker_recreate(broker(), "stock.events", 0);
+    is_noticed("EVENTS_TRUNCATED");
+}
+END_TEST
+
+/* The transaction commits before anybody looks. */
+START_TEST(events_written_into_a_new_topic)
+{
+    open_fixture(false);
+    tally_memory_broker_recreate(broker(), "stock.events", 0);
+    receive("new");
+    driver_fixture_run(&fixture);
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "stock", 0), "TOPIC_RECREATED");
+    tally_topology_driver_advance(fixture.driver, 60000);
+    driver_fixture_run(&fixture);
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "stock", 0), "EVENTS_TRUNCATED");
+}
+END_TEST
+
+/* --- without a state -------------------------------------------------------------------------- */
+
+START_TEST(another_commands_topic_and_no_state)
+{
+    open_fixture(false);
+    tally_topology_driver_stop(fixture.driver);
+    other_commands(2 * RECORDS + 40);
+    halts_with("TOPIC_RECREATED");
+}
+END_TEST
+
+/* What a reset puts in the place of commands that are gone is taken for them. */
+START_TEST(a_commands_topic_that_was_filled_up)
+{
+    struct tally_header header = {.name = TALLY_SLICE("tally-reset"), .value = TALLY_SLICE("fill")};
+    int64_t end;
+
+    open_fixture(false);
+    end = tally_memory_broker_committed(broker(), GROUP, "stock.commands", 0);
+    tally_topology_driver_stop(fixture.driver);
+    tally_memory_broker_recreate(broker(), "stock.commands", 0);
+    for (int64_t i = 0; i < end; i++) {
+        ck_assert_int_eq(tally_memory_broker_append(broker(), "stock.commands", 0, TALLY_NONE,
+                                 TALLY_NONE, &header, 1),
+                i);
+    }
+    restart();
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "stock", 0), "RUNNING");
+}
+END_TEST
+
+START_TEST(more_partitions_and_no_state)
+{
+    driver_fixture_open(&fixture, &(struct driver_fixture_options){.partitions = 2});
+    workload_prepare(&fixture);
+    workload_pipe(&fixture, RECORDS, false);
+    driver_fixture_run(&fixture);
+    tally_topology_driver_stop(fixture.driver);
+    /* An event of SKU-1 as it would stand in its partition if there had been another count. */
+    for (int32_t p = 0; p < 2; p++) {
+        char event[512];
+
+        snprintf(event, sizeof event,
+                "{\"id\":\"stock/%d@9000\",\"type\":\"CommandAccepted\",\"version\":\"1.0\","
+                "\"source\":\"tally/stock\",\"time\":\"2026-01-15T10:00:00.000Z\","
+                "\"correlation_id\":\"c\",\"causation_id\":\"c\",\"payload\":{\"outcome\":{"
+                "\"command\":\"ReceiveStock\",\"fingerprint\":\"0000000000000000\","
+                "\"status\":\"ACCEPTED\"}}}",
+                (int)p);
+        if (tally_partition_of(TALLY_SLICE("SKU-1"), 2) != p) {
+            ck_assert_int_ge(tally_topology_driver_pipe(fixture.driver, "stock.events", p,
+                                     TALLY_SLICE("SKU-1"), tally_slice_string(event), NULL, 0),
+                    0);
+        }
+    }
+    restart();
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "stock",
+                             1 - tally_partition_of(TALLY_SLICE("SKU-1"), 2)),
+            "PARTITIONS_CHANGED");
+}
+END_TEST
+
 /* 9000 receipts of 10^12 reach the limit of a quantity; one unit more is refused. */
 START_TEST(no_quantity_passes_its_limit)
 {
@@ -238,6 +394,13 @@ int main(void)
     tcase_add_test(tcase, foreign_events_are_ignored);
     tcase_add_test(tcase, an_event_of_a_newer_release);
     tcase_add_test(tcase, a_setting_that_changed);
+    tcase_add_test(tcase, what_fits_is_left_alone);
+    tcase_add_test(tcase, a_longer_commands_topic_under_a_running_task);
+    tcase_add_test(tcase, an_events_topic_that_was_emptied_under_a_running_task);
+    tcase_add_test(tcase, events_written_into_a_new_topic);
+    tcase_add_test(tcase, another_commands_topic_and_no_state);
+    tcase_add_test(tcase, a_commands_topic_that_was_filled_up);
+    tcase_add_test(tcase, more_partitions_and_no_state);
     tcase_add_test(tcase, no_quantity_passes_its_limit);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);

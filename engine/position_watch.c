@@ -1,0 +1,334 @@
+/* engine/position_watch.c - see position_watch.h. Positions are those of the task's view, which
+ * only grow; ranges are asked afterwards, so that what is committed lies within them. The records that
+ * are read again are those that were the last ones in the look before: a task may have gone on in a
+ * new topic since, and its last command is then one of that. */
+#include "engine/position_watch.h"
+
+#include "engine/base/mem.h"
+#include "engine/restore_check.h"
+#include "engine/stream_task.h"
+
+enum {
+    ASK_TIMEOUT_MS = 1000,
+    READ_TIMEOUT_MS = 2000,
+    READ_SLICE_MS = 50,
+    KINDS = 3, /* topics of a topology: commands, events, dead letters */
+};
+
+/* A record that must still be where it was. */
+struct record_probe {
+    size_t slot;
+    const char *topic;
+    int32_t partition;
+    int64_t offset;
+    uint32_t crc;
+    bool seen;
+};
+
+struct tally_position_watch {
+    struct tally_position_watch_options options;
+    struct tally_consumer *consumer; /* NULL: not needed yet */
+    size_t slot_count;
+    struct tally_error *doubts;        /* of each slot, found in this look; code OK: none */
+    enum tally_code *suspicions;       /* found in the look before */
+    struct tally_positions *positions; /* in this look */
+    struct tally_positions *anchors;   /* of an earlier look; -1: none */
+    bool *running;
+    struct record_probe *probes; /* two a slot */
+    size_t probe_count;
+    enum tally_code *topic_suspicions; /* KINDS a topology */
+};
+
+struct tally_position_watch *
+tally_position_watch_create(const struct tally_position_watch_options *options)
+{
+    struct tally_position_watch *watch = tally_alloc_zero(1, sizeof *watch);
+    size_t slots = tally_task_registry_count(options->registry);
+
+    watch->options = *options;
+    watch->slot_count = slots;
+    watch->doubts = tally_alloc_zero(slots + 1, sizeof watch->doubts[0]);
+    watch->suspicions = tally_alloc_zero(slots + 1, sizeof watch->suspicions[0]);
+    watch->positions = tally_alloc_zero(slots + 1, sizeof watch->positions[0]);
+    watch->anchors = tally_alloc_zero(slots + 1, sizeof watch->anchors[0]);
+    watch->running = tally_alloc_zero(slots + 1, sizeof watch->running[0]);
+    watch->probes = tally_alloc_zero(2 * slots + 1, sizeof watch->probes[0]);
+    watch->topic_suspicions = tally_alloc_zero(KINDS * options->topology_count + 1,
+            sizeof watch->topic_suspicions[0]);
+    return watch;
+}
+
+void tally_position_watch_destroy(struct tally_position_watch *watch)
+{
+    if (!watch) {
+        return;
+    }
+    if (watch->consumer) {
+        watch->consumer->ops->destroy(watch->consumer);
+    }
+    tally_free(watch->doubts);
+    tally_free(watch->suspicions);
+    tally_free(watch->positions);
+    tally_free(watch->anchors);
+    tally_free(watch->running);
+    tally_free(watch->probes);
+    tally_free(watch->topic_suspicions);
+    tally_free(watch);
+}
+
+/* --- topics ----------------------------------------------------------------------------------- */
+
+static enum tally_code check_topic(struct tally_position_watch *watch, const char *topic,
+        struct tally_error *err)
+{
+    struct tally_client *client = watch->options.client;
+    int32_t expected = watch->options.partitions, partitions = 0;
+    enum tally_code code = client->ops->partitions(client, topic, ASK_TIMEOUT_MS, &partitions, err);
+
+    if (code == TALLY_NOT_FOUND) {
+        return tally_error_set(err, TALLY_TOPIC_CONFIG,
+                "topic \"%s\" (partitions 0 to %d) was deleted under the running tasks: restore "
+                "it, or run: tally topics create, then: tally reset",
+                topic, (int)expected - 1);
+    }
+    if (!code && partitions != expected) {
+        return tally_error_set(err, TALLY_TOPIC_CONFIG,
+                "topic \"%s\" has %d partitions, but tasks were made for %d: partitions cannot be "
+                "added to a running system; make new topics, then run: tally reset",
+                topic, (int)partitions, (int)expected);
+    }
+    return code;
+}
+
+static enum tally_code check_topics(struct tally_position_watch *watch, struct tally_error *err)
+{
+    for (size_t i = 0; i < watch->options.topology_count; i++) {
+        const struct tally_topology *topology = watch->options.topologies[i];
+        const char *const names[KINDS] = {tally_topology_commands(topology),
+                tally_topology_events(topology), tally_topology_dead_letters(topology)};
+
+        for (size_t kind = 0; kind < KINDS; kind++) {
+            enum tally_code *suspicion = &watch->topic_suspicions[KINDS * i + kind];
+            enum tally_code code = check_topic(watch, names[kind], err);
+
+            if (code && code != TALLY_TOPIC_CONFIG) {
+                return code;
+            }
+            if (code && *suspicion == code) {
+                return code;
+            }
+            *suspicion = code;
+        }
+    }
+    return TALLY_OK;
+}
+
+/* --- ranges ----------------------------------------------------------------------------------- */
+
+static void add_probe(struct tally_position_watch *watch, size_t slot, const char *topic,
+        int32_t partition, int64_t offset, uint32_t crc)
+{
+    watch->probes[watch->probe_count++] = (struct record_probe){
+            .slot = slot, .topic = topic, .partition = partition, .offset = offset, .crc = crc};
+}
+
+/* A handle to read with; it also answers watermarks. */
+static enum tally_code need_consumer(struct tally_position_watch *watch, struct tally_error *err)
+{
+    struct tally_client *client = watch->options.client;
+
+    if (!watch->consumer) {
+        watch->consumer = client->ops->probe_consumer(client, err);
+    }
+    return watch->consumer ? TALLY_OK : TALLY_UNAVAILABLE;
+}
+
+/* Whether the task's positions lie within its topics; the records to read are noted. */
+static enum tally_code check_ranges(struct tally_position_watch *watch, size_t index,
+        struct tally_error *err)
+{
+    struct tally_task_slot *slot = tally_task_registry_at(watch->options.registry, index);
+    const struct tally_positions *at = &watch->positions[index];
+    const struct tally_positions *anchor = &watch->anchors[index];
+    const char *input = tally_topology_commands(slot->topology);
+    const char *events = tally_topology_events(slot->topology);
+    struct tally_error *doubt = &watch->doubts[index];
+    int64_t input_low, input_high, events_low, events_high, next;
+    enum tally_code code = watch->consumer->ops->watermarks(watch->consumer, input, slot->partition,
+            ASK_TIMEOUT_MS, &input_low, &input_high, err);
+
+    code = code ? code
+                : watch->consumer->ops->watermarks(watch->consumer, events, slot->partition,
+                          ASK_TIMEOUT_MS, &events_low, &events_high, err);
+    if (code) {
+        return code;
+    }
+    next = atomic_load(&slot->in_next); /* it may have gone on while commands were deleted */
+    /* Deleted events are no harm to a state that has them. */
+    if (tally_check_events(events, slot->partition, at->out_last, 0, events_high, doubt) ||
+            (at->in_next > input_high && tally_check_input(input, slot->partition, at->in_next,
+                                                 at->in_next, 0, input_high, doubt)) ||
+            (next >= 0 && next < input_low &&
+                    tally_check_input(input, slot->partition, next, next, input_low, input_high,
+                            doubt))) {
+        return TALLY_OK;
+    }
+    if (anchor->in_last >= input_low && anchor->in_last >= 0) {
+        add_probe(watch, index, input, slot->partition, anchor->in_last, anchor->in_crc);
+    }
+    if (anchor->out_last >= events_low && anchor->out_last >= 0) {
+        add_probe(watch, index, events, slot->partition, anchor->out_last, anchor->out_crc);
+    }
+    return TALLY_OK;
+}
+
+/* --- records ---------------------------------------------------------------------------------- */
+
+static void judge_record(struct tally_position_watch *watch, struct record_probe *probe,
+        const struct tally_record *record)
+{
+    probe->seen = true;
+    if (record->offset == probe->offset && tally_stream_task_crc(record) == probe->crc) {
+        return;
+    }
+    if (!watch->doubts[probe->slot].code) {
+        (void)tally_error_set(&watch->doubts[probe->slot], TALLY_TOPIC_RECREATED,
+                "%s/%d@%lld is not the record that was processed: the topic was recreated or "
+                "truncated while the task ran",
+                probe->topic, (int)probe->partition, (long long)probe->offset);
+    }
+}
+
+static size_t unseen(const struct tally_position_watch *watch)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < watch->probe_count; i++) {
+        count += !watch->probes[i].seen;
+    }
+    return count;
+}
+
+static enum tally_code assign_probes(struct tally_position_watch *watch, struct tally_error *err)
+{
+    struct tally_topic_partition *partitions =
+            tally_alloc_zero(watch->probe_count + 1, sizeof partitions[0]);
+    enum tally_code code;
+
+    for (size_t i = 0; i < watch->probe_count; i++) {
+        partitions[i] = (struct tally_topic_partition){.topic = watch->probes[i].topic,
+                .partition = watch->probes[i].partition,
+                .offset = watch->probes[i].offset};
+    }
+    code = watch->consumer->ops->assign(watch->consumer, partitions, watch->probe_count, err);
+    tally_free(partitions);
+    return code;
+}
+
+/* The first record of each partition decides; one that does not come in time decides nothing. */
+static enum tally_code read_records(struct tally_position_watch *watch, struct tally_error *err)
+{
+    struct tally_consumer *consumer = watch->consumer;
+    int64_t until_ms = tally_mono_ms(watch->options.clock) + READ_TIMEOUT_MS;
+    enum tally_code code = watch->probe_count > 0 ? assign_probes(watch, err) : TALLY_OK;
+    int idle = 0;
+
+    while (!code && unseen(watch) > 0 && idle < READ_TIMEOUT_MS / READ_SLICE_MS &&
+            tally_mono_ms(watch->options.clock) < until_ms) {
+        struct tally_record record = {.topic = NULL};
+
+        if (consumer->ops->poll(consumer, READ_SLICE_MS, &record, err)) {
+            idle++; /* an error is told by the ranges or by the task's own consumer */
+            continue;
+        }
+        for (size_t i = 0; i < watch->probe_count; i++) {
+            struct record_probe *probe = &watch->probes[i];
+
+            if (!probe->seen && probe->partition == record.partition &&
+                    strcmp(probe->topic, record.topic) == 0) {
+                judge_record(watch, probe, &record);
+            }
+        }
+        consumer->ops->release(consumer, &record);
+    }
+    if (!code && watch->probe_count > 0) {
+        code = consumer->ops->assign(consumer, NULL, 0, err);
+    }
+    return code;
+}
+
+/* --- one look --------------------------------------------------------------------------------- */
+
+static size_t take_positions(struct tally_position_watch *watch)
+{
+    size_t running = 0;
+
+    watch->probe_count = 0;
+    for (size_t i = 0; i < watch->slot_count; i++) {
+        struct tally_task_slot *slot = tally_task_registry_at(watch->options.registry, i);
+        struct tally_view *view = NULL;
+
+        watch->doubts[i].code = TALLY_OK;
+        if (atomic_load(&slot->state) == TALLY_TASK_RUNNING) {
+            view = tally_task_slot_view(slot);
+        }
+        if (!watch->running[i]) { /* it was restored since, which has looked at its records */
+            watch->anchors[i] = (struct tally_positions){.in_last = -1, .out_last = -1};
+        }
+        watch->running[i] = view != NULL;
+        if (view) {
+            watch->positions[i] = *tally_view_positions(view);
+            tally_view_unref(view);
+            running++;
+        }
+    }
+    return running;
+}
+
+static void forget(struct tally_position_watch *watch)
+{
+    for (size_t i = 0; i < watch->slot_count; i++) {
+        watch->suspicions[i] = TALLY_OK;
+    }
+}
+
+/* What does not fit twice goes to the task. */
+static void raise_doubts(struct tally_position_watch *watch)
+{
+    for (size_t i = 0; i < watch->slot_count; i++) {
+        enum tally_code code = watch->doubts[i].code;
+
+        if (code && watch->suspicions[i]) {
+            tally_task_slot_doubt(tally_task_registry_at(watch->options.registry, i),
+                    &watch->doubts[i]);
+        }
+        watch->suspicions[i] = code;
+        if (!code) {
+            watch->anchors[i] = watch->positions[i];
+        }
+    }
+}
+
+enum tally_code tally_position_watch_look(struct tally_position_watch *watch,
+        struct tally_error *err)
+{
+    struct tally_client *client = watch->options.client;
+    enum tally_code code;
+
+    if (!client->ops->reachable(client, NULL)) {
+        forget(watch);
+        return TALLY_OK;
+    }
+    code = check_topics(watch, err);
+    if (!code && take_positions(watch) > 0) {
+        code = need_consumer(watch, err);
+        for (size_t i = 0; i < watch->slot_count && !code; i++) {
+            code = watch->running[i] ? check_ranges(watch, i, err) : TALLY_OK;
+        }
+        code = code ? code : read_records(watch, err);
+        if (!code) {
+            raise_doubts(watch);
+        }
+    }
+    return code == TALLY_TOPIC_CONFIG ? code : TALLY_OK; /* not answered: the next look tells */
+}
