@@ -27,10 +27,12 @@ struct kafka_consumer {
     rd_kafka_t *rk;
     rd_kafka_t *watermarks; /* the client's */
     struct tally_rebalance_listener listener;
-    bool member;   /* of the group, to be closed */
-    bool closing;  /* takes no partitions any more */
-    bool assigned; /* the listener of the running callback has called assign */
-    char **topics; /* names that records point to */
+    bool member;     /* of the group, to be closed */
+    bool closing;    /* takes no partitions any more */
+    bool assigned;   /* the listener of the running callback has called assign */
+    char *member_id; /* of the last assignment; librdkafka's memory */
+    bool replaced;   /* another process has the name: it never joins again */
+    char **topics;   /* names that records point to */
     size_t topic_count;
 };
 
@@ -91,6 +93,32 @@ static enum tally_code first_error(const rd_kafka_topic_partition_list_t *list, 
 
 /* --- rebalance --- */
 
+static void note_member(struct kafka_consumer *consumer)
+{
+    char *member_id = rd_kafka_memberid(consumer->rk);
+
+    if (member_id && *member_id) {
+        if (consumer->member_id) {
+            rd_kafka_mem_free(consumer->rk, consumer->member_id);
+        }
+        consumer->member_id = member_id;
+    } else if (member_id) {
+        rd_kafka_mem_free(consumer->rk, member_id);
+    }
+}
+
+static void on_revoke(struct kafka_consumer *consumer,
+        const struct tally_topic_partition *partitions, size_t count)
+{
+    bool lost = rd_kafka_assignment_lost(consumer->rk) != 0;
+
+    /* Answering the revoke is what lets librdkafka join again. */
+    consumer->replaced =
+            lost && consumer->member_id && consumer->watermarks && !consumer->closing &&
+            kafka_member_replaced(consumer->watermarks, consumer->rk, consumer->member_id);
+    consumer->listener.revoked(consumer->listener.context, partitions, count, lost);
+}
+
 static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t kind,
         rd_kafka_topic_partition_list_t *list, void *opaque)
 {
@@ -108,10 +136,10 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t kind,
     if (kind == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && consumer->closing) {
         tally_log(TALLY_LOG_DEBUG, "assignment comes too late");
     } else if (kind == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        note_member(consumer);
         consumer->listener.assigned(consumer->listener.context, partitions, count);
     } else if (kind == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
-        consumer->listener.revoked(consumer->listener.context, partitions, count,
-                rd_kafka_assignment_lost(rk) != 0);
+        on_revoke(consumer, partitions, count);
     } else {
         tally_log(TALLY_LOG_WARN, "rebalance failed",
                 TALLY_LOG_STR("error", rd_kafka_err2str(kind)));
@@ -173,10 +201,18 @@ static enum tally_code consumer_poll(struct tally_consumer *base, int timeout_ms
         struct tally_record *record, struct tally_error *err)
 {
     struct kafka_consumer *consumer = self(base);
-    rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, timeout_ms);
+    rd_kafka_message_t *message =
+            consumer->replaced ? NULL : rd_kafka_consumer_poll(consumer->rk, timeout_ms);
     enum tally_code code = TALLY_AGAIN;
 
     *record = (struct tally_record){.partition = -1, .offset = TALLY_OFFSET_NONE};
+    if (consumer->replaced) {
+        if (message) {
+            rd_kafka_message_destroy(message);
+        }
+        return tally_error_set(err, TALLY_INSTANCE_FENCED,
+                "another process joined the group under this instance.id while this one was away");
+    }
     if (!message) {
         return TALLY_AGAIN;
     }
@@ -213,9 +249,12 @@ static enum tally_code consumer_assign(struct tally_consumer *base,
 {
     struct kafka_consumer *consumer = self(base);
     rd_kafka_topic_partition_list_t *list = count ? list_of(partitions, count, true) : NULL;
-    rd_kafka_resp_err_t error = rd_kafka_assign(consumer->rk, list);
+    rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
 
     consumer->assigned = true;
+    if (!consumer->replaced) {
+        error = rd_kafka_assign(consumer->rk, list);
+    }
     if (list) {
         rd_kafka_topic_partition_list_destroy(list);
     }
@@ -401,6 +440,9 @@ static void close_member(struct kafka_consumer *consumer)
         rd_kafka_queue_destroy(queue);
         return;
     }
+    if (consumer->replaced) { /* the answer that was held back; it does not join any more */
+        (void)rd_kafka_assign(consumer->rk, NULL);
+    }
     while (!rd_kafka_consumer_closed(consumer->rk) && waited_ms < KAFKA_REAP_MS) {
         int64_t start_ms = now_ms();
         rd_kafka_event_t *event = rd_kafka_queue_poll(queue, CLOSE_SLICE_MS);
@@ -428,6 +470,9 @@ static void consumer_destroy(struct tally_consumer *base)
         close_member(consumer);
     } else {
         (void)rd_kafka_assign(consumer->rk, NULL);
+    }
+    if (consumer->member_id) {
+        rd_kafka_mem_free(consumer->rk, consumer->member_id);
     }
     (void)kafka_reaper_destroy(consumer->rk, KAFKA_REAP_MS);
     for (size_t i = 0; i < consumer->topic_count; i++) {

@@ -1,6 +1,6 @@
 /* connectors/kafka_internal.h - what the files on librdkafka share; nobody else includes this.
  * In reading order: kafka_error.c, kafka_log.c, kafka_config.c, kafka_reaper.c, kafka_record.c,
- * kafka_consumer.c, kafka_producer.c, kafka_topics.c, kafka_sender.c. */
+ * kafka_member.c, kafka_consumer.c, kafka_producer.c, kafka_topics.c, kafka_sender.c. */
 #pragma once
 #include <librdkafka/rdkafka.h>
 
@@ -90,6 +90,12 @@ struct tally_consumer *kafka_consumer_create(enum kafka_kind kind,
 rd_kafka_t *kafka_consumer_handle(struct tally_consumer *consumer);
 struct tally_producer *kafka_producer_create(const struct kafka_options *options,
         struct tally_error *err);
+
+/* --- kafka_member.c --- */
+
+/* Whether the group of `member`, asked through rk, has somebody else under its static name than the
+ * one with that member id. false also when nobody answers in time. */
+bool kafka_member_replaced(rd_kafka_t *rk, rd_kafka_t *member, const char *member_id);
 
 /* --- kafka_topics.c: which topics exist, asked without ever creating one --- */
 

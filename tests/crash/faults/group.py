@@ -14,7 +14,9 @@ from verdict import Broken, Violation, must
 # As short as the settings allow: an owner's transaction has to be over before it is given up.
 TRANSACTION, SESSION, POLL = 2, 17, 20
 QUICK = {"engine.transaction.timeout": f"{TRANSACTION}s", "engine.session.timeout": f"{SESSION}s",
-         "engine.max.poll.interval": f"{POLL}s", "shutdown.timeout": "10s", "engine.threads": 1}
+         "engine.max.poll.interval": f"{POLL}s", "shutdown.timeout": "10s", "engine.threads": 1,
+         # Small batches, so that a poll, and so a rebalance, often meets an open transaction.
+         "engine.batch.records": 20}
 SWEEP = 1
 BROKER = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": str(SWEEP * 1000)}
 SLACK = 20  # seconds on a machine that does a lot else
@@ -89,15 +91,19 @@ def verdict(world):
 
 def stop_inside(world, instance, site):
     """Starts it again so that it stops itself at a site, under load; returns when it has."""
+    stop_by(instance, f"{site}:{world.random.randrange(30, 120)}:stop")
+
+
+def stop_by(instance, plan):
     instance.stop()
-    instance.environment["TALLY_FAIL"] = f"{site}:{world.random.randrange(30, 120)}:stop"
+    instance.environment["TALLY_FAIL"] = plan
     instance.start()
     del instance.environment["TALLY_FAIL"]  # of the next start
     end = time.monotonic() + 60
     while not is_stopped(instance):
         instance.alive()
         if time.monotonic() > end:
-            raise Broken(f"{instance.name} was not stopped at {site}\n{instance.log_tail()}")
+            raise Broken(f"{instance.name} was not stopped by {plan}\n{instance.log_tail()}")
         time.sleep(0.01)
     instance.paused = True
 
@@ -393,7 +399,7 @@ def stall(world):
         time.sleep(2)
         dead = owned(second)
         readers = Stalls(world, dead)
-        stop_inside_kill(world, second)
+        die_open(world, second)
         killed = time.monotonic()
         free = readers.wait_free(TRANSACTION + SWEEP + SLACK)
         gap = Gaps(world, first, world.partitions)
@@ -413,7 +419,7 @@ def stall(world):
         time.sleep(1)
         dead = owned(second)
         readers = Stalls(world, dead)
-        stop_inside_kill(world, second)
+        die_open(world, second)
         killed = time.monotonic()
         second.start()
         free = readers.wait_free(SLACK)
@@ -423,8 +429,10 @@ def stall(world):
     verdict(world)
 
 
-def stop_inside_kill(world, instance):
-    stop_inside(world, instance, "commit.offsets.after")
+def die_open(world, instance):
+    """Dies when its events are written and its offsets sent, and the end is not."""
+    hit = world.random.randrange(30, 120)
+    stop_by(instance, f"commit.offsets.after:{hit}:delay=300,commit.before:{hit}:stop")
     instance.kill()
 
 

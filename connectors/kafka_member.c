@@ -1,0 +1,85 @@
+/* connectors/kafka_member.c - whether another process has taken over a static member's name.
+ * A process that was away for longer than its session (SIGSTOP, a frozen container, a machine that
+ * came back) forgets its member id and joins anew. Under a static name that would push out whoever
+ * was started in its place: the newest to join wins. So it asks before it joins. */
+#include "connectors/kafka_internal.h"
+
+#include "engine/base/log.h"
+#include "engine/base/mem.h"
+
+enum { DESCRIBE_TIMEOUT_MS = 3000, NAME_MAX_BYTES = 512 };
+
+static bool is_another(const rd_kafka_MemberDescription_t *member, const char *instance,
+        const char *member_id)
+{
+    const char *name = rd_kafka_MemberDescription_group_instance_id(member);
+    const char *id = rd_kafka_MemberDescription_consumer_id(member);
+
+    return name && id && strcmp(name, instance) == 0 && strcmp(id, member_id) != 0;
+}
+
+static bool among(const rd_kafka_ConsumerGroupDescription_t *group, const char *instance,
+        const char *member_id)
+{
+    size_t count = rd_kafka_ConsumerGroupDescription_member_count(group);
+
+    for (size_t i = 0; i < count; i++) {
+        const rd_kafka_MemberDescription_t *member =
+                rd_kafka_ConsumerGroupDescription_member(group, i);
+
+        if (is_another(member, instance, member_id)) {
+            tally_log(TALLY_LOG_WARN, "another process has this member's name",
+                    TALLY_LOG_STR("name", instance),
+                    TALLY_LOG_STR("host", rd_kafka_MemberDescription_host(member)),
+                    TALLY_LOG_STR("client", rd_kafka_MemberDescription_client_id(member)));
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the broker says about the group; NULL: nothing in time. */
+static rd_kafka_event_t *describe(rd_kafka_t *rk, const char *group)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_AdminOptions_t *options =
+            rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
+    rd_kafka_event_t *event = NULL;
+
+    (void)rd_kafka_AdminOptions_set_request_timeout(options, DESCRIBE_TIMEOUT_MS, NULL, 0);
+    rd_kafka_DescribeConsumerGroups(rk, &group, 1, options, queue);
+    event = rd_kafka_queue_poll(queue, DESCRIBE_TIMEOUT_MS);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_queue_destroy(queue);
+    return event;
+}
+
+bool kafka_member_replaced(rd_kafka_t *rk, rd_kafka_t *member, const char *member_id)
+{
+    char group[NAME_MAX_BYTES] = "", instance[NAME_MAX_BYTES] = "";
+    size_t group_size = sizeof group, instance_size = sizeof instance, count = 0;
+    const rd_kafka_ConsumerGroupDescription_t **groups;
+    rd_kafka_event_t *event;
+    bool replaced = false;
+
+    if (rd_kafka_conf_get(rd_kafka_conf(member), "group.id", group, &group_size) ||
+            rd_kafka_conf_get(rd_kafka_conf(member), "group.instance.id", instance,
+                    &instance_size) ||
+            !*instance) {
+        return false;
+    }
+    event = describe(rk, group);
+    if (!event) {
+        return false;
+    }
+    if (!rd_kafka_event_error(event)) {
+        groups = rd_kafka_DescribeConsumerGroups_result_groups(
+                rd_kafka_event_DescribeConsumerGroups_result(event), &count);
+        for (size_t i = 0; i < count && !replaced; i++) {
+            replaced = !rd_kafka_ConsumerGroupDescription_error(groups[i]) &&
+                       among(groups[i], instance, member_id);
+        }
+    }
+    rd_kafka_event_destroy(event);
+    return replaced;
+}
