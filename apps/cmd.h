@@ -8,6 +8,7 @@
     X(topics, "create or check the Kafka topics")                    \
     X(send, "publish commands from a file or standard input")        \
     X(tail, "print the records of a topic, as kcat does")            \
+    X(dlq, "list, show, retry or drop dead letters")                 \
     X(get, "print one row of a store")                               \
     X(fsck, "dump the state of all stores in a canonical form")      \
     X(reset, "get tasks out of a halt: plan, and carry out")         \

@@ -158,7 +158,7 @@ char tail_format_unknown(const char *text)
 }
 
 /* JSON text must be UTF-8: what is not becomes U+FFFD, byte by byte. */
-static struct tally_slice valid_text(struct tally_slice bytes, struct tally_arena *arena)
+struct tally_slice tail_format_text(struct tally_slice bytes, struct tally_arena *arena)
 {
     struct tally_slice text;
     struct tally_buf buf;
@@ -195,7 +195,7 @@ static void write_text(struct tally_writer *writer, struct tally_slice bytes,
         struct tally_arena *arena)
 {
     if (bytes.data) {
-        tally_write_string(writer, valid_text(bytes, arena));
+        tally_write_string(writer, tail_format_text(bytes, arena));
     } else {
         tally_write_null(writer);
     }

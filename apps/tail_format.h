@@ -29,3 +29,5 @@ char tail_format_unknown(const char *text);
  * shows. arena is reset. */
 void tail_format_record(const struct tail_format *format, const struct tail_record *record,
         struct tally_arena *arena, struct tally_buf *out);
+/* The bytes as UTF-8; what is not becomes U+FFFD. Borrows from bytes or the arena. */
+struct tally_slice tail_format_text(struct tally_slice bytes, struct tally_arena *arena);
