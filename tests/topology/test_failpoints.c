@@ -1,6 +1,6 @@
 /* tests/topology/test_failpoints.c - whatever call fails at whichever failpoint, the log and the
- * state end as those of a run without: at the n-th hit of each site, n = 1, 2 ... until a run has no
- * such hit. Between two loads the process dies, so that a restore is part of every run. */
+ * state end as those of a run without: at the n-th hit of each site, n = 1, 2 ... until a run has
+ * no such hit. Between two lives the process dies, so that a restore is part of every run. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
