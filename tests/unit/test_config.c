@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/base/failpoint.h"
+
 #define ARGUMENTS_MAX 32
 
 static char directory[] = "/tmp/tally-config-XXXXXX";
@@ -459,6 +461,14 @@ static const struct {
         {"TALLY_STATE_MEMROY", "64M", "",
                 "TALLY_STATE_MEMROY: unknown variable, did you mean \"TALLY_STATE_MEMORY\"?\n"},
         {"TALLY_XYZ", "1", "", "TALLY_XYZ: unknown variable\n"},
+#if TALLY_HAS_FAILPOINTS
+        {"TALLY_FAIL", "comit.before:1:kill", "",
+                "TALLY_FAIL: no failpoint \"comit.before\", did you mean \"commit.before\"?: "
+                "`tally "
+                "failpoints` lists them\n"},
+#else
+        {"TALLY_FAIL", "commit.before:1:kill", "", "TALLY_FAIL: this build has no failpoints\n"},
+#endif
         {"TALLY_TOPOLOGIES", "a,,b", "", "TALLY_TOPOLOGIES: expected text, got an empty item\n"},
         {"TALLY_TOPOLOGIES", "a,", "", "TALLY_TOPOLOGIES: expected text, got an empty item\n"},
         {"TALLY_APP_ID", "\x1b[31m\xff", "",
