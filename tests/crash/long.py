@@ -19,6 +19,8 @@ A_ROUND = {"kill": 10, "broker-kill": 5}
 ROUNDS = {"failpoints": 1, "failpoint-errors": 1}  # a sweep each
 ROUNDS_OF_OTHERS = 3
 FAILURES_MAX = 10  # after so many there is enough to mend
+# I12: paths that must have been taken by the end.
+RARE = ("in doubt", "fenced", "restored", "dead-lettered", "forwarded", "rebalanced in a transaction")
 BUGS = os.path.join(ROOT, "tests/bugs/run")
 
 
@@ -119,7 +121,12 @@ class Long:
         for line in self.report.lines():
             if line["verdict"] != "ok":
                 print(f"{line['time']} {line['fault']}, seed {line['seed']}: {line['verdict']}")
+        unseen = [path for path in RARE if not sums.happened[path]]
+        if unseen and not missing:
+            print(f"I12: the run is invalid: {', '.join(unseen)} did not happen")
         if missing:
             print("to do: " + ", ".join(f"{missing.count(name)} {name}" for name in sorted(set(missing))))
         print(f"{sum(sums.rounds.values()) - failed} passed, {failed} failed", flush=True)
-        return 1 if failed else 130 if missing else 0
+        if failed or (unseen and not missing):
+            return 1
+        return 130 if missing else 0
