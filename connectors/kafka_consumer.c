@@ -34,6 +34,8 @@ struct kafka_consumer {
     bool replaced;   /* another process has the name: it never joins again */
     char **topics;   /* names that records point to */
     size_t topic_count;
+    rd_kafka_topic_t **known; /* topics that a reader of no group has been assigned */
+    size_t known_count;
 };
 
 static struct kafka_consumer *self(struct tally_consumer *base)
@@ -244,6 +246,27 @@ static size_t consumer_headers(struct tally_consumer *base, const struct tally_r
 
 /* --- assignment, pause, seek --- */
 
+/* A group's consumer looks for its topics when it subscribes; who is assigned by hand would look for
+ * a new one only at the next scan, a second later. */
+static void look_for(struct kafka_consumer *consumer, const char *topic)
+{
+    rd_kafka_topic_t *handle = NULL;
+
+    for (size_t i = 0; i < consumer->known_count; i++) {
+        if (strcmp(rd_kafka_topic_name(consumer->known[i]), topic) == 0) {
+            return;
+        }
+    }
+    handle = rd_kafka_topic_new(consumer->rk, topic, NULL);
+    if (!handle) {
+        return;
+    }
+    kafka_topics_resolve(consumer->rk, handle);
+    consumer->known =
+            tally_realloc(consumer->known, (consumer->known_count + 1) * sizeof *consumer->known);
+    consumer->known[consumer->known_count++] = handle;
+}
+
 static enum tally_code consumer_assign(struct tally_consumer *base,
         const struct tally_topic_partition *partitions, size_t count, struct tally_error *err)
 {
@@ -251,6 +274,9 @@ static enum tally_code consumer_assign(struct tally_consumer *base,
     rd_kafka_topic_partition_list_t *list = count ? list_of(partitions, count, true) : NULL;
     rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
 
+    for (size_t i = 0; !consumer->member && i < count; i++) {
+        look_for(consumer, partitions[i].topic);
+    }
     consumer->assigned = true;
     if (!consumer->replaced) {
         error = rd_kafka_assign(consumer->rk, list);
@@ -471,6 +497,10 @@ static void consumer_destroy(struct tally_consumer *base)
     } else {
         (void)rd_kafka_assign(consumer->rk, NULL);
     }
+    for (size_t i = 0; i < consumer->known_count; i++) {
+        rd_kafka_topic_destroy(consumer->known[i]);
+    }
+    tally_free(consumer->known);
     if (consumer->member_id) {
         rd_kafka_mem_free(consumer->rk, consumer->member_id);
     }

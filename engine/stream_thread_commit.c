@@ -306,8 +306,8 @@ static void log_release(enum tally_code code, const struct tally_error *err)
     switch (code) {
     case TALLY_FENCED:
         tally_log_error(TALLY_LOG_WARN,
-                "fenced: this member was replaced; what it had not committed is dropped, tasks are "
-                "restored",
+                "fenced: the broker takes nothing more from this member; what was not committed is "
+                "dropped, tasks are restored",
                 err);
         break;
     case TALLY_ASSIGNMENT_LOST:
