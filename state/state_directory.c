@@ -19,9 +19,10 @@
 #include "engine/base/mem.h"
 
 enum {
-    ASIDE_KEPT = 2,    /* enough to look at what went wrong twice */
-    ASIDE_LISTED = 64, /* more than can be left behind between two removals */
-    OPEN_FDS = 8       /* of a walk through a directory that is removed */
+    ASIDE_KEPT = 2,        /* enough to look at what went wrong twice */
+    ASIDE_LISTED = 64,     /* more than can be left behind between two removals */
+    PROBE_BYTES = 1 << 20, /* far more than RocksDB writes while it opens */
+    OPEN_FDS = 8           /* of a walk through a directory that is removed */
 };
 
 static enum tally_code system_error(struct tally_error *err, const char *what, const char *path)
@@ -217,6 +218,31 @@ static enum tally_code empty_directory(const char *path, struct tally_error *err
     return code;
 }
 
+/* Whether the disk takes what RocksDB writes while it opens: see LOG_LEVEL_HEADER there. */
+static enum tally_code try_writing(const char *ingest, struct tally_error *err)
+{
+    char *path = tally_copy_format("%s/probe", ingest);
+    uint8_t *bytes = tally_alloc_zero(1, PROBE_BYTES);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    ssize_t done = 0;
+    bool ok = fd >= 0;
+
+    for (ssize_t at = 0; ok && at < PROBE_BYTES; at += done) {
+        done = write(fd, bytes, (size_t)(PROBE_BYTES - at));
+        ok = done > 0;
+    }
+    ok = ok && fsync(fd) == 0;
+    if (!ok)
+        (void)tally_error_set(err, TALLY_STORE_ERROR, "could not write \"%s\": %s", path,
+                strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    unlink(path);
+    tally_free(bytes);
+    tally_free(path);
+    return ok ? TALLY_OK : TALLY_STORE_ERROR;
+}
+
 enum tally_code state_directory_prepare(const char *path, struct tally_error *err)
 {
     char *ingest = tally_copy_format("%s/ingest", path);
@@ -224,6 +250,8 @@ enum tally_code state_directory_prepare(const char *path, struct tally_error *er
 
     if (code == TALLY_OK)
         code = empty_directory(ingest, err);
+    if (code == TALLY_OK)
+        code = try_writing(ingest, err);
     tally_free(ingest);
     return code;
 }

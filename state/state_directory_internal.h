@@ -19,7 +19,8 @@ enum state_directory_content { STATE_DIRECTORY_NEW, STATE_DIRECTORY_STORE };
  * there; STORE_CORRUPT: a store of which parts are missing. */
 TALLY_MUST_CHECK enum tally_code state_directory_inspect(const char *path,
         enum state_directory_content *content, struct tally_error *err);
-/* Makes the task directory and its ingest folder, and empties the latter. */
+/* Makes the task directory and its ingest folder, empties the latter, and tries whether the disk
+ * takes writes: STORE_ERROR. */
 TALLY_MUST_CHECK enum tally_code state_directory_prepare(const char *path, struct tally_error *err);
 TALLY_MUST_CHECK enum tally_code state_directory_set_aside(const char *path, int64_t wall_ms,
         struct tally_error *err);

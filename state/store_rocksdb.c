@@ -29,8 +29,10 @@ enum {
     LEVEL0_COMPACT = 10,
     LEVEL0_STOP = 1 << 20, /* RocksDB must not block an ingestion; flush.c holds back instead */
     SIZE_RATIO_PERCENT = 25,
-    LOG_LEVEL_WARN = 2,
-    LOG_BYTES_MAX = 1 << 20,
+    /* Debian's RocksDB has its assertions on, and one of them ends the process when a write of its
+     * log failed and the next line comes. So it writes a log while it opens only, when
+     * state_directory_prepare has seen that the disk takes writes, and never rolls it over. */
+    LOG_LEVEL_HEADER = 5,
     LOG_FILES = 2,
     MANIFEST_BYTES_MAX = 16 << 20,
     FORMAT_VERSION = 5,
@@ -209,8 +211,7 @@ static rocksdb_options_t *make_options(const struct store_rocksdb_shared *shared
     rocksdb_options_set_skip_stats_update_on_db_open(options, 1);
     rocksdb_options_set_stats_dump_period_sec(options, 0);
     rocksdb_options_set_stats_persist_period_sec(options, 0);
-    rocksdb_options_set_info_log_level(options, LOG_LEVEL_WARN);
-    rocksdb_options_set_max_log_file_size(options, LOG_BYTES_MAX);
+    rocksdb_options_set_info_log_level(options, LOG_LEVEL_HEADER);
     rocksdb_options_set_keep_log_file_num(options, LOG_FILES);
     rocksdb_options_set_max_manifest_file_size(options, MANIFEST_BYTES_MAX);
     rocksdb_options_set_compression(options, rocksdb_lz4_compression);
