@@ -81,6 +81,20 @@ static const char *find_file(const char *end)
     return path;
 }
 
+/* The table with the largest number: the newest. */
+static void newest_table(char name[static 64])
+{
+    DIR *dir = opendir(fixture_path(&f, "."));
+
+    name[0] = '\0';
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        if (strstr(entry->d_name, ".sst") && strcmp(entry->d_name, name) > 0)
+            snprintf(name, 64, "%.63s", entry->d_name);
+    }
+    closedir(dir);
+    ck_assert_str_ne(name, "");
+}
+
 static void flip_byte(const char *path, off_t at)
 {
     int fd = open(path, O_RDWR);
@@ -366,6 +380,36 @@ START_TEST(test_a_file_removed_while_open)
 }
 END_TEST
 
+/* A copy from before was put back and has lived on; then a file of the other life, of the same name
+ * and size, comes into it: a mixture of two copies must not pass for one. */
+START_TEST(test_a_file_of_another_life_is_damage)
+{
+    char command[600], kept[300], name[64];
+
+    put_rows(1);
+    close_store();
+    snprintf(command, sizeof command, "cp -r '%s/stock/2' '%s/copy'", f.dir, f.dir);
+    ck_assert_int_eq(system(command), 0);
+    ck_assert_int_eq(open_store(), TALLY_OK);
+    put_rows(2);
+    close_store();
+    newest_table(name);
+    snprintf(kept, sizeof kept, "%s/kept", f.dir);
+    copy_file(fixture_path(&f, name), kept);
+    snprintf(command, sizeof command, "rm -r '%s/stock/2' && mv '%s/copy' '%s/stock/2'", f.dir,
+            f.dir, f.dir);
+    ck_assert_int_eq(system(command), 0);
+    ck_assert_int_eq(open_store(), TALLY_OK);
+    put_rows(3);
+    close_store();
+    ck_assert_int_eq(access(fixture_path(&f, name), F_OK), 0); /* the same number again */
+    copy_file(kept, fixture_path(&f, name));
+    if (open_store() == TALLY_OK)
+        ck_assert_str_eq(fixture_get(&f, "L000001"), "STORE_CORRUPT");
+    ck_assert_int_eq(f.err.code, TALLY_STORE_CORRUPT);
+}
+END_TEST
+
 /* What RocksDB calls an invalid argument or not implemented is damage too when it stands in a file
  * that somebody has written before. */
 START_TEST(test_whatever_cannot_be_opened_is_damage)
@@ -590,6 +634,7 @@ int main(void)
     tcase_add_loop_test(tests, test_a_hole_in_the_manifest_is_damage, 0, 2);
     tcase_add_loop_test(tests, test_a_file_removed_while_open, 0, 2);
     tcase_add_loop_test(tests, test_whatever_cannot_be_opened_is_damage, 0, 11);
+    tcase_add_test(tests, test_a_file_of_another_life_is_damage);
     tcase_add_test(tests, test_a_tool_names_the_file);
     tcase_add_test(tests, test_a_tool_says_that_there_is_no_store);
     tcase_add_test(tests, test_read_only_for_tools);
