@@ -14,6 +14,8 @@
 enum {
     EVENT_BYTES_MAX = 4 * 1024 * 1024 - 65536, /* the events topic takes 4 MiB */
     EVENT_OVERHEAD = TALLY_KEY_MAX + 128,
+    READ_FAILURES_MIN = 5, /* and as many ms of them until a store that cannot be read is rebuilt */
+    READ_FAILING_MIN_MS = 10000,
     BATCH_BLOCK_BYTES = 256 * 1024,
     BATCH_KEEP_BYTES = 4 * 1024 * 1024,
 };
@@ -178,6 +180,28 @@ void tally_stream_task_load(struct tally_stream_task *task)
     task->proof_offset = TALLY_OFFSET_NONE;
     tally_view_unref(view);
     atomic_store(&task->slot->in_next, task->committed.in_next);
+}
+
+enum tally_code tally_stream_task_read_failed(struct tally_stream_task *task, int64_t now_ms,
+        struct tally_error *err)
+{
+    struct tally_error why = *err, health;
+
+    if (!task->slot->store || tally_store_health(task->slot->store, &health)) {
+        task->read_failures =
+                0; /* the disk's trouble: the flush that ends it opens the store anew */
+        return TALLY_STORE_ERROR;
+    }
+    if (task->read_failures++ == 0) {
+        task->read_failing_ms = now_ms;
+    }
+    if (task->read_failures < READ_FAILURES_MIN ||
+            now_ms - task->read_failing_ms < READ_FAILING_MIN_MS) {
+        return TALLY_STORE_ERROR;
+    }
+    task->read_failures = 0;
+    return tally_error_set(err, TALLY_STORE_CORRUPT, "not readable for %lld s: %.200s",
+            (long long)(now_ms - task->read_failing_ms) / 1000, why.message);
 }
 
 uint32_t tally_stream_task_crc(const struct tally_record *record)
@@ -499,6 +523,7 @@ enum tally_code tally_stream_task_process(struct tally_stream_task *task,
         task->next.in_last = last->offset;
         task->next.in_crc = tally_stream_task_crc(last);
     }
+    task->read_failures = code ? task->read_failures : 0;
     count_batch(task, count);
     tally_arena_reset(&task->batch, BATCH_KEEP_BYTES);
     tally_log_task(NULL);

@@ -43,6 +43,11 @@ struct tally_positions *tally_stream_task_next(struct tally_stream_task *task);
 const struct tally_positions *tally_stream_task_committed(const struct tally_stream_task *task);
 /* Takes both from the slot's store, after it was opened or reopened. */
 void tally_stream_task_load(struct tally_stream_task *task);
+/* Tells that the store could not be read, err says how: STORE_ERROR, and the caller tries again; or
+ * STORE_CORRUPT, in *err too, when that has gone on for long while the disk takes writes: then
+ * only the events can give the rows back. */
+enum tally_code tally_stream_task_read_failed(struct tally_stream_task *task, int64_t now_ms,
+        struct tally_error *err);
 
 /* Decides `count` records of this task's input, in order: events, sends, forwards and dead letters
  * go to the collector, state into the overlay. Records below next.in_next are dropped. Records are

@@ -350,16 +350,8 @@ static void check_stores(struct tally_stream_thread *thread)
 {
     bool full = tally_state_full(thread->options.state);
 
-    for (size_t i = 0; i < tally_task_manager_count(thread->manager); i++) {
-        struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
-        struct tally_task_slot *slot = tally_stream_task_slot(task);
-        struct tally_error err = {.code = TALLY_OK};
-
-        if (slot->store && tally_store_health(slot->store, &err) == TALLY_STORE_CORRUPT &&
-                !thread->open) {
-            tally_log_error(TALLY_LOG_ERROR, "store is rebuilt from the events topic", &err);
-            stream_thread_rebuild(thread, task, &err);
-        }
+    if (!thread->open) {
+        stream_thread_rebuild_damaged(thread);
     }
     if (full && !thread->paused) {
         tally_log(TALLY_LOG_WARN, "deciding stops until state is flushed: state.memory is used up");

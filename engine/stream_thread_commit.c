@@ -334,6 +334,9 @@ enum tally_code stream_thread_react(struct tally_stream_thread *thread, enum tal
         tally_log_error(TALLY_LOG_WARN, "transaction aborted; its records are decided again", err);
         shrink_batch(thread, code);
         stream_thread_abort(thread);
+        if (code == TALLY_STORE_ERROR) {
+            stream_thread_store_failed(thread, task, err);
+        }
         break;
     case TALLY_REACT_REBUILD:
         tally_log_error(TALLY_LOG_ERROR, "store is rebuilt from the events topic", err);

@@ -102,6 +102,11 @@ void stream_thread_halt(struct tally_stream_thread *thread, struct tally_stream_
         const struct tally_error *err);
 void stream_thread_rebuild(struct tally_stream_thread *thread, struct tally_stream_task *task,
         struct tally_error *err);
+/* Rebuilds every store that is known to be damaged. No transaction is open. */
+void stream_thread_rebuild_damaged(struct tally_stream_thread *thread);
+/* A store could not be read, and the transaction was aborted: waits before the next try. */
+void stream_thread_store_failed(struct tally_stream_thread *thread, struct tally_stream_task *task,
+        struct tally_error *err);
 void stream_thread_recheck_halted(struct tally_stream_thread *thread);
 void stream_thread_claim_waiting(struct tally_stream_thread *thread);
 void stream_thread_pause_all(struct tally_stream_thread *thread);

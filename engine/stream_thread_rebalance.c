@@ -6,7 +6,12 @@
 #include "engine/base/failpoint.h"
 #include "engine/stream_thread_internal.h"
 
-enum { COMMITTED_TIMEOUT_MS = 5000, RECHECK_EVERY_MS = 10000, NAMES_MAX = 4096 };
+enum {
+    COMMITTED_TIMEOUT_MS = 5000,
+    RECHECK_EVERY_MS = 10000,
+    STORE_RETRY_MS = 200,
+    NAMES_MAX = 4096,
+};
 
 static const struct tally_topic_partition *task_partition(struct tally_stream_task *task,
         struct tally_topic_partition *one)
@@ -409,4 +414,33 @@ void stream_thread_rebuild(struct tally_stream_thread *thread, struct tally_stre
     if (tally_task_manager_rebuild(thread->manager, task, err)) {
         stream_thread_halt(thread, task, err);
     }
+}
+
+void stream_thread_rebuild_damaged(struct tally_stream_thread *thread)
+{
+    for (size_t i = 0; i < tally_task_manager_count(thread->manager); i++) {
+        struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
+        struct tally_store *store = tally_stream_task_slot(task)->store;
+        struct tally_error err = {.code = TALLY_OK};
+
+        if (store && tally_store_health(store, &err) == TALLY_STORE_CORRUPT) {
+            tally_log_error(TALLY_LOG_ERROR, "store is rebuilt from the events topic", &err);
+            stream_thread_rebuild(thread, task, &err);
+        }
+    }
+}
+
+/* The store that was to be read may be known as damaged by now, and then no turn would get as far
+ * as finding out: every try would end here. Else its disk is waited for. */
+void stream_thread_store_failed(struct tally_stream_thread *thread, struct tally_stream_task *task,
+        struct tally_error *err)
+{
+    int64_t now_ms = tally_mono_ms(thread->options.clock);
+
+    stream_thread_rebuild_damaged(thread);
+    if (task && tally_stream_task_read_failed(task, now_ms, err) == TALLY_STORE_CORRUPT) {
+        tally_log_error(TALLY_LOG_ERROR, "store is rebuilt from the events topic", err);
+        stream_thread_rebuild(thread, task, err);
+    }
+    thread->retry_at_ms = now_ms + STORE_RETRY_MS;
 }
