@@ -237,6 +237,20 @@ static enum rest at_rest(struct tally_topology_driver *driver)
     return rest;
 }
 
+/* What the flush thread does elsewhere: tries again what failed, and opens a lost store again. */
+static void flush_again(struct tally_topology_driver *driver)
+{
+    for (size_t i = 0; i < tally_task_registry_count(driver->registry); i++) {
+        struct tally_store *store = tally_task_registry_at(driver->registry, i)->store;
+        struct tally_error err;
+
+        if (store && tally_store_health(store, &err) == TALLY_STORE_ERROR &&
+                tally_store_flush(store, true, 0, &err)) {
+            continue; /* and again at the next turn */
+        }
+    }
+}
+
 enum tally_code tally_topology_driver_run(struct tally_topology_driver *driver,
         struct tally_error *err)
 {
@@ -254,6 +268,7 @@ enum tally_code tally_topology_driver_run(struct tally_topology_driver *driver,
         if (code) {
             return code;
         }
+        flush_again(driver);
         if (busy) {
             idle_turns = 0;
             continue;
