@@ -1,7 +1,7 @@
-/* tests/topology/faulty_disk.h - a disk that fails when told to. Linking this file takes the place
- * of the C library's calls for the whole program, RocksDB's too; only files below one directory fail.
- * What libc does inside fread is not seen, and RocksDB's LOG never fails: Debian's build asserts
- * that it does not. @thread any */
+/* tests/topology/faulty_disk.h - a disk that fails when told to.
+ * Linking this file takes the place of the C library's calls for the whole program, RocksDB's too;
+ * only files below one directory fail. What libc does inside fread is not seen, and RocksDB's LOG
+ * never fails: Debian's build asserts that it does not. @thread any */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
