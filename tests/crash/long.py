@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 
 from faults import FAULTS
 from report import ROOT, Report, Sums
@@ -27,20 +28,21 @@ BUGS = os.path.join(ROOT, "tests/bugs/run")
 class Long:
     def __init__(self, options):
         self.options = options
-        if options.fresh and os.path.exists(options.report):
-            os.remove(options.report)
         self.report = Report(options.report)
         self.lock = threading.Lock()
-        self.running = {}  # process -> the names that it runs
+        self.running = {}  # seed of a process -> the names that it runs
+        self.processes = set()
         self.serial = int(time.time())
         self.stopping = False
 
     def missing(self):
-        """Names of faults, each as often as it has to run yet; those that run now are counted as done."""
-        sums = Sums(self.report.lines())
-        now = [name for names in self.running.values() for name in names]
-        names = []
-        for name in sorted(FAULTS):
+        """Names of what has to run yet, each as often; what runs now is counted as done. Long ones first."""
+        lines = self.report.lines()
+        sums = Sums(lines)
+        done = Counter(line["seed"] for line in lines)
+        now = [name for seed, names in self.running.items() for name in names[done[seed]:]]
+        names = ["bugs"] if os.path.exists(BUGS) and not sums.rounds["bugs"] and "bugs" not in now else []
+        for name in sorted(FAULTS, key=lambda name: (ROUNDS.get(name, ROUNDS_OF_OTHERS), name)):
             if name in KILLS:
                 killed, target = KILLS[name]
                 left = target - sums.kills[name, killed] - now.count(name) * A_ROUND[name]
@@ -50,12 +52,14 @@ class Long:
         return names
 
     def next(self):
-        """The next group of rounds: the fault that has most left."""
+        """The next group of rounds: a sweep, or of the fault that has most left."""
         missing = self.missing()
         if not missing:
             return None
-        name = max(sorted(set(missing)), key=missing.count)
-        return [name] * (1 if FAULTS[name].scenario else min(missing.count(name), ROUNDS_A_WORLD))
+        first = missing[0]
+        name = first if first not in FAULTS or first in ROUNDS else max(missing, key=missing.count)
+        alone = name not in FAULTS or FAULTS[name].scenario
+        return [name] * (1 if alone else min(missing.count(name), ROUNDS_A_WORLD))
 
     def work(self):
         while True:
@@ -63,38 +67,37 @@ class Long:
                 names = None if self.enough() else self.next()
                 if not names:
                     return
-                process = self.start(names)
-            process.wait()
+                self.serial += 1
+                seed, begin = str(self.serial), time.monotonic()
+                process = subprocess.Popen(self.command(names, seed), cwd=ROOT)
+                self.running[seed] = names
+                self.processes.add(process)
+            status = process.wait()
             with self.lock:
-                del self.running[process]
+                del self.running[seed]
+                self.processes.remove(process)
+                if not self.stopping:
+                    self.note(names[0], seed, status, time.monotonic() - begin)
 
     def enough(self):
         return self.stopping or sum(Sums(self.report.lines()).violations.values()) >= FAILURES_MAX
 
-    def start(self, names):
-        self.serial += 1
-        process = subprocess.Popen([
-            sys.executable, os.path.join(HERE, "crash.py"), "--in-order", "--faults", ",".join(names),
-            "--seed", str(self.serial), "--kills", str(A_ROUND["kill"]), "--broker-kills", str(A_ROUND["broker-kill"]),
-            "--record", self.options.report, "--tally", self.options.tally, "--dir", self.options.dir])
-        self.running[process] = names
-        return process
+    def command(self, names, seed):
+        if names == ["bugs"]:
+            return [BUGS, "--crash"]
+        return [sys.executable, os.path.join(HERE, "crash.py"), "--in-order", "--faults", ",".join(names),
+                "--seed", seed, "--kills", str(A_ROUND["kill"]), "--broker-kills", str(A_ROUND["broker-kill"]),
+                "--record", self.options.report, "--tally", self.options.tally, "--dir", self.options.dir]
 
-    def plant_bugs(self):
-        """The planted bugs, which have to be found; once."""
-        if self.stopping or not os.path.exists(BUGS) or any(line["fault"] == "bugs" for line in self.report.lines()):
-            return
-        begin = time.monotonic()
-        done = subprocess.run([BUGS, "--crash"], stdout=subprocess.PIPE, text=True, check=False, cwd=ROOT)
-        last = done.stdout.strip().rsplit("\n", 1)[-1]
-        print(done.stdout, flush=True)
-        self.report.add(fault="bugs", seed="", engine_kills=0, broker_kills=0, happened={}, restarts=[],
-                        seconds=round(time.monotonic() - begin, 1),
-                        verdict="ok" if done.returncode == 0 else f"not all were found: {last}")
+    def note(self, name, seed, status, seconds):
+        """A line for what wrote none: the planted bugs, which have to be found, and what ended in mid-air."""
+        if name == "bugs" or (status and not any(line["seed"] == seed for line in self.report.lines())):
+            self.report.add(fault=name, seed=seed, engine_kills=0, broker_kills=0, happened={}, restarts=[],
+                            seconds=round(seconds, 1), verdict="ok" if status == 0 else f"exit status {status}")
 
     def stop(self, *_):
         self.stopping = True
-        for process in list(self.running):
+        for process in list(self.processes):
             process.terminate()
 
     def run(self):
@@ -103,6 +106,8 @@ class Long:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 sys.exit(f"another run writes {self.options.report}")
+            if self.options.fresh and os.path.exists(self.options.report):
+                os.remove(self.options.report)
             signal.signal(signal.SIGTERM, self.stop)
             signal.signal(signal.SIGINT, self.stop)
             workers = [threading.Thread(target=self.work) for _ in range(WORKERS)]
@@ -110,7 +115,6 @@ class Long:
                 worker.start()
             for worker in workers:
                 worker.join()
-            self.plant_bugs()
         return self.summary()
 
     def summary(self):
