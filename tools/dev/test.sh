@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# ./dev test, asan, tsan, crash, fuzz, bench. Tests that need servers get their own under .run/test,
-# emptied before and stopped after, and find them in the environment:
+# ./dev test, asan, tsan, sim, bugs, crash, fuzz, bench. Tests that need servers get their own under
+# .run/test, emptied before and stopped after, and find them in the environment:
 #   TEST_KAFKA      127.0.0.1:29192
 #   TEST_KAFKA_PID  of that broker, for tests that stop and continue it
 #   TEST_POSTGRES   host=127.0.0.1 port=25432 user=tally dbname=tally
@@ -74,6 +74,16 @@ run_crash() { # preset, argument ...
     say "crash: $((passed - before_passed)) passed, $((failed - before_failed)) failed"
 }
 
+# Plants bugs, each of which the simulator must find; a bug counts as one test.
+run_bugs() { # preset, argument ...
+    local log=.run/bugs.log before_passed=$passed before_failed=$failed
+    mkdir -p .run
+    tests/bugs/run --build "build/$1" "${@:2}" 2>&1 | tee "$log" || true
+    # shellcheck disable=SC2046
+    count $(tail -n 1 "$log" | awk '$2 == "passed," { print $1, $3; exit } { print 0, 1 }')
+    say "bugs: $((passed - before_passed)) passed, $((failed - before_failed)) failed"
+}
+
 # Servers start now and are waited for by servers_wait; they stop when ./dev ends, whatever happens.
 with_servers() {
     servers_of test
@@ -115,6 +125,7 @@ run_tests() { # preset, kind ...
                 servers_wait
                 run_kind "$preset" integration
                 ;;
+            bugs) run_bugs "$preset" ;;
             crash) run_crash "$preset" --ci ;;
         esac
     done
@@ -131,7 +142,7 @@ kinds() { # allowed kinds, default kinds, given
 
 verb_test() {
     local chosen
-    chosen=$(kinds 'lint unit topology sim integration crash' 'lint unit topology sim integration crash' "${1:-}")
+    chosen=$(kinds 'lint unit topology sim bugs integration crash' 'lint unit topology sim bugs integration crash' "${1:-}")
     # shellcheck disable=SC2086
     run_tests dev $chosen
 }
@@ -158,6 +169,14 @@ verb_sim() {
     verb_deps
     build_preset dev
     build/dev/tests/sim "${@:-1}"
+}
+
+verb_bugs() {
+    verb_deps
+    build_preset dev
+    (servers_of crash && kafka_configure)
+    export TEST_KAFKA_LIBS=$kafka_libs TEST_KAFKA_CONFIG=$root/.run/crash/kafka/server.properties
+    tests/bugs/run --build build/dev "$@"
 }
 
 verb_crash() {
