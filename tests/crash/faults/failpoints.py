@@ -15,6 +15,8 @@ from warehouses import Warehouses
 
 KILLS = 3  # at each site
 CHECK_EVERY = 6  # kills between two questions to the oracle; each is followed by quiet
+ERRORS, DEATHS = 6, 3  # in a plan of mixed ones
+MIXES = 6
 LIMIT = 40  # seconds in which a site must be reached
 THREADS = 2
 QUIET = {"engine.threads": THREADS, "state.flush.interval": "1s"}
@@ -222,19 +224,24 @@ class Sweep:
         self.acted = 0  # since the oracle was asked
         self.total = 0
         self.warehouses = None
+        self.can_fail = self.known()
 
-    def sites(self):
-        """name -> whether a call can fail there, of the sites asked for."""
+    def known(self):
+        """name -> whether a call can fail there."""
         lines = subprocess.run([self.tally.program, "failpoints"], stdout=subprocess.PIPE, text=True, check=True)
         rows = [line.split() for line in lines.stdout.splitlines() if line.count(",") > 1]
         sites = {row[0]: "error" in row[1].split(",") for row in rows}
         must(sites, "I12: the run is invalid: this build has no failpoints")
         must(sites.keys() == TABLE.keys(), "I12: the run is invalid: there is a way to every failpoint",
              sorted(sites.keys() ^ TABLE.keys()))
-        asked = self.world.options.sites or list(sites)
-        unknown = [site for site in asked if site not in sites]
+        return sites
+
+    def asked(self):
+        """Those that the command line asks for."""
+        asked = self.world.options.sites or list(self.can_fail)
+        unknown = [site for site in asked if site not in self.can_fail]
         must(not unknown, "I12: the run is invalid: no such failpoint", unknown)
-        return {site: sites[site] for site in asked}
+        return asked
 
     def begin(self):
         self.tally.configure(QUIET)
@@ -301,6 +308,25 @@ class Sweep:
         self.world.happened["killed"] += 1
         self.total += 1
 
+    def mix(self):
+        """Several calls fail, then it dies at one place or the other, as it comes."""
+        usual = [site for site, (situation, _, _) in TABLE.items() if situation in (LOAD, FLUSH, RESTART, FRESH)]
+        errors = self.random.sample([site for site in usual if self.can_fail[site]], ERRORS)
+        plan = [f"{site}:{self.random.randint(1, 2 * TABLE[site][1])}:error" for site in errors]
+        plan += [f"{site}:{self.random.randint(1, TABLE[site][1])}:kill" for site in self.random.sample(usual, DEATHS)]
+        (fresh if self.random.random() < 0.3 else restart)(self)
+        self.tally.environment["TALLY_FAIL"] = ",".join(plan)
+        self.tally.start()
+        del self.tally.environment["TALLY_FAIL"]
+        with self.world.load(count=1000, seconds=2):
+            self.watch(lambda: False, 3)
+            if self.tally.running():
+                self.tally.kill()
+            else:
+                self.tally.kills += 1
+        self.world.restart(self.tally)
+        self.world.settle()
+
     def fail(self, site, n):
         """The call fails; the engine has to come round by itself."""
         self.act(site, n, "error")
@@ -342,7 +368,7 @@ class Sweep:
 def failpoints(world):
     """kill at every failpoint, three times each (--sites a,b: at those)"""
     sweep = Sweep(world)
-    sites = sweep.sites()
+    sites = sweep.asked()
     sweep.begin()
     for site in sites:
         begin = time.monotonic()
@@ -358,7 +384,7 @@ def failpoints(world):
 def failpoint_errors(world):
     """a call fails at every failpoint where one can"""
     sweep = Sweep(world)
-    sites = [site for site, can_fail in sweep.sites().items() if can_fail]
+    sites = [site for site in sweep.asked() if sweep.can_fail[site]]
     sweep.begin()
     for site in sites:
         n = sweep.random.randint(1, TABLE[site][1])
@@ -372,8 +398,8 @@ def failpoint_errors(world):
 def failpoint_stops(world):
     """stopped for 1 s and 12 s, and delayed, at failpoints where something is on its way"""
     sweep = Sweep(world)
-    sites = sweep.sites()
-    chosen = [site for site in STOPS if site in sites]
+    asked = sweep.asked()
+    chosen = [site for site in STOPS if site in asked]
     sweep.begin()
     for number, site in enumerate(chosen):
         n = sweep.random.randint(1, TABLE[site][1])
@@ -383,3 +409,11 @@ def failpoint_stops(world):
         world.say(f"  {site}: stopped for {seconds} s and delayed at hit {n}")
     sweep.finish()
     world.say(f"  {sweep.total} stops and delays at {len(chosen)} failpoints")
+
+
+@fault("failpoint-mix", needs=("killed",))
+def failpoint_mix(world):
+    """calls fail at several failpoints, then a kill at another"""
+    sweep = Sweep(world)
+    for _ in range(MIXES):
+        sweep.mix()
