@@ -218,6 +218,29 @@ static enum tally_code empty_directory(const char *path, struct tally_error *err
     return code;
 }
 
+/* RocksDB makes a write-ahead log at every opening and never removes one that nothing was written
+ * to, which here is each of them. */
+static enum tally_code remove_empty_logs(const char *path, struct tally_error *err)
+{
+    DIR *dir = opendir(path);
+    enum tally_code code = TALLY_OK;
+
+    if (!dir)
+        return system_error(err, "open directory", path);
+    for (struct dirent *entry = readdir(dir); entry && code == TALLY_OK; entry = readdir(dir)) {
+        const char *name = entry->d_name;
+        struct stat facts;
+
+        if (!ends_with(name, ".log") || strspn(name, "0123456789") != strlen(name) - 4 ||
+                fstatat(dirfd(dir), name, &facts, 0) != 0 || facts.st_size != 0)
+            continue;
+        if (unlinkat(dirfd(dir), name, 0) != 0 && errno != ENOENT)
+            code = system_error(err, "remove from", path);
+    }
+    closedir(dir);
+    return code;
+}
+
 /* Whether the disk takes what RocksDB writes while it opens: see LOG_LEVEL_HEADER there. */
 static enum tally_code try_writing(const char *ingest, struct tally_error *err)
 {
@@ -250,6 +273,8 @@ enum tally_code state_directory_prepare(const char *path, struct tally_error *er
 
     if (code == TALLY_OK)
         code = empty_directory(ingest, err);
+    if (code == TALLY_OK)
+        code = remove_empty_logs(path, err);
     if (code == TALLY_OK)
         code = try_writing(ingest, err);
     tally_free(ingest);

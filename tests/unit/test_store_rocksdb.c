@@ -146,6 +146,34 @@ START_TEST(test_leftovers_of_a_killed_flush_are_removed)
 }
 END_TEST
 
+static size_t count_files(const char *end)
+{
+    DIR *dir = opendir(fixture_path(&f, "."));
+    size_t count = 0;
+
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        size_t len = strlen(entry->d_name);
+
+        count += len > strlen(end) && strcmp(entry->d_name + len - strlen(end), end) == 0;
+    }
+    closedir(dir);
+    return count;
+}
+
+/* RocksDB makes a write-ahead log at every opening, and keeps those that nothing was written to. */
+START_TEST(test_openings_leave_no_files_behind)
+{
+    fclose(fopen(fixture_path(&f, "notes.log"), "w")); /* not RocksDB's */
+    for (int i = 1; i <= 5; i++) {
+        put_rows(i);
+        close_store();
+        ck_assert_int_eq(open_store(), TALLY_OK);
+    }
+    ck_assert_uint_le(count_files(".log"), 1 + 1);
+    ck_assert_ptr_nonnull(strstr(fixture_get(&f, "L000007"), "of commit 5"));
+}
+END_TEST
+
 /* Killed between the finished file and its ingestion: the older state, with its own positions. */
 START_TEST(test_a_finished_file_that_was_not_ingested_means_nothing)
 {
@@ -623,6 +651,7 @@ int main(void)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, test_leftovers_of_a_killed_flush_are_removed);
+    tcase_add_test(tests, test_openings_leave_no_files_behind);
     tcase_add_test(tests, test_a_finished_file_that_was_not_ingested_means_nothing);
     tcase_add_test(tests, test_killed_while_the_directory_was_made);
     tcase_add_test(tests, test_a_database_without_meta);
