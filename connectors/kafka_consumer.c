@@ -181,6 +181,13 @@ static bool consumer_assignment_lost(struct tally_consumer *base)
 
 /* --- records --- */
 
+static enum tally_code name_taken(struct tally_error *err)
+{
+    return tally_error_set(err, TALLY_INSTANCE_FENCED,
+            "another process has joined the group under this instance.id: stop one of them, or "
+            "give each its own");
+}
+
 static enum tally_code poll_error(struct kafka_consumer *consumer,
         const rd_kafka_message_t *message, struct tally_record *record, struct tally_error *err)
 {
@@ -188,8 +195,10 @@ static enum tally_code poll_error(struct kafka_consumer *consumer,
         return TALLY_AGAIN;
     }
     if (!message->rkt) {
-        return kafka_error_set(KAFKA_ROLE_CONSUMER, consumer->rk, message->err, err,
+        enum tally_code code = kafka_error_set(KAFKA_ROLE_CONSUMER, consumer->rk, message->err, err,
                 "consumer: %.90s", message->payload ? rd_kafka_message_errstr(message) : "failed");
+
+        return code == TALLY_INSTANCE_FENCED ? name_taken(err) : code;
     }
     record->topic = intern(consumer, rd_kafka_topic_name(message->rkt));
     record->partition = message->partition;
@@ -212,8 +221,7 @@ static enum tally_code consumer_poll(struct tally_consumer *base, int timeout_ms
         if (message) {
             rd_kafka_message_destroy(message);
         }
-        return tally_error_set(err, TALLY_INSTANCE_FENCED,
-                "another process joined the group under this instance.id while this one was away");
+        return name_taken(err);
     }
     if (!message) {
         return TALLY_AGAIN;
@@ -246,7 +254,7 @@ static size_t consumer_headers(struct tally_consumer *base, const struct tally_r
 
 /* --- assignment, pause, seek --- */
 
-/* A group's consumer looks for its topics when it subscribes; who is assigned by hand would look for
+/* A group's consumer looks for its topics when it subscribes; one assigned by hand would look for
  * a new one only at the next scan, a second later. */
 static void look_for(struct kafka_consumer *consumer, const char *topic)
 {

@@ -16,7 +16,7 @@ TRANSACTION, SESSION, POLL = 2, 17, 20
 QUICK = {"engine.transaction.timeout": f"{TRANSACTION}s", "engine.session.timeout": f"{SESSION}s",
          "engine.max.poll.interval": f"{POLL}s", "shutdown.timeout": "10s", "engine.threads": 1,
          # Small batches, so that a poll, and so a rebalance, often meets an open transaction.
-         "engine.batch.records": 20}
+         "engine.batch.records": 20, "kafka.properties": ["heartbeat.interval.ms=500"]}
 SWEEP = 1
 BROKER = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": str(SWEEP * 1000)}
 SLACK = 20  # seconds on a machine that does a lot else
@@ -266,70 +266,71 @@ def poll_breach(world):
 def storm(world):
     """up to six instances start, stop, die and pause every 0.5-3 s under load"""
     begin(world)
-    calm = throughput(world, 5)
-    seconds = world.random.uniform(30, 45)
-    before = consumed(world)
-    with world.load(rate=1500):
-        end = time.monotonic() + seconds
-        start = time.monotonic()
+    log = Log(world, range(world.partitions))
+    with world.load(rate=2000):
+        calm = log.speed(5)
+        first, begun = log.end(), time.monotonic()
+        for number in range(1, 6):  # all that are members answer: a rebalance each
+            member(world, number).start()
+            flood(world, world.random.uniform(1, 3))
+        end = time.monotonic() + world.random.uniform(20, 30)
         while time.monotonic() < end:
             weather(world)
             time.sleep(world.random.uniform(0.5, 3))
-        stormy = (consumed(world) - before) / (time.monotonic() - start)
+        seconds = time.monotonic() - begun
+        stormy = (log.end() - first) / seconds
         calm_down(world)
-    world.say(f"storm of {seconds:.0f} s: {stormy:.0f} commands/s, calm {calm:.0f}/s")
+    log.close()
+    world.say(f"storm of {seconds:.0f} s: {stormy:.0f} events/s, calm {calm:.0f}/s")
     world.settle(4 * SESSION + 120)
     world.check()
     count_rebalances(world)
 
 
-def consumed(world):
-    return sum(max(position(row), 0) for pairs in seen(world).values() for row in pairs)
+def flood(world, seconds):
+    """More than is done at once, so that whoever loses a partition loses it inside a transaction."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        world.send(2500)
 
 
-def seen(world):
-    """partition -> rows of all that answer, the furthest first."""
-    rows = {}
-    for instance in world.running():
-        for partition, row in instance.tasks(2).items():
-            rows.setdefault(partition, []).append(row)
-    return {p: [max(found, key=position)] for p, found in rows.items()}
-
-
-def throughput(world, seconds):
-    before = consumed(world)
-    with world.load(rate=1500):
-        time.sleep(seconds)
-        return (consumed(world) - before) / seconds
+def member(world, number):
+    """Some have two threads, between which tasks move too."""
+    return quick(world, number, **{"engine.threads": 1 + number % 2})
 
 
 def weather(world):
-    """One member changes. A stop is waited for in the background: it takes a commit and a flush."""
-    dice = world.random
-    instance = quick(world, dice.randrange(6))
+    """One member changes. Who stays away holds up the next rebalance until its session is over."""
+    instance = member(world, world.random.randrange(6))
     if not instance.running():
         instance.start()
-    elif instance.paused:
+        return
+    what = world.random.choice(("kill", "kill", "stop", "pause"))
+    if what == "pause":
+        instance.pause()
+        time.sleep(world.random.uniform(0.2, 3))
         instance.resume()
+    elif what == "kill":
+        instance.kill()
     else:
-        what = dice.choice(("stop", "kill", "pause", "kill"))
-        if what == "pause":
-            instance.pause()
-        elif what == "kill":
-            instance.kill()
-        else:
-            instance.process.terminate()
+        instance.process.terminate()
+        wait_end(instance)
+    if what != "pause" and world.random.random() < 0.7:
+        instance.start()
+
+
+def wait_end(instance, limit=60):
+    """Of one that was told to end, whatever it then says."""
+    end = time.monotonic() + limit
+    while instance.running():
+        if time.monotonic() > end:
+            raise Broken(f"{instance.name} does not end\n{instance.log_tail()}")
+        time.sleep(0.02)
 
 
 def calm_down(world):
-    """All that pause go on, and instance 0 runs at the end."""
-    for instance in world.instances.values():
-        if instance.paused:
-            instance.resume()
+    """Instance 0 runs at the end, with those that do."""
     first = world.instance(0)
-    if not first.running():
-        first.start()
-    time.sleep(3)  # those that were told to end do
     if not first.running():
         first.start()
 
@@ -366,6 +367,7 @@ def scale(world):
             must(task not in tasks or sizes[-1] > 0, "a directory that is behind is caught up, not built anew",
                  instance.folder, task)
         must(not instance.logged("state set aside"), "no directory is set aside", instance.folder)
+    world.finish()
 
 
 def tasks_of(instance):
@@ -397,11 +399,11 @@ def stall(world):
     with world.load(rate=1000):
         time.sleep(2)
         dead = owned(second)
-        readers = Stalls(world, dead)
+        readers = Log(world, dead)
+        gap = Gaps(first)
         die_open(world, second)
         killed = time.monotonic()
         free = readers.wait_free(TRANSACTION + SWEEP + SLACK)
-        gap = Gaps(world, first, world.partitions)
         taken = owns(world, first, world.partitions, "takeover from a dead instance")
         world.wait_running()
         time.sleep(1)
@@ -417,7 +419,7 @@ def stall(world):
         shared(world, 2)
         time.sleep(1)
         dead = owned(second)
-        readers = Stalls(world, dead)
+        readers = Log(world, dead)
         die_open(world, second)
         killed = time.monotonic()
         second.start()
@@ -435,14 +437,22 @@ def die_open(world, instance):
     instance.kill()
 
 
-class Stalls:
-    """How far readers of committed records may read on the events of some partitions."""
+class Log:
+    """Ends of the events of some partitions: of all records, and of those that readers may have."""
 
     def __init__(self, world, partitions):
         self.partitions = [TopicPartition(world.prefix + "stock.events", p) for p in partitions]
-        common = {"bootstrap.servers": world.kafka, "group.id": "crash-stall", "log_level": 0}
+        common = {"bootstrap.servers": world.kafka, "group.id": "crash-log", "log_level": 0}
         self.committed = Consumer({**common, "isolation.level": "read_committed"})
         self.all = Consumer({**common, "isolation.level": "read_uncommitted"})
+
+    def end(self):
+        return sum(self.committed.get_watermark_offsets(p, 10)[1] for p in self.partitions)
+
+    def speed(self, seconds):
+        begin = self.end()
+        time.sleep(seconds)
+        return (self.end() - begin) / seconds
 
     def wait_free(self, limit):
         """Until what is there now can be read."""
@@ -462,7 +472,7 @@ class Stalls:
 class Gaps(threading.Thread):
     """The longest time that a partition of an instance did not move, from now until end()."""
 
-    def __init__(self, world, instance, partitions):
+    def __init__(self, instance):
         super().__init__()
         self.instance = instance
         self.mine = owned(instance)
