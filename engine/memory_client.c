@@ -184,6 +184,7 @@ struct tally_client *tally_memory_client_create(struct tally_memory_broker *brok
     client->app_id = tally_copy_string(app_id);
     client->instance_id = tally_copy_string(instance_id);
     client->reachable = true;
+    client->guard = true;
     return &client->base;
 }
 
@@ -212,6 +213,11 @@ void tally_memory_client_heartbeat(struct tally_client *client)
 bool tally_memory_client_current(const struct tally_client *client)
 {
     return memory_consumer_all_current((const struct memory_client *)client);
+}
+
+void tally_memory_client_set_guard(struct tally_client *client, bool guard)
+{
+    client_of(client)->guard = guard;
 }
 
 int64_t tally_memory_client_unreleased(const struct tally_client *client)

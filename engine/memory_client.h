@@ -21,5 +21,7 @@ void tally_memory_client_heartbeat(struct tally_client *client);
 /* Whether each of its group members belongs to the current generation, so that nobody else can have
  * what was assigned to it. */
 bool tally_memory_client_current(const struct tally_client *client);
+/* false: its producers never say that they are tainted, as with kafka.guard=false. */
+void tally_memory_client_set_guard(struct tally_client *client, bool guard);
 /* Records taken by poll and not released yet. */
 int64_t tally_memory_client_unreleased(const struct tally_client *client);

@@ -9,7 +9,7 @@ struct memory_client {
     struct tally_client base;
     struct tally_memory_broker *broker;
     char *app_id, *instance_id;
-    bool dead, reachable;
+    bool dead, reachable, guard;
     struct memory_consumer *consumers; /* members of groups */
     int64_t unreleased;
 };

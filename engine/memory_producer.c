@@ -338,7 +338,7 @@ static enum tally_code abort_txn(struct tally_producer *base, int timeout_ms,
 
 static bool tainted(struct tally_producer *producer)
 {
-    return producer_of(producer)->tainted;
+    return producer_of(producer)->tainted && producer_of(producer)->client->guard;
 }
 
 static int32_t partitions(struct tally_producer *producer, const char *topic, int timeout_ms)

@@ -336,6 +336,10 @@ enum tally_code flush_now(struct tally_store *store, struct tally_error *err)
     struct pending pending;
 
     tally_mutex_lock(&state->lock);
+    if (store->busy && state->options.flush_inline) { /* by a caller of this one */
+        tally_mutex_unlock(&state->lock);
+        return tally_error_set(err, TALLY_TIMEOUT, "\"%s\" is being flushed", store->path);
+    }
     while (store->busy) {
         (void)tally_cond_wait(&state->done, &state->lock, -1);
     }

@@ -15,6 +15,7 @@ enum { MEMORY_RUNS_MAX = 40, MERGED_BYTES_MAX = 1024 * 1024 * 1024 };
 struct store_memory_directory {
     struct store_memory_directory *next;
     char *path;
+    bool damaged; /* for good: nothing of it can be read */
     size_t count;
     struct run *runs[MEMORY_RUNS_MAX]; /* newest first */
 };
@@ -41,14 +42,20 @@ static enum tally_code ask_fault(struct base *base, enum tally_disk_op op, bool 
         struct tally_error *err)
 {
     const struct tally_memory_disk *disk = base->state->disk;
+    struct store_memory_directory *directory = ((struct memory_base *)base)->directory;
     struct tally_disk_fault fault = {.code = TALLY_OK};
 
     *happened = false;
-    if (!disk->fault || !disk->fault(disk->fault_context, op, &fault))
+    if (directory->damaged) {
+        fault.code = TALLY_STORE_CORRUPT;
+    } else if (!disk->fault || !disk->fault(disk->fault_context, op, &fault)) {
         return TALLY_OK;
+    }
     *happened = fault.happened;
-    if (fault.code == TALLY_STORE_CORRUPT)
+    if (fault.code == TALLY_STORE_CORRUPT) {
+        directory->damaged = true;
         atomic_store_explicit(&base->corrupt, true, memory_order_relaxed);
+    }
     return tally_error_set(err, fault.code, "\"%s\": injected", base->path);
 }
 
@@ -316,6 +323,7 @@ struct tally_memory_disk *tally_memory_disk_copy(const struct tally_memory_disk 
         struct store_memory_directory *to = tally_alloc_zero(1, sizeof *to);
 
         to->path = tally_copy_string(from->path);
+        to->damaged = from->damaged;
         to->count = from->count;
         for (size_t i = 0; i < from->count; i++) {
             to->runs[i] = run_ref(from->runs[i]);

@@ -2,7 +2,9 @@
  *   sim SEED                    one run, its steps on stdout, its trace hash at the end
  *   sim --seeds N [--from S]    many; stops at the first that does not hold. From REQUIRED_SEEDS
  *                               on, every rare path must have been taken.
- *   sim --same SEED [N]         N seeds, each twice: the trace hashes must be equal */
+ *   sim --same SEED [N]         N seeds, each twice: the trace hashes must be equal
+ *   sim --no-guard N            must find within N seeds what comes of it when a producer in doubt
+ *                               is not replaced (KIP-890), or says that it was not found */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +23,7 @@ struct program {
     struct tally_topology *topologies[SIM_TOPOLOGIES];
     int64_t counts[SIM_COUNT_KINDS];
     int64_t simulated_ms;
+    struct sim_options options;
 };
 
 static volatile sig_atomic_t running_seed_high, running_seed_low;
@@ -101,7 +104,7 @@ static void close_program(struct program *program)
 }
 
 /* The trace hash. */
-static uint64_t run_seed(struct program *program, uint64_t seed, bool verbose)
+static uint64_t run_seed(struct program *program, uint64_t seed)
 {
     static struct sim sim;
     int64_t before = tally_series_read(tally_series_of(TALLY_METRIC_RESTORED, SIM_STOCK));
@@ -110,7 +113,7 @@ static uint64_t run_seed(struct program *program, uint64_t seed, bool verbose)
     running_seed_high = (sig_atomic_t)(uint32_t)(seed >> 32);
     running_seed_low = (sig_atomic_t)(uint32_t)seed;
     (void)alarm(WATCHDOG_S);
-    sim_open(&sim, seed, verbose, &program->config, program->topologies);
+    sim_open(&sim, seed, &program->options, &program->config, program->topologies);
     begun_ms = sim_now_ms(&sim);
     sim_run(&sim);
     sim.counts[SIM_RESTORED] +=
@@ -128,7 +131,8 @@ static int one_seed(struct program *program, uint64_t seed)
     uint64_t hash;
 
     tally_log_init(TALLY_LOG_WARN, TALLY_LOG_LOGFMT);
-    hash = run_seed(program, seed, true);
+    program->options.verbose = true;
+    hash = run_seed(program, seed);
     for (int i = 0; i < SIM_COUNT_KINDS; i++) {
         if (program->counts[i] > 0) {
             printf("%s %lld, ", sim_count_name((enum sim_count)i), (long long)program->counts[i]);
@@ -164,7 +168,7 @@ static int many_seeds(struct program *program, uint64_t from, uint64_t seeds)
     int64_t begun_us = tally_mono_us(tally_clock_real());
 
     for (uint64_t i = 0; i < seeds; i++) {
-        (void)run_seed(program, from + i, false);
+        (void)run_seed(program, from + i);
         if ((i + 1) % PROGRESS_SEEDS == 0) {
             int64_t took_us = tally_mono_us(tally_clock_real()) - begun_us;
 
@@ -179,7 +183,7 @@ static int many_seeds(struct program *program, uint64_t from, uint64_t seeds)
 static int same_hashes(struct program *program, uint64_t from, uint64_t seeds)
 {
     for (uint64_t seed = from; seed < from + seeds; seed++) {
-        uint64_t first = run_seed(program, seed, false), second = run_seed(program, seed, false);
+        uint64_t first = run_seed(program, seed), second = run_seed(program, seed);
 
         if (first != second) {
             printf("seed %llu: the same seed gives the same steps: trace hashes %016llx, %016llx\n",
@@ -211,13 +215,18 @@ static int run(struct program *program, int argc, char **argv)
     if (!strcmp(first, "--seeds") && (argc == 3 || (argc == 5 && !strcmp(argv[3], "--from")))) {
         return many_seeds(program, argc == 5 ? number(argv[4]) : 1, number(argv[2]));
     }
+    if (!strcmp(first, "--no-guard") && argc == 3) {
+        program->options.unguarded = true;
+        return many_seeds(program, 1, number(argv[2]));
+    }
     if (!strcmp(first, "--same") && (argc == 3 || argc == 4)) {
         return same_hashes(program, number(argv[2]), argc == 4 ? number(argv[3]) : 1);
     }
     if (argc == 2 && first[0] != '-') {
         return one_seed(program, number(first));
     }
-    fprintf(stderr, "usage: sim SEED | sim --seeds N [--from S] | sim --same SEED [N]\n");
+    fprintf(stderr, "usage: sim SEED | sim --seeds N [--from S] | sim --same SEED [N] | "
+                    "sim --no-guard N\n");
     return 2;
 }
 

@@ -56,6 +56,7 @@ enum {
     X(RESTORED, "events restored")               \
     X(REBUILT, "stores rebuilt")                 \
     X(FLUSH_FAILED, "flushes failed")            \
+    X(SLOW_FLUSH, "slow flushes")                \
     X(OLD_DISK, "older disks")                   \
     X(LOST_DISK, "lost disks")                   \
     X(DEAD_LETTERS, "dead letters")              \
@@ -86,8 +87,9 @@ enum sim_rate {
     SIM_RATE_FAILPOINT_ERROR,
     SIM_RATE_STOP, /* an instance is stopped properly, at a tick */
     SIM_RATE_REBALANCE,
-    SIM_RATE_DOWN, /* the broker is gone for a while */
-    SIM_RATE_JUMP, /* of the wall clock */
+    SIM_RATE_DOWN,       /* the broker is gone for a while */
+    SIM_RATE_JUMP,       /* of the wall clock */
+    SIM_RATE_SLOW_FLUSH, /* while it lasts the instance goes on */
     SIM_RATE_READ_FAULT,
     SIM_RATE_FLUSH_FAULT,
     SIM_RATE_OLD_DISK,  /* at a start */
@@ -141,7 +143,8 @@ struct sim_life {
     struct tally_stream_thread *thread;
     struct tally_config config; /* as that of the system, with its own instance.id */
     char name[2];
-    bool stepping, closed, dead, in_txn;
+    bool stepping, flushing; /* on the stack */
+    bool closed, dead, in_txn;
     bool injected; /* the call that runs has a fault */
 };
 
@@ -157,6 +160,7 @@ struct sim_log; /* sim_log.c */
 struct sim {
     uint64_t seed;
     bool verbose, healing;
+    bool unguarded; /* producers in doubt say that they are not: a negative control */
     struct sim_random random;
     struct sim_plan plan;
     struct sim_clock clock;
@@ -189,8 +193,11 @@ void sim_advance(struct sim *sim, int64_t by_ms);
 bool sim_rolls(struct sim *sim, enum sim_rate rate); /* never while healing */
 
 /* sim_world.c */
-void sim_open(struct sim *sim, uint64_t seed, bool verbose, struct tally_config *config,
-        struct tally_topology *const *topologies);
+struct sim_options {
+    bool verbose, unguarded;
+};
+void sim_open(struct sim *sim, uint64_t seed, const struct sim_options *options,
+        struct tally_config *config, struct tally_topology *const *topologies);
 void sim_close(struct sim *sim);
 void sim_start(struct sim *sim, struct sim_instance *instance);
 void sim_kill(struct sim *sim, struct sim_life *life); /* from anywhere */

@@ -9,7 +9,7 @@ enum { CALLS_MAX = 400000, PAUSE_TICKS = 40, KINDS_ON_OF = 2 };
 void sim_plan_draw(struct sim *sim)
 {
     static const uint32_t rates[] = {500, 2000, 7000, 20000};
-    static const uint32_t at_start[] = {50000, 200000, 500000};
+    static const uint32_t often[] = {50000, 200000, 500000};
     struct sim_plan *plan = &sim->plan;
 
     plan->instances = 1 + (int)sim_random_below(&sim->random, SIM_INSTANCES);
@@ -19,9 +19,10 @@ void sim_plan_draw(struct sim *sim)
     plan->ticks = 80 + (int)sim_random_below(&sim->random, 170);
     for (int i = 0; i < SIM_RATES; i++) {
         bool on = sim_random_below(&sim->random, KINDS_ON_OF) == 0;
-        bool start = i == SIM_RATE_OLD_DISK || i == SIM_RATE_LOST_DISK || i == SIM_RATE_MARKERS;
-        uint32_t rate = start ? at_start[sim_random_below(&sim->random, 3)]
-                              : rates[sim_random_below(&sim->random, 4)];
+        bool frequent = i == SIM_RATE_OLD_DISK || i == SIM_RATE_LOST_DISK ||
+                        i == SIM_RATE_MARKERS || i == SIM_RATE_SLOW_FLUSH || i == SIM_RATE_LATE;
+        uint32_t rate = frequent ? often[sim_random_below(&sim->random, 3)]
+                                 : rates[sim_random_below(&sim->random, 4)];
 
         plan->rates[i] = on ? rate : 0;
     }
@@ -92,13 +93,16 @@ static bool late_answer(struct sim *sim, enum tally_memory_op op, struct tally_m
 {
     bool is_produce = op == TALLY_MEMORY_PRODUCE;
 
-    if (!is_produce && op != TALLY_MEMORY_SEND_OFFSETS && op != TALLY_MEMORY_COMMIT &&
-            op != TALLY_MEMORY_ABORT) {
+    bool can = is_produce || op == TALLY_MEMORY_SEND_OFFSETS || op == TALLY_MEMORY_COMMIT ||
+               op == TALLY_MEMORY_ABORT;
+
+    if (!can || !sim_rolls(sim, SIM_RATE_LATE)) {
         return false;
     }
     fault->code = is_produce ? TALLY_DELIVERY_FAILED : TALLY_TIMEOUT;
     fault->happened = !is_produce && sim_random_below(&sim->random, 3) == 0;
-    fault->late_ms = 1 + sim_random_below(&sim->random, 30) * sim_random_below(&sim->random, 300);
+    fault->late_ms = 1 + sim_random_below(&sim->random, 2) * sim_random_below(&sim->random, 9000) +
+                     sim_random_below(&sim->random, 200);
     sim->counts[SIM_LATE]++;
     return true;
 }
@@ -137,7 +141,6 @@ static void wait_inside(struct sim *sim, struct sim_life *life, bool heartbeats)
         sim_tick(sim, ms / PAUSE_TICKS);
         if (heartbeats && !life->dead) {
             tally_memory_client_heartbeat(life->client);
-            tally_state_flush_due(life->state);
         }
     }
     sim_trace(sim, life->instance->index, "goes on", life->dead, 0);
@@ -160,7 +163,7 @@ static bool draw_fault(struct sim *sim, enum tally_memory_op op, struct tally_me
     if (sim_now_ms(sim) < sim->broker_down_until_ms) {
         return no_answer(op, fault);
     }
-    if (sim_rolls(sim, SIM_RATE_LATE) && late_answer(sim, op, fault)) {
+    if (late_answer(sim, op, fault)) {
         return true;
     }
     return sim_rolls(sim, SIM_RATE_ERROR) && bad_answer(sim, op, fault);
@@ -314,6 +317,18 @@ void sim_faults_install(struct sim *sim)
 
 /* --- disk ------------------------------------------------------------------------------------- */
 
+static void write_slowly(struct sim *sim, struct sim_life *life)
+{
+    uint32_t ticks = 1 + sim_random_below(&sim->random, 12);
+
+    sim->counts[SIM_SLOW_FLUSH]++;
+    sim_trace(sim, life->instance->index, "flush waits", ticks, 0);
+    for (uint32_t i = 0; i < ticks && !life->dead; i++) {
+        sim_tick(sim, 0);
+    }
+    sim_trace(sim, life->instance->index, "flush goes on", life->dead, 0);
+}
+
 bool sim_disk_fault(void *context, enum tally_disk_op op, struct tally_disk_fault *fault)
 {
     struct sim_life *life = context;
@@ -321,6 +336,16 @@ bool sim_disk_fault(void *context, enum tally_disk_op op, struct tally_disk_faul
 
     if (life->dead) {
         return false; /* whatever it does now is not seen by anyone */
+    }
+    if (op == TALLY_DISK_READ && life->flushing) {
+        return false; /* a store that is found damaged is closed: that would wait for the flush */
+    }
+    if (op == TALLY_DISK_INGEST && life->flushing && !life->stepping &&
+            sim->depth < SIM_INSTANCES && sim_rolls(sim, SIM_RATE_SLOW_FLUSH)) {
+        write_slowly(sim, life);
+        if (life->dead) {
+            return false;
+        }
     }
     if (op == TALLY_DISK_INGEST && sim_rolls(sim, SIM_RATE_FLUSH_FAULT)) {
         fault->code = TALLY_STORE_ERROR;

@@ -171,6 +171,7 @@ void sim_start(struct sim *sim, struct sim_instance *instance)
     open_state(sim, life);
     life->client =
             tally_memory_client_create(sim->broker, life->config.app_id, life->config.instance_id);
+    tally_memory_client_set_guard(life->client, !sim->unguarded);
     life->registry = tally_task_registry_create(sim->topologies, sim->topology_count,
             sim->plan.partitions, WAITERS_MAX);
     life->thread = tally_stream_thread_create(&(struct tally_stream_thread_options){
@@ -213,7 +214,7 @@ static void bury_dead(struct sim *sim)
     while (*at) {
         struct sim_life *life = *at;
 
-        if (life->stepping) {
+        if (life->stepping || life->flushing) {
             at = &life->next;
             continue;
         }
@@ -299,7 +300,6 @@ static void step(struct sim *sim, struct sim_life *life, bool *busy)
 
     sim->current = life;
     life->stepping = true;
-    tally_state_flush_due(life->state);
     code = tally_stream_thread_step(life->thread, 0, busy, &err);
     life->stepping = false;
     sim->current = outer;
@@ -313,6 +313,21 @@ static void step(struct sim *sim, struct sim_life *life, bool *busy)
         sim_trace(sim, life->instance->index, tally_code_name(code), 0, 0);
         sim_kill(sim, life);
     }
+}
+
+/* The flush thread has its turn; the stream thread may have turns while it waits for the disk. */
+static void flush(struct sim *sim, struct sim_life *life)
+{
+    struct sim_life *outer = sim->current;
+
+    if (life->flushing) {
+        return;
+    }
+    sim->current = life;
+    life->flushing = true;
+    tally_state_flush_due(life->state);
+    life->flushing = false;
+    sim->current = outer;
 }
 
 static struct sim_life *pick_life(struct sim *sim)
@@ -365,7 +380,7 @@ static void outside_event(struct sim *sim)
     }
     if (sim_rolls(sim, SIM_RATE_STOP)) {
         life = pick_life(sim);
-        if (life) {
+        if (life && !life->flushing) {
             sim_stop(sim, life);
         }
     }
@@ -392,6 +407,9 @@ void sim_tick(struct sim *sim, int64_t at_least_ms)
     }
     life = sim->depth <= DEPTH_MAX ? pick_life(sim) : NULL;
     if (life) {
+        flush(sim, life);
+    }
+    if (life && !life->dead && !life->stepping) {
         step(sim, life, &busy);
     }
     sim_log_follow(sim);
@@ -430,11 +448,12 @@ static void draw_config(struct sim *sim)
     config->state_flush_bytes = sim_random_below(&sim->random, 2) ? 1 : 65536;
 }
 
-void sim_open(struct sim *sim, uint64_t seed, bool verbose, struct tally_config *config,
-        struct tally_topology *const *topologies)
+void sim_open(struct sim *sim, uint64_t seed, const struct sim_options *options,
+        struct tally_config *config, struct tally_topology *const *topologies)
 {
     *sim = (struct sim){.seed = seed,
-            .verbose = verbose,
+            .verbose = options->verbose,
+            .unguarded = options->unguarded,
             .random = {seed},
             .trace_hash = UINT64_C(0xcbf29ce484222325),
             .clock = {.clock = {clock_wall_ms, clock_mono_us},
@@ -529,6 +548,7 @@ void sim_come_to_rest(struct sim *sim)
             bool busy = false;
 
             if (sim->instances[i].life) {
+                flush(sim, sim->instances[i].life);
                 step(sim, sim->instances[i].life, &busy);
             }
             any = any || busy;
