@@ -150,7 +150,7 @@ enum tally_code reset_execute(const struct reset_scope *scope, struct tally_stat
     struct tally_topic_partition offset = {.topic = tally_topology_commands(topology),
             .partition = facts->partition,
             .offset = TALLY_OFFSET_NONE};
-    bool writes = plan->fill_to >= 0 || plan->copy_from >= 0 || plan->mark >= 0;
+    bool writes = reset_plan_writes(plan);
     enum tally_code code = TALLY_OK;
 
     if (writes && facts->group >= 0) {

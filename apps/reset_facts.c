@@ -164,7 +164,7 @@ struct events {
         int64_t offset;
     } * wanted;
     size_t wanted_count;
-    bool looking;
+    bool marked; /* the last event notes that input goes on in other records */
 };
 
 static bool is_broadcast(const struct tally_aggregate *aggregate, struct tally_slice type)
@@ -186,12 +186,23 @@ static void find_wanted(struct events *events, uint64_t id)
     }
 }
 
+static bool is_mark(const struct tally_event *event)
+{
+    struct tally_slice mark = TALLY_SLICE(TALLY_RESET_ID);
+
+    return event->command_id.len >= mark.len &&
+           memcmp(event->command_id.data, mark.data, mark.len) == 0;
+}
+
 static void take_event(struct events *events, const struct tally_event *event)
 {
     struct reset_facts *facts = events->facts;
     const struct tally_aggregate *aggregate = tally_topology_aggregate(events->topology);
     uint64_t id = outcome_id(event->key, event->command_id);
 
+    if (event->command_offset + 1 >= facts->events_next) {
+        events->marked = is_mark(event);
+    }
     if (event->command_offset >= facts->events_next) {
         facts->events_next = event->command_offset + 1;
         facts->events_time = event->time_ms;
@@ -288,6 +299,7 @@ static enum tally_code wait_closed(const struct reset_scope *scope, struct event
 
         facts->events_next = -1;
         facts->event = TALLY_OK;
+        events->marked = false;
         code = tally_group_range(scope->group, facts->events, facts->partition, &facts->events_low,
                 &facts->events_high, err);
         code = code ? code : read_tail(scope, events, &end, err);
@@ -385,7 +397,7 @@ static enum tally_code prove_input(const struct reset_scope *scope, struct event
                 facts->events_next - 1, &probe, err);
         facts->filled = probe.found && probe.empty;
     }
-    if (code || facts->input_proof != RESET_UNKNOWN || facts->filled) {
+    if (code || facts->input_proof != RESET_UNKNOWN || facts->filled || events->marked) {
         return code;
     }
     if (events->comparable < 0 && facts->events_next > facts->input_high &&
@@ -471,7 +483,8 @@ static enum tally_code find_readable(const struct reset_scope *scope, struct res
         struct tally_error *err)
 {
     int64_t resume = reset_plan_resume(facts, reset_plan_aside(facts));
-    int64_t from = facts->group > resume && facts->lost_at < 0 ? facts->group : resume;
+    bool ahead = facts->group > resume && facts->group <= facts->input_high && facts->lost_at < 0;
+    int64_t from = ahead ? facts->group : resume;
     bool damaged = false;
     int64_t first = -1;
     enum tally_code code;

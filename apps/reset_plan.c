@@ -163,6 +163,14 @@ static void plan_other_input(const struct reset_facts *facts, int64_t resume,
         plan->copy_from = facts->input_low;
         plan->copy_to = end;
     }
+    if (plan->fill_to < 0) { /* the record before it never was a command of this task */
+        plan->mark = resume;
+    }
+}
+
+bool reset_plan_writes(const struct reset_plan *plan)
+{
+    return plan->fill_to >= 0 || plan->copy_from >= 0 || plan->mark >= 0;
 }
 
 static void plan_offset(const struct reset_facts *facts, struct reset_plan *plan)
@@ -188,8 +196,8 @@ static void plan_offset(const struct reset_facts *facts, struct reset_plan *plan
         lose(plan, facts, target, facts->readable);
         plan->mark = target = facts->readable;
     }
-    if (verified || facts->group == target ||
-            (plan->halt == TALLY_OK && facts->group < 0 && plan->copy_from < 0)) {
+    if (!reset_plan_writes(plan) &&
+            (verified || facts->group == target || (plan->halt == TALLY_OK && facts->group < 0))) {
         return; /* where it is, it is right */
     }
     plan->offset = target;
@@ -220,6 +228,5 @@ void reset_plan_make(const struct reset_facts *facts, struct reset_plan *plan)
 
 bool reset_plan_acts(const struct reset_plan *plan)
 {
-    return !plan->impossible && (plan->aside || plan->offset >= 0 || plan->fill_to >= 0 ||
-                                        plan->copy_from >= 0 || plan->mark >= 0);
+    return !plan->impossible && (plan->aside || plan->offset >= 0 || reset_plan_writes(plan));
 }

@@ -44,8 +44,8 @@ struct reset_plan {
     bool aside;                 /* set the directory aside */
     int64_t fill_to;            /* fill the commands topic up to here; -1: no */
     int64_t copy_from, copy_to; /* then copy these commands behind; -1: none */
-    int64_t mark;               /* note in the events topic that input goes on here; -1: no */
-    int64_t offset;             /* set the group's offset; -1: leave it */
+    int64_t mark;   /* note in the events topic that input goes on here, in other records; -1: no */
+    int64_t offset; /* set the group's offset; -1: leave it */
     int64_t decided_again;      /* records that were consumed before and are decided again */
     int64_t lost_from, lost_to; /* commands that are gone; -1: none */
     char loses[256];            /* "": nothing that is known of */
@@ -56,4 +56,5 @@ int64_t reset_plan_resume(const struct reset_facts *facts, bool aside);
 /* Whether the state would be set aside. */
 bool reset_plan_aside(const struct reset_facts *facts);
 void reset_plan_make(const struct reset_facts *facts, struct reset_plan *plan);
-bool reset_plan_acts(const struct reset_plan *plan); /* it changes something */
+bool reset_plan_acts(const struct reset_plan *plan);   /* it changes something */
+bool reset_plan_writes(const struct reset_plan *plan); /* records */

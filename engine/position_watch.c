@@ -1,5 +1,5 @@
-/* engine/position_watch.c - see position_watch.h. Positions are those of the task's view, which
- * only grow; ranges are asked afterwards, so that what is committed lies within them. The records that
+/* engine/position_watch.c - see position_watch.h. Positions are those of a task's view, which only
+ * grow; ranges are asked afterwards, so that what is committed lies within them. The records that
  * are read again are those that were the last ones in the look before: a task may have gone on in a
  * new topic since, and its last command is then one of that. */
 #include "engine/position_watch.h"

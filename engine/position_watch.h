@@ -1,11 +1,12 @@
 /* engine/position_watch.h - looks, every few seconds, whether the topics under the running tasks
  * are still the ones that they have read: that they exist, have their partitions, end behind the
- * tasks' positions, and hold the last consumed command and the last applied event. librdkafka 2.0.2
- * knows no topic ids, and a topic that was deleted and made anew looks like one that goes on.
+ * tasks' positions, and hold the commands and events that were the last ones in the look before.
+ * librdkafka 2.0.2 knows no topic ids, and a topic that was deleted and made anew looks like one
+ * that goes on.
  * Invariants
  *  (1) Nothing is believed at first sight: what does not fit must not fit at the next look either.
- *  (2) It changes nothing: a doubt is left at the task's slot for its stream thread, which halts the
- *      task; what concerns all tasks of a topic ends the process.
+ *  (2) It changes nothing: a doubt is left at the task's slot for its stream thread, which halts
+ *      the task; what concerns all tasks of a topic ends the process.
  * @thread one of its own, or the test driver's */
 #pragma once
 #include "engine/client.h"

@@ -27,6 +27,12 @@ enum tally_code tally_check_events(const char *topic, int32_t partition, int64_t
 enum tally_code tally_check_input(const char *topic, int32_t partition, int64_t group,
         int64_t state, int64_t low, int64_t high, struct tally_error *err)
 {
+    if (group < 0 && state > high) {
+        return tally_error_set(err, TALLY_INPUT_LOST,
+                "%s/%d ends at %lld but the state has consumed up to %lld, and the group has no "
+                "offset: the topic was deleted and made anew, or cut",
+                topic, partition, (long long)high, (long long)state - 1);
+    }
     if (group < 0) {
         return tally_error_set(err, TALLY_OFFSETS_LOST,
                 "%s/%d: the group has no offset but the state has consumed up to %lld", topic,

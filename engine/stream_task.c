@@ -591,15 +591,20 @@ void tally_stream_task_rollback(struct tally_stream_task *task)
 
 /* --- restore ---------------------------------------------------------------------------------- */
 
-/* A jump that `tally reset` has noted stands for no command. */
+/* What `tally reset` has noted says that other records stand there now. */
 static void note_proof(struct tally_stream_task *task, const struct tally_event *event)
 {
     struct tally_slice mark = TALLY_SLICE(TALLY_RESET_ID);
-    bool jump = event->command_id.len >= mark.len &&
-                memcmp(event->command_id.data, mark.data, mark.len) == 0;
+    bool noted = event->command_id.len >= mark.len &&
+                 memcmp(event->command_id.data, mark.data, mark.len) == 0;
 
-    task->proof_offset = jump ? TALLY_OFFSET_NONE : event->command_offset;
-    task->proof_crc = tally_crc32c(tally_crc32c(0, event->key), event->command_id);
+    if (event->command_offset + 1 == task->next.in_next) {
+        task->proof_offset = noted ? TALLY_OFFSET_NONE : event->command_offset;
+        task->proof_crc = tally_crc32c(tally_crc32c(0, event->key), event->command_id);
+        if (noted) {
+            task->next.in_last = TALLY_OFFSET_NONE;
+        }
+    }
 }
 
 /* PARTITIONS_CHANGED: a key of another partition is none that this task has decided. */
@@ -640,8 +645,8 @@ enum tally_code tally_stream_task_evolve(struct tally_stream_task *task,
         if (event.command_offset >= task->next.in_next) {
             task->next.in_next = event.command_offset + 1;
             task->next.in_last = TALLY_OFFSET_NONE;
-            note_proof(task, &event);
         }
+        note_proof(task, &event);
     } else if (code == TALLY_NOT_FOUND || code == TALLY_BAD_RECORD) {
         tally_series_add(task->foreign_series, 1);
         code = TALLY_OK;

@@ -24,6 +24,8 @@ def read_properties(path):
 class Broker(Process):
     """`properties` replaces or adds to the template; it may be changed until start()."""
 
+    cluster = "dGFsbHktY3Jhc2gtdGVzdA"
+
     def __init__(self, folder, properties=None):
         self.folder = os.path.abspath(folder)
         self.data = os.path.join(self.folder, "data")
@@ -60,8 +62,8 @@ class Broker(Process):
         return begin
 
     def format(self):
-        done = subprocess.run([*self.java, "kafka.tools.StorageTool", "format", "-t", "dGFsbHktY3Jhc2gtdGVzdA",
-                               "-c", self.config], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        done = subprocess.run([*self.java, "kafka.tools.StorageTool", "format", "-t", self.cluster, "-c",
+                               self.config], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               check=False)
         if done.returncode:
             raise Broken(f"could not format the data folder of Kafka: {done.stdout}")
