@@ -275,6 +275,9 @@ static size_t take_positions(struct tally_position_watch *watch)
         if (!watch->running[i]) { /* it was restored since, which has looked at its records */
             watch->anchors[i] = (struct tally_positions){.in_last = -1, .out_last = -1};
         }
+        if (watch->anchors[i].in_last < 0) {
+            (void)tally_task_slot_get_anchor(slot, &watch->anchors[i]);
+        }
         watch->running[i] = view != NULL;
         if (view) {
             watch->positions[i] = *tally_view_positions(view);

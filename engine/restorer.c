@@ -274,7 +274,13 @@ static enum tally_code check_first(struct tally_restorer *restorer, struct resto
     if (record->offset == item->from &&
             (item->check_proof ? tally_stream_task_prove(item->task, record, restorer->consumer)
                                : tally_stream_task_crc(record) == item->crc)) {
+        struct tally_positions *next = tally_stream_task_next(item->task);
+
         item->check_first = false;
+        if (item->check_proof) {
+            next->in_last = record->offset;
+            next->in_crc = tally_stream_task_crc(record);
+        }
         TALLY_FAILPOINT(RESTORE_FIRST_AFTER);
         return TALLY_OK;
     }

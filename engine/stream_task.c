@@ -568,6 +568,9 @@ void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms)
     tally_store_commit(task->slot->store, &task->next);
     task->committed = task->next;
     task->delivery = (struct tally_delivery){.last_offset = TALLY_OFFSET_NONE};
+    if (task->state == TALLY_TASK_RUNNING) {
+        tally_task_slot_set_anchor(task->slot, &task->committed);
+    }
     tally_task_slot_publish(task->slot, task->committed.in_next);
     TALLY_FAILPOINT(COMMIT_PUBLISH_AFTER);
     tally_series_set(task->position_series, task->committed.in_next);

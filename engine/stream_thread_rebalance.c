@@ -308,6 +308,7 @@ void stream_thread_restored(void *context, struct tally_stream_task *task)
 
     TALLY_FAILPOINT(RESTORE_RUNNING_BEFORE);
     tally_stream_task_set_state(task, TALLY_TASK_RUNNING);
+    tally_task_slot_set_anchor(tally_stream_task_slot(task), tally_stream_task_committed(task));
     tally_log(TALLY_LOG_INFO, "task is running",
             TALLY_LOG_STR("task", tally_stream_task_name(task)),
             TALLY_LOG_INT("next", tally_stream_task_next(task)->in_next));

@@ -186,10 +186,15 @@ static void show_state(const struct tally_task_slot *slot, enum tally_task_state
 void tally_task_slot_set_state(struct tally_task_slot *slot, enum tally_task_state state)
 {
     tally_rwlock_write(&slot->registry->lock);
-    slot->code = TALLY_OK;
-    slot->message[0] = 0;
+    if (state != TALLY_TASK_CREATED && state != TALLY_TASK_RESTORING) { /* a recheck is no cure */
+        slot->code = TALLY_OK;
+        slot->message[0] = 0;
+    }
     tally_rwlock_unlock(&slot->registry->lock);
     atomic_store(&slot->doubted, false); /* it was about another life of the task */
+    if (state != TALLY_TASK_RUNNING) {
+        atomic_store(&slot->anchored, false);
+    }
     atomic_store(&slot->state, state);
     show_state(slot, state);
 }
@@ -218,6 +223,29 @@ void tally_task_slot_halt(struct tally_task_slot *slot, const struct tally_error
     tally_rwlock_unlock(&slot->registry->lock);
     atomic_store(&slot->state, TALLY_TASK_HALTED);
     show_state(slot, TALLY_TASK_HALTED);
+}
+
+void tally_task_slot_set_anchor(struct tally_task_slot *slot,
+        const struct tally_positions *positions)
+{
+    if (positions->in_last < 0 || atomic_load(&slot->anchored)) {
+        return;
+    }
+    tally_rwlock_write(&slot->registry->lock);
+    slot->anchor = *positions;
+    tally_rwlock_unlock(&slot->registry->lock);
+    atomic_store(&slot->anchored, true);
+}
+
+bool tally_task_slot_get_anchor(struct tally_task_slot *slot, struct tally_positions *positions)
+{
+    if (!atomic_load(&slot->anchored)) {
+        return false;
+    }
+    tally_rwlock_read(&slot->registry->lock);
+    *positions = slot->anchor;
+    tally_rwlock_unlock(&slot->registry->lock);
+    return true;
 }
 
 void tally_task_slot_doubt(struct tally_task_slot *slot, const struct tally_error *err)

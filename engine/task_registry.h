@@ -26,6 +26,8 @@ struct tally_task_slot {
     _Atomic int state;         /* enum tally_task_state */
     _Atomic bool cold;         /* being restored from nothing: not readable yet */
     _Atomic int64_t in_next, lag, as_of_ms, restore_left, restore_total;
+    _Atomic bool anchored;         /* `anchor` is filled */
+    struct tally_positions anchor; /* the first of this life of the task that name a command */
     _Atomic bool doubted;
     struct tally_error doubt; /* what the watch has found out about a RUNNING task */
     enum tally_code code;     /* why HALTED */
@@ -60,6 +62,12 @@ void tally_task_slot_way_out(const struct tally_task_slot *slot, const struct ta
         char text[static TALLY_HALT_TEXT_MAX]);
 /* Keeps that for health and operators. */
 void tally_task_slot_halt(struct tally_task_slot *slot, const struct tally_error *err);
+/* Keeps them, if they are the first that name a command since the task began to run: what the watch
+ * over positions compares with at first. @thread owner */
+void tally_task_slot_set_anchor(struct tally_task_slot *slot,
+        const struct tally_positions *positions);
+/* false: there are none yet. @thread any */
+bool tally_task_slot_get_anchor(struct tally_task_slot *slot, struct tally_positions *positions);
 /* What the watch over positions has found, for the stream thread to take once; forgotten when the
  * task is no longer RUNNING. @thread any */
 void tally_task_slot_doubt(struct tally_task_slot *slot, const struct tally_error *err);

@@ -253,7 +253,18 @@ END_TEST
 START_TEST(a_longer_commands_topic_under_a_running_task)
 {
     open_fixture(false);
-    watch();
+    other_commands(2 * RECORDS + 40); /* before the watch has looked for the first time */
+    driver_fixture_run(&fixture);
+    is_noticed("TOPIC_RECREATED");
+}
+END_TEST
+
+/* The same after a restore that knew the last command from its event only. */
+START_TEST(a_longer_commands_topic_after_a_restore)
+{
+    open_fixture(false);
+    tally_topology_driver_stop(fixture.driver);
+    restart();
     other_commands(2 * RECORDS + 40);
     driver_fixture_run(&fixture);
     is_noticed("TOPIC_RECREATED");
@@ -396,6 +407,7 @@ int main(void)
     tcase_add_test(tcase, a_setting_that_changed);
     tcase_add_test(tcase, what_fits_is_left_alone);
     tcase_add_test(tcase, a_longer_commands_topic_under_a_running_task);
+    tcase_add_test(tcase, a_longer_commands_topic_after_a_restore);
     tcase_add_test(tcase, an_events_topic_that_was_emptied_under_a_running_task);
     tcase_add_test(tcase, events_written_into_a_new_topic);
     tcase_add_test(tcase, another_commands_topic_and_no_state);
