@@ -331,10 +331,20 @@ static int one_topic(struct dlq *dlq, size_t topology)
     struct dlq_box box;
     struct tally_error err = {.code = TALLY_OK};
     bool by_name = dlq->cli->arg_count > 1;
-    enum tally_code code = dlq_box_read(&box, &dlq->cli->config, dlq->instance.topologies[topology],
-            by_name ? 0 : dlq->since_ms, &err);
+    struct dlq_place place;
+    struct dlq_range range = {.since_ms = by_name ? 0 : dlq->since_ms};
+    enum tally_code code;
     int status = CLI_CONTINUE;
 
+    if (dlq->cli->arg_count == 2) { /* one letter: the others need not be read */
+        int found = parse_address(dlq, dlq->cli->args[1], &place);
+
+        if (found < 0 || (size_t)found != topology) {
+            return found < 0 ? CLI_USAGE : CLI_CONTINUE;
+        }
+        range.from = &place;
+    }
+    code = dlq_box_read(&box, &dlq->cli->config, dlq->instance.topologies[topology], &range, &err);
     if (code == TALLY_AGAIN) {
         status = CLI_INTERRUPTED;
     } else if (code) {

@@ -134,7 +134,7 @@ static void apply_marks(struct dlq_box *box)
 }
 
 enum tally_code dlq_box_read(struct dlq_box *box, const struct tally_config *config,
-        struct tally_topology *topology, int64_t since_ms, struct tally_error *err)
+        struct tally_topology *topology, const struct dlq_range *range, struct tally_error *err)
 {
     struct tally_reader_options options = {.config = config, .stop_at_end = true};
     struct tally_reader *reader = NULL;
@@ -147,9 +147,14 @@ enum tally_code dlq_box_read(struct dlq_box *box, const struct tally_config *con
     tally_arena_init(&box->arena, ARENA_BLOCK);
     tally_arena_init(&scan.scratch, ARENA_BLOCK);
     options.topic = box->topic;
-    if (since_ms > 0) {
+    if (range->from) {
+        options.partitions = &range->from->partition;
+        options.partition_count = 1;
+        options.range.start = TALLY_READER_ABSOLUTE;
+        options.range.value = range->from->offset;
+    } else if (range->since_ms > 0) {
         options.range.start = TALLY_READER_SINCE;
-        options.range.value = since_ms;
+        options.range.value = range->since_ms;
     }
     code = tally_reader_create(&options, &reader, err);
     if (!code) {

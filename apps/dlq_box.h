@@ -15,11 +15,16 @@ struct dlq_box {
     struct tally_arena arena; /* what the letters borrow from */
 };
 
-/* Reads the topic to its end. since_ms: only letters written then or later; 0: all. AGAIN: the user
- * has interrupted it. dlq_box_deinit in every case. */
+/* Which letters: their marks stand behind them, in the same partition. */
+struct dlq_range {
+    const struct dlq_place *from; /* only of this partition, from there on; NULL: all */
+    int64_t since_ms;             /* only those written then or later; 0: all */
+};
+
+/* Reads the topic to its end. AGAIN: the user has interrupted it. dlq_box_deinit in every case. */
 TALLY_MUST_CHECK enum tally_code dlq_box_read(struct dlq_box *box,
-        const struct tally_config *config, struct tally_topology *topology, int64_t since_ms,
-        struct tally_error *err);
+        const struct tally_config *config, struct tally_topology *topology,
+        const struct dlq_range *range, struct tally_error *err);
 void dlq_box_deinit(struct dlq_box *box);
 /* NULL: no letter is there. */
 struct dlq_letter *dlq_box_find(struct dlq_box *box, const struct dlq_place *place);
