@@ -6,6 +6,11 @@ NOT_AVAILABLE = NUMBERS[1:-1]
 MODELLED = ("on_hand", "damaged", "quality_control")
 
 
+def dumped(*parts):
+    """A key as a dump writes it: what would be mistaken for the dot between parts is escaped."""
+    return ".".join("".join(f"%{ord(c):02X}" if c in "%.\x7f" or c < " " else c for c in part) for part in parts)
+
+
 class Fold:
     def __init__(self):
         self.levels = {}  # (sku, warehouse) -> NUMBERS after the last event
@@ -23,13 +28,13 @@ class Fold:
                "offset": offset, "time": event["time"]}
         if "code" in payload:
             row["code"] = payload["code"]
-        self.expected["dedup", f"{command_id}.{key}"] = row
+        self.expected["dedup", dumped(command_id, key)] = row
         if "seq" in payload:
             self.move(event, payload, offset)
 
     def move(self, event, payload, offset):
         place = (payload["sku"], payload["warehouse"])
-        name = f"{place[0]}.{place[1]}"
+        name = dumped(*place)
         history = self.history.setdefault(place, [])
         must(payload["seq"] == len(history) + 1, "I5: versions step by 1", name, event["id"],
              f"{payload['seq']} after {len(history)}")

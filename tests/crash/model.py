@@ -3,25 +3,15 @@
 `Partition.take` is called with the committed records of one partition of the commands topic in offset
 order. It knows the state of that partition and answers with what must be on the events topic.
 """
-import json
-
-from wire import msgpack_decode, partition_of
+from corpus import strict
+from wire import partition_of
 
 EVENT, REPEAT, FORWARDED, DEAD = "event", "repeat", "forwarded", "dead letter"
 FORWARD_HEADER = "tally-forwarded"
-ENVELOPE = {"type", "command_id", "version", "source", "actor", "correlation_id"}
-COMMON = {"sku", "warehouse", "expected_version", "deadline", "reference", "note"}
-FIELDS = {
-    "ReceiveStock": {"quantity", "bucket"},
-    "AdjustStock": {"delta", "bucket", "reason", "change_from"},
-    "SetStock": {"quantity", "name", "change_from", "as_of_version"},
-    "ShipStock": {"quantity", "shipment_id", "force"},
-}
-INT64 = range(-2 ** 63, 2 ** 63)
-
-
-class Poison(Exception):
-    pass
+TOPOLOGY = "stock"
+# A batch of one record that a commands topic takes, and what is around its key and value.
+TOPIC_BYTES, FRAME_BYTES, MARK_BYTES = 1048588, 73, 21
+PAST, FUTURE = "2020", "2100"  # years of deadlines that are over, or far away
 
 
 class Level:
@@ -59,21 +49,22 @@ class Partition:
         self.command_id = None  # of the record taken last
         self.counts = dict.fromkeys((EVENT, REPEAT, FORWARDED, DEAD), 0)
 
-    def take(self, offset, key, value):
+    def take(self, offset, key, value, headers=()):
         """(EVENT, expected event) or one of the other words with None."""
         self.command_id = None
         try:
-            command = decode(key, value)
-        except Poison:
+            command = strict.decode(value)
+            strict.key_fits(command, key, TOPOLOGY)
+        except strict.Poison:
             return self.count(DEAD), None
-        self.command_id = command["command_id"]
-        if partition_of(key, self.partitions) != self.number:
-            return self.count(FORWARDED), None
+        self.command_id = command.id
+        if partition_of(key, self.partitions) != self.number and command.type != "ApplyWarehouse":
+            return self.count(DEAD if stays(key, value, headers) else FORWARDED), None
         identity = (key, self.command_id)
         if identity in self.known:
             return self.count(REPEAT), None
         self.known.add(identity)
-        expected = {"id": f"stock/{self.number}@{offset}", "causation_id": command["command_id"], "key": key}
+        expected = {"id": f"stock/{self.number}@{offset}", "causation_id": command.id, "key": key}
         expected.update(self.decide(command))
         return self.count(EVENT), expected
 
@@ -82,11 +73,15 @@ class Partition:
         return what
 
     def decide(self, command):
-        kind = command["type"]
-        if kind not in FIELDS:
+        kind = command.type
+        if kind not in strict.TOPICS[TOPOLOGY]:
             return refused("UNKNOWN_COMMAND")
-        if not valid(command):
+        if strict.rules_broken(command):
             return refused("VALIDATION_FAILED")
+        command = command.fields
+        if "deadline" in command and not command["deadline"] > FUTURE:
+            assert command["deadline"] < PAST
+            return refused("DEADLINE_EXCEEDED")
         place = (command["sku"], command["warehouse"])
         level = self.levels.get(place) or Level()
         expected = command.get("expected_version")
@@ -98,6 +93,12 @@ class Partition:
             self.levels[place] = level
             outcome.update(sku=place[0], warehouse=place[1], seq=level.version, after=level.after())
         return outcome
+
+
+def stays(key, value, headers):
+    """A misrouted command that was forwarded before, or has no room for the mark of a forward."""
+    size = FRAME_BYTES + len(key) + len(value) + sum(len(n) + len(v or b"") + 2 for n, v in headers or ())
+    return any(name == FORWARD_HEADER for name, _ in headers or ()) or size + MARK_BYTES > TOPIC_BYTES
 
 
 def refused(code):
@@ -146,45 +147,3 @@ def ship(level, command):
 
 
 DECIDE = {"ReceiveStock": receive, "AdjustStock": adjust, "SetStock": set_stock, "ShipStock": ship}
-
-
-def valid(command):
-    """The field rules that the generator breaks."""
-    allowed = ENVELOPE | COMMON | FIELDS[command["type"]]
-    return allowed.issuperset(command) and command.get("quantity", 1) >= (command["type"] != "SetStock")
-
-
-def decode(key, value):
-    if not value or key is None:
-        raise Poison
-    try:
-        command = json_decode(value) if value[:1] == b"{" else msgpack_decode(value)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise Poison from error
-    if isinstance(command, dict) and "payload" in command:
-        command = open_envelope(command)
-    if not isinstance(command, dict) or not {"type", "command_id"} <= command.keys():
-        raise Poison
-    if command["type"] in FIELDS and command.get("sku", "").encode() != key:
-        raise Poison
-    return command
-
-
-def open_envelope(record):
-    """As HTTP writes a command: the fields stand in `payload`, the command's id is `id`."""
-    head = {name: value for name, value in record.items() if name not in ("payload", "id")}
-    return {**record["payload"], **head, "command_id": record.get("id")}
-
-
-def json_decode(value):
-    def members(pairs):
-        if len({name for name, _ in pairs}) != len(pairs):
-            raise ValueError("a member twice")
-        return dict(pairs)
-
-    def integer(text):
-        if int(text) not in INT64:
-            raise ValueError("no int64")
-        return int(text)
-
-    return json.loads(value.decode("utf-8"), object_pairs_hook=members, parse_int=integer)

@@ -320,7 +320,7 @@ def limits(make):
         make.dead(f"{depth} objects in a member", nested(depth, b'{"a":', b"}"), "OVER_LIMIT")
     make.refused("15 lists in a member", "VALIDATION_FAILED", nested(15))
     make.dead("100000 braces", b'{"a":' * 100000, "OVER_LIMIT")
-    make.dead("1 MiB of braces", b"{" * MIB, "MALFORMED_JSON")
+    make.dead("nearly 1 MiB of braces", b"{" * (MIB - 200), "MALFORMED_JSON")
     make.dead("100000 lists in MessagePack", b"\x81\xa1a" + b"\x91" * 100000 + b"\xc0", "OVER_LIMIT")
     make.dead("100000 maps in MessagePack", b"\x81\xa1a" * 100000 + b"\xc0", "OVER_LIMIT")
     make.dead("70000 members", compact({**make.good(), **{f"m{i}": 0 for i in range(70000)}}), "OVER_LIMIT")
@@ -469,7 +469,7 @@ def places(make):
               headers=[("h", b"")] * 100 + [("tally-forwarded", b"7@7")])
     # There is no room for one more header where it should go.
     good = make.text(note="@")
-    note = b"n" * (1048576 - len(good) - 10)
+    note = b"n" * (1048588 - 73 - len(make.good()["sku"]) - 5 - len(good) + 1)
     make.dead("wrong partition, and full", good.replace(b"@", note), "OVER_LIMIT", wrong=True)
 
 
