@@ -24,7 +24,7 @@ enum {
     SIM_COMMANDS = 256,
     SIM_TOPOLOGIES = 2,
     SIM_ID_MAX = 32,
-    SIM_VALUE_MAX = 256
+    SIM_VALUE_MAX = 384
 };
 #define SIM_STOCK       "stock"
 #define SIM_CATALOGUE   "catalogue"

@@ -18,6 +18,7 @@ static void make_value(struct sim_command *command, int number)
             [SIM_SHIP] = "ShipStock",
             [SIM_ADJUST] = "AdjustStock",
             [SIM_UNKNOWN_TYPE] = "JuggleStock"};
+    char value[SIM_VALUE_MAX];
     char more[96] = "";
     char expected[40] = "";
 
@@ -40,21 +41,25 @@ static void make_value(struct sim_command *command, int number)
     default:
         break;
     }
-    (void)snprintf(command->value, sizeof command->value,
+    (void)snprintf(value, sizeof value,
             "{\"type\":\"%s\",\"command_id\":\"%s\",\"sku\":\"%s\",\"warehouse\":\"%s\"%s%s,"
             "\"note\":\"#%d\"}",
             types[command->kind], command->id, command->key, warehouses[command->warehouse], more,
             expected, number);
+    memcpy(command->value, value, sizeof value);
 }
 
 static void make_register(struct sim_command *command, int number)
 {
+    char value[SIM_VALUE_MAX];
+
     (void)snprintf(command->key, sizeof command->key, "warehouse:%s",
             warehouses[command->warehouse]);
-    (void)snprintf(command->value, sizeof command->value,
+    (void)snprintf(value, sizeof value,
             "{\"type\":\"RegisterWarehouse\",\"command_id\":\"%s\",\"warehouse\":\"%s\","
             "\"name\":\"W\",\"note\":\"#%d\"}",
             command->id, warehouses[command->warehouse], number);
+    memcpy(command->value, value, sizeof value);
 }
 
 static void make_command(struct sim *sim, int number)
@@ -63,8 +68,7 @@ static void make_command(struct sim *sim, int number)
     struct sim_random *random = &sim->random;
     uint32_t dice = sim_random_below(random, 20);
 
-    *command = (struct sim_command){
-            .sku = (int)sim_random_below(random, SIM_SKUS),
+    *command = (struct sim_command){.sku = (int)sim_random_below(random, SIM_SKUS),
             .warehouse = (int)sim_random_below(random, SIM_WAREHOUSES),
             .quantity = 1 + sim_random_below(random, 20),
             .expected_version = -1};
