@@ -268,3 +268,65 @@ class Same:
         return self.partition, self.key, value, self.id
 
     sent = False
+
+
+RETENTION = 4  # seconds, of the scenario below
+
+
+@fault("repeats-edge", scenario=True, needs=("killed", "decided again"))
+def repeats_edge(world):
+    """repeats before and after dedup.retention, old times, a kill and a restore between: the log decides"""
+    first = world.instance(0)
+    first.configure({"dedup.retention": f"{RETENTION}s"})
+    first.start()
+    world.wait_running()
+    ledger = ledger_from_here(world)
+    ids = [Same(0, number, world.partitions) for number in range(6)]
+    sender = Sender(world.kafka, world.prefix, world.partitions)
+    end, restored, killed = time.monotonic() + 6 * RETENTION, False, False
+    while time.monotonic() < end:
+        for same in ids:
+            if world.random.random() < 0.3:
+                partition, key, value, _ = same.record(world.random)
+                # A client's time is not believed: the topic's is the broker's.
+                sender.producer("none").produce(world.prefix + STOCK, value, key, partition,
+                                                timestamp=world.random.choice((1, 2 ** 62, int(time.time() * 1000))))
+        sender.flush()
+        time.sleep(world.random.uniform(0.05, 0.4))
+        if not killed and time.monotonic() > end - 4 * RETENTION:
+            first.kill()
+            world.restart(first)
+            killed = True
+        if not restored and time.monotonic() > end - 2 * RETENTION:
+            first.stop()
+            os.rename(first.state, first.state + ".before")
+            first.start()
+            world.wait_running()
+            restored = True
+    world.settle()
+    ledger.read()
+    again = check_retention(ledger)
+    world.say(f"repeats-edge: {len(ledger.commands)} commands of {len(ids)} ids, {again} decided again after"
+              f" {RETENTION} s")
+    world.happened["decided again"] += again
+    world.happened["killed"] = world.kills()
+    first.stop()
+    ledger.close()
+
+
+def check_retention(ledger):
+    """Each partition again, by the times in its log: a repeat within the retention has no event, one
+    behind it has its own. Returns how many of the latter there were."""
+    outcomes, clocks, again = {}, {}, 0
+    for (partition, offset), record in sorted(ledger.commands.items()):
+        key = record.key()
+        now = max(record.timestamp()[1], clocks.get(partition, 0))
+        known = outcomes.get(key)
+        decided = known is None or known + RETENTION * 1000 <= now
+        events = ledger.events.get((partition, offset), [])
+        must(len(events) == decided, "I3: an id is known for as long as dedup.retention says", key, f"{partition}@{offset}",
+             f"{now - (known or now)} ms after its outcome", f"{len(events)} events")
+        if decided:
+            again += known is not None
+            outcomes[key] = clocks[partition] = now
+    return again
