@@ -303,7 +303,7 @@ static void raise_doubts(struct tally_position_watch *watch)
 
         if (code && watch->suspicions[i]) {
             tally_task_slot_doubt(tally_task_registry_at(watch->options.registry, i),
-                    &watch->doubts[i]);
+                    &watch->doubts[i], &watch->anchors[i]);
         }
         watch->suspicions[i] = code;
         if (!code) {

@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 #define BIT(n) (1u << (n))
-enum { UPKEEP_EVERY_MS = 100, RESTORE_BUDGET_MS = 50 };
+enum { UPKEEP_EVERY_MS = 100, RESTORE_BUDGET_MS = 50, KEEP_WRONG_MS = 5000 };
 
 static const char *const state_names[] = {"CREATED", "STARTING", "ASSIGNED", "RUNNING", "REVOKED",
         "RECOVERING", "PENDING_SHUTDOWN", "DEAD"};
@@ -359,14 +359,34 @@ static void check_stores(struct tally_stream_thread *thread)
     }
 }
 
+/* The task may have gone on in the new topic, and its last records are then those of that: with
+ * them a recheck or a restart would find that all is well. So what it is proved by goes back to
+ * the records that are gone. */
+static void keep_wrong(struct tally_stream_thread *thread, struct tally_stream_task *task,
+        const struct tally_positions *wrong)
+{
+    struct tally_positions *next = tally_stream_task_next(task);
+    struct tally_error err = {.code = TALLY_OK};
+
+    next->in_last = wrong->in_last;
+    next->in_crc = wrong->in_crc;
+    next->out_last = wrong->out_last;
+    next->out_crc = wrong->out_crc;
+    tally_stream_task_commit(task, tally_wall_ms(thread->options.clock));
+    if (tally_store_flush(tally_stream_task_slot(task)->store, true, KEEP_WRONG_MS, &err)) {
+        tally_log_error(TALLY_LOG_WARN, "the halt is not on disk yet", &err);
+    }
+}
+
 /* What the watch over positions has found out about running tasks halts them. */
 static enum tally_code take_doubts(struct tally_stream_thread *thread)
 {
     for (size_t i = 0; i < tally_task_manager_count(thread->manager); i++) {
         struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
         struct tally_error err = {.code = TALLY_OK};
+        struct tally_positions wrong;
 
-        if (tally_task_slot_take_doubt(tally_stream_task_slot(task), &err) &&
+        if (tally_task_slot_take_doubt(tally_stream_task_slot(task), &err, &wrong) &&
                 tally_stream_task_state(task) == TALLY_TASK_RUNNING) {
             enum tally_code code;
 
@@ -374,6 +394,9 @@ static enum tally_code take_doubts(struct tally_stream_thread *thread)
             code = stream_thread_react(thread, err.code, &err);
             if (code) {
                 return code;
+            }
+            if (err.code == TALLY_TOPIC_RECREATED) {
+                keep_wrong(thread, task, &wrong);
             }
         }
     }

@@ -248,21 +248,25 @@ bool tally_task_slot_get_anchor(struct tally_task_slot *slot, struct tally_posit
     return true;
 }
 
-void tally_task_slot_doubt(struct tally_task_slot *slot, const struct tally_error *err)
+void tally_task_slot_doubt(struct tally_task_slot *slot, const struct tally_error *err,
+        const struct tally_positions *wrong)
 {
     tally_rwlock_write(&slot->registry->lock);
     slot->doubt = *err;
+    slot->wrong = *wrong;
     tally_rwlock_unlock(&slot->registry->lock);
     atomic_store(&slot->doubted, true);
 }
 
-bool tally_task_slot_take_doubt(struct tally_task_slot *slot, struct tally_error *err)
+bool tally_task_slot_take_doubt(struct tally_task_slot *slot, struct tally_error *err,
+        struct tally_positions *wrong)
 {
     if (!atomic_load(&slot->doubted) || !atomic_exchange(&slot->doubted, false)) {
         return false;
     }
     tally_rwlock_read(&slot->registry->lock);
     *err = slot->doubt;
+    *wrong = slot->wrong;
     tally_rwlock_unlock(&slot->registry->lock);
     return true;
 }

@@ -29,8 +29,9 @@ struct tally_task_slot {
     _Atomic bool anchored;         /* `anchor` is filled */
     struct tally_positions anchor; /* the first of this life of the task that name a command */
     _Atomic bool doubted;
-    struct tally_error doubt; /* what the watch has found out about a RUNNING task */
-    enum tally_code code;     /* why HALTED */
+    struct tally_error doubt;     /* what the watch has found out about a RUNNING task */
+    struct tally_positions wrong; /* whose records are not there any more */
+    enum tally_code code;         /* why HALTED */
     char message[TALLY_HALT_TEXT_MAX];
 };
 
@@ -69,9 +70,12 @@ void tally_task_slot_set_anchor(struct tally_task_slot *slot,
 /* false: there are none yet. @thread any */
 bool tally_task_slot_get_anchor(struct tally_task_slot *slot, struct tally_positions *positions);
 /* What the watch over positions has found, for the stream thread to take once; forgotten when the
- * task is no longer RUNNING. @thread any */
-void tally_task_slot_doubt(struct tally_task_slot *slot, const struct tally_error *err);
-bool tally_task_slot_take_doubt(struct tally_task_slot *slot, struct tally_error *err);
+ * task is no longer RUNNING. wrong: earlier positions whose records the topics no longer have.
+ * @thread any */
+void tally_task_slot_doubt(struct tally_task_slot *slot, const struct tally_error *err,
+        const struct tally_positions *wrong);
+bool tally_task_slot_take_doubt(struct tally_task_slot *slot, struct tally_error *err,
+        struct tally_positions *wrong);
 /* New committed position; wakes whoever waits for it. */
 void tally_task_slot_publish(struct tally_task_slot *slot, int64_t in_next);
 /* A reference to the current view; NULL: no store. @thread any */

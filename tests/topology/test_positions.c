@@ -256,6 +256,20 @@ START_TEST(a_longer_commands_topic_under_a_running_task)
     other_commands(2 * RECORDS + 40); /* before the watch has looked for the first time */
     driver_fixture_run(&fixture);
     is_noticed("TOPIC_RECREATED");
+    tally_topology_driver_advance(fixture.driver, 60000); /* a recheck */
+    driver_fixture_run(&fixture);
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "stock", 0), "TOPIC_RECREATED");
+}
+END_TEST
+
+START_TEST(a_restart_does_not_forget_another_commands_topic)
+{
+    open_fixture(true);
+    other_commands(2 * RECORDS + 40);
+    driver_fixture_run(&fixture);
+    is_noticed("TOPIC_RECREATED");
+    tally_topology_driver_crash(fixture.driver);
+    halts_with("TOPIC_RECREATED");
 }
 END_TEST
 
@@ -407,6 +421,7 @@ int main(void)
     tcase_add_test(tcase, a_setting_that_changed);
     tcase_add_test(tcase, what_fits_is_left_alone);
     tcase_add_test(tcase, a_longer_commands_topic_under_a_running_task);
+    tcase_add_test(tcase, a_restart_does_not_forget_another_commands_topic);
     tcase_add_test(tcase, a_longer_commands_topic_after_a_restore);
     tcase_add_test(tcase, an_events_topic_that_was_emptied_under_a_running_task);
     tcase_add_test(tcase, events_written_into_a_new_topic);
