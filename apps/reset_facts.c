@@ -5,6 +5,7 @@
 #include "apps/reset_facts.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "engine/base/clock.h"
@@ -158,12 +159,12 @@ struct events {
     /* an event whose command's offset the commands topic still has */
     int64_t comparable;
     uint64_t comparable_id;
-    /* commands whose outcome is looked for: 0 once it is found */
-    struct wanted {
+    struct wanted { /* commands whose outcome is looked for, by id */
         uint64_t id;
         int64_t offset;
+        bool found;
     } * wanted;
-    size_t wanted_count;
+    size_t wanted_count, wanted_capacity;
     bool marked; /* the last event notes that input goes on in other records */
 };
 
@@ -177,12 +178,33 @@ static bool is_broadcast(const struct tally_aggregate *aggregate, struct tally_s
     return false;
 }
 
+static int compare_wanted(const void *left, const void *right)
+{
+    uint64_t a = ((const struct wanted *)left)->id, b = ((const struct wanted *)right)->id;
+
+    return (a > b) - (a < b);
+}
+
+static void sort_wanted(struct events *events)
+{
+    qsort(events->wanted, events->wanted_count, sizeof events->wanted[0], compare_wanted);
+}
+
 static void find_wanted(struct events *events, uint64_t id)
 {
-    for (size_t i = 0; i < events->wanted_count; i++) {
-        if (events->wanted[i].id == id) {
-            events->wanted[i].id = 0;
+    size_t low = 0, high = events->wanted_count;
+
+    while (low < high) { /* the first of those with the id */
+        size_t middle = low + (high - low) / 2;
+
+        if (events->wanted[middle].id < id) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
+    }
+    for (; low < events->wanted_count && events->wanted[low].id == id; low++) {
+        events->wanted[low].found = true;
     }
 }
 
@@ -434,27 +456,48 @@ static bool visit_consumed(void *context, struct tally_reader *reader,
     tally_arena_reset(&consumed->arena, ARENA_KEEP);
     if (tally_stream_task_decides(events->topology, record, events->facts->partitions,
                 &consumed->arena, &command)) {
-        events->wanted = tally_realloc(events->wanted,
-                (events->wanted_count + 1) * sizeof events->wanted[0]);
+        if (events->wanted_count == events->wanted_capacity) {
+            events->wanted_capacity = events->wanted_capacity ? 2 * events->wanted_capacity : 256;
+            events->wanted = tally_realloc(events->wanted,
+                    events->wanted_capacity * sizeof events->wanted[0]);
+        }
         events->wanted[events->wanted_count++] = (struct wanted){
                 .id = outcome_id(command.key, command.id), .offset = record->offset};
     }
     return true;
 }
 
-/* The first command between what the events prove and the group's offset that has no outcome. */
+static void judge_wanted(struct events *events, int64_t resume)
+{
+    struct reset_facts *facts = events->facts;
+
+    for (size_t i = 0; i < events->wanted_count; i++) {
+        const struct wanted *wanted = &events->wanted[i];
+        int64_t *at = wanted->offset < resume ? &facts->hole_at : &facts->lost_at;
+
+        if (!wanted->found && (*at < 0 || wanted->offset < *at)) {
+            *at = wanted->offset;
+        }
+    }
+}
+
+/* Consumed commands that have no outcome: behind what the events prove and, where the events topic
+ * may have been begun anew in the middle, before that. */
 static enum tally_code find_lost(const struct reset_scope *scope, struct events *events,
         struct tally_error *err)
 {
     struct reset_facts *facts = events->facts;
-    int64_t from = reset_plan_resume(facts, reset_plan_aside(facts));
-    struct consumed consumed = {.events = events, .stop = facts->group};
+    int64_t resume = reset_plan_resume(facts, reset_plan_aside(facts));
+    bool doubtful = reset_plan_doubts_events(facts);
+    int64_t from = doubtful || resume < facts->input_low ? facts->input_low : resume;
+    bool ahead = facts->group > resume && facts->group <= facts->input_high;
+    struct consumed consumed = {.events = events, .stop = ahead ? facts->group : resume};
     int64_t end = 0;
     bool damaged = false;
     enum tally_code code = TALLY_OK;
 
-    from = from > facts->input_low ? from : facts->input_low;
-    if (facts->group <= from || facts->group > facts->input_high) {
+    consumed.stop = consumed.stop < facts->input_high ? consumed.stop : facts->input_high;
+    if (consumed.stop <= from) {
         return TALLY_OK;
     }
     tally_arena_init(&consumed.arena, ARENA_BYTES);
@@ -462,11 +505,10 @@ static enum tally_code find_lost(const struct reset_scope *scope, struct events 
             &consumed, &damaged, NULL, err);
     tally_arena_deinit(&consumed.arena);
     if (!code && events->wanted_count > 0 && facts->events_low < facts->events_high) {
+        sort_wanted(events);
         code = read_events(scope, events, facts->events_low, &end, err);
     }
-    for (size_t i = 0; i < events->wanted_count && facts->lost_at < 0; i++) {
-        facts->lost_at = events->wanted[i].id ? events->wanted[i].offset : -1;
-    }
+    judge_wanted(events, resume);
     return code;
 }
 
@@ -519,6 +561,7 @@ enum tally_code reset_facts_gather(const struct reset_scope *scope,
             .partitions = scope->partitions,
             .group = group_offset,
             .events_next = -1,
+            .hole_at = -1,
             .lost_at = -1,
             .readable = -1,
             .positions = {.in_next = -1, .in_last = -1, .out_last = -1},

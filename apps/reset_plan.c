@@ -99,10 +99,15 @@ bool reset_plan_aside(const struct reset_facts *facts)
         return true;
     }
     return has_state(facts) &&
-           (facts->positions.out_last + 1 > facts->events_high ||
-                   facts->event_proof == RESET_OTHER || facts->input_proof == RESET_OTHER ||
+           (reset_plan_doubts_events(facts) || facts->input_proof == RESET_OTHER ||
                    /* its last command will be another record */
                    reset_plan_resume(facts, false) > facts->input_high);
+}
+
+bool reset_plan_doubts_events(const struct reset_facts *facts)
+{
+    return has_state(facts) && (facts->event_proof == RESET_OTHER ||
+                                       facts->positions.out_last + 1 > facts->events_high);
 }
 
 int64_t reset_plan_resume(const struct reset_facts *facts, bool aside)
@@ -125,8 +130,9 @@ static const char *impossible(const struct reset_facts *facts, bool aside)
     if (facts->open) {
         return "end the open transaction with kafka-transactions.sh, then reset";
     }
-    if (facts->events_low > 0 &&
-            (aside || !has_state(facts) || facts->positions.out_last < facts->events_low)) {
+    if (facts->hole_at >= 0 ||
+            (facts->events_low > 0 && (aside || !has_state(facts) ||
+                                              facts->positions.out_last < facts->events_low))) {
         return "the events topic is neither complete nor empty: restore it, or delete it and run "
                "tally topics create, then reset";
     }
@@ -181,6 +187,9 @@ static void plan_offset(const struct reset_facts *facts, struct reset_plan *plan
 
     if (resume < 0 && facts->input_low > 0 && (facts->group >= 0 || plan->aside)) {
         lose(plan, facts, 0, facts->input_low);
+    }
+    if (resume > 0 && facts->input_low > 0 && reset_plan_doubts_events(facts)) {
+        lose(plan, facts, 0, facts->input_low); /* their events cannot be looked for */
     }
     if (target > facts->input_high || facts->input_proof == RESET_OTHER) {
         plan_other_input(facts, target, plan);

@@ -32,6 +32,7 @@ struct reset_facts {
     struct tally_positions positions; /* state OK */
     enum reset_proof event_proof;     /* of the last applied event */
     enum reset_proof input_proof;     /* of a consumed command */
+    int64_t hole_at;  /* first consumed command without an outcome before the proven end */
     int64_t lost_at;  /* first consumed command without an outcome behind the proven ones */
     int64_t readable; /* first offset from `resume` on that can be read */
     bool filled;      /* the record before events_next was written by a reset */
@@ -53,6 +54,8 @@ struct reset_plan {
 
 /* Where input goes on after a reset that keeps the state (aside false) or not; -1: at the start. */
 int64_t reset_plan_resume(const struct reset_facts *facts, bool aside);
+/* Whether the events topic may be one that was begun in the middle. */
+bool reset_plan_doubts_events(const struct reset_facts *facts);
 /* Whether the state would be set aside. */
 bool reset_plan_aside(const struct reset_facts *facts);
 void reset_plan_make(const struct reset_facts *facts, struct reset_plan *plan);

@@ -30,7 +30,8 @@ struct admin {
 
 /* One topic as the broker has it. */
 struct found {
-    int32_t partitions; /* 0: does not exist */
+    int32_t partitions; /* 0: does not exist, or is not shown */
+    bool refused;       /* the broker does not show it to us */
     struct {
         bool set;
         char text[TALLY_TOPIC_VALUE_MAX + 1];
@@ -168,13 +169,14 @@ static enum tally_code unavailable(const struct admin *admin, const char *reason
 
 /* *partitions 0: no such topic, or not all of it has a leader yet. */
 static enum tally_code count_partitions(const struct admin *admin, const char *name,
-        int32_t *partitions, struct tally_error *err)
+        int32_t *partitions, bool *refused, struct tally_error *err)
 {
     rd_kafka_topic_t *topic = rd_kafka_topic_new(admin->rk, name, NULL);
     const struct rd_kafka_metadata *metadata = NULL;
     rd_kafka_resp_err_t error = rd_kafka_metadata(admin->rk, 0, topic, &metadata, left_ms(admin));
 
     *partitions = 0;
+    *refused = false;
     rd_kafka_topic_destroy(topic);
     if (error) {
         return unavailable(admin, rd_kafka_err2str(error), err);
@@ -185,6 +187,8 @@ static enum tally_code count_partitions(const struct admin *admin, const char *n
             *partitions = metadata->topics[0].partitions[i].leader < 0 ? 0 : *partitions;
         }
     }
+    *refused = metadata->topic_cnt == 1 &&
+               metadata->topics[0].err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
     rd_kafka_metadata_destroy(metadata);
     return TALLY_OK;
 }
@@ -274,7 +278,7 @@ static enum tally_code look(const struct admin *admin, const struct tally_topic_
     enum tally_code code = TALLY_OK;
 
     for (size_t i = 0; i < count && !code; i++) {
-        code = count_partitions(admin, specs[i].name, &found[i].partitions, err);
+        code = count_partitions(admin, specs[i].name, &found[i].partitions, &found[i].refused, err);
     }
     return code ? code : describe(admin, specs, count, found, err);
 }
@@ -380,10 +384,12 @@ static enum tally_code wait_seen(const struct admin *admin, const struct tally_t
 {
     for (size_t i = 0; i < count; i++) {
         int32_t partitions = 0;
+        bool refused;
 
         while (states[i] == TALLY_TOPIC_CREATED && partitions < specs[i].partitions) {
             struct timespec pause = {.tv_nsec = SEEN_AGAIN_MS * 1000000L};
-            enum tally_code code = count_partitions(admin, specs[i].name, &partitions, err);
+            enum tally_code code =
+                    count_partitions(admin, specs[i].name, &partitions, &refused, err);
 
             if (code) {
                 return code;
@@ -494,6 +500,14 @@ static void check_topics(const struct admin *admin, const struct tally_topic_spe
 
     *partitions = 0;
     for (size_t i = 0; i < count; i++) {
+        if (found[i].refused) {
+            tally_buf_format(mistakes,
+                    "topic \"%s\": the broker refuses access, run: kafka-acls.sh "
+                    "--bootstrap-server %s --add --allow-principal USER --operation All --topic "
+                    "%s\n",
+                    specs[i].name, admin->servers, specs[i].name);
+            continue;
+        }
         if (!found[i].partitions) {
             tally_buf_format(mistakes, "topic \"%s\": does not exist, run: tally topics create\n",
                     specs[i].name);

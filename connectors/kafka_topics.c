@@ -93,14 +93,16 @@ void kafka_topics_resolve(rd_kafka_t *rk, rd_kafka_topic_t *topic)
     }
 }
 
+/* *why: what the broker says instead of a number of partitions. */
 static enum tally_code ask(struct kafka_topics *topics, const char *topic, int timeout_ms,
-        int32_t *partitions, struct tally_error *err)
+        int32_t *partitions, rd_kafka_resp_err_t *why, struct tally_error *err)
 {
     rd_kafka_topic_t *handle = rd_kafka_topic_new(topics->rk, topic, NULL);
     const struct rd_kafka_metadata *metadata = NULL;
     rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
 
     *partitions = 0;
+    *why = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
     if (!handle) { /* not even a possible name */
         return TALLY_OK;
     }
@@ -110,8 +112,9 @@ static enum tally_code ask(struct kafka_topics *topics, const char *topic, int t
         return tally_error_set(err, TALLY_UNAVAILABLE, "could not look for topic \"%.80s\": %s",
                 topic, rd_kafka_err2str(error));
     }
-    if (metadata->topic_cnt == 1 && !metadata->topics[0].err) {
-        *partitions = metadata->topics[0].partition_cnt;
+    if (metadata->topic_cnt == 1) {
+        *why = metadata->topics[0].err;
+        *partitions = *why ? 0 : metadata->topics[0].partition_cnt;
     }
     rd_kafka_metadata_destroy(metadata);
     return TALLY_OK;
@@ -120,11 +123,12 @@ static enum tally_code ask(struct kafka_topics *topics, const char *topic, int t
 enum tally_code kafka_topics_ask(struct kafka_topics *topics, const char *topic, int timeout_ms,
         int32_t *partitions, struct tally_error *err)
 {
-    enum tally_code code = ask(topics, topic, timeout_ms, partitions, err);
+    rd_kafka_resp_err_t why;
+    enum tally_code code = ask(topics, topic, timeout_ms, partitions, &why, err);
 
-    return code || *partitions
-                   ? code
-                   : tally_error_set(err, TALLY_NOT_FOUND, "topic \"%.80s\" does not exist", topic);
+    return code || !why ? code
+                        : kafka_error_set(KAFKA_ROLE_QUERY, topics->rk, why, err,
+                                  "could not look for topic \"%.80s\"", topic);
 }
 
 enum tally_code kafka_topics_find(struct kafka_topics *topics, const char *topic, int timeout_ms,
@@ -132,6 +136,7 @@ enum tally_code kafka_topics_find(struct kafka_topics *topics, const char *topic
 {
     const struct known *known = NULL;
     enum tally_code code = TALLY_OK;
+    rd_kafka_resp_err_t why;
     bool found = false;
 
     tally_mutex_lock(&topics->mutex);
@@ -144,7 +149,7 @@ enum tally_code kafka_topics_find(struct kafka_topics *topics, const char *topic
             return tally_error_set(err, TALLY_UNAVAILABLE, "topic \"%.80s\" is not known yet",
                     topic);
         }
-        code = ask(topics, topic, timeout_ms, partitions, err);
+        code = ask(topics, topic, timeout_ms, partitions, &why, err);
         if (code) {
             return code;
         }

@@ -254,6 +254,10 @@ static enum tally_code read_records(struct tally_position_watch *watch, struct t
     if (!code && watch->probe_count > 0) {
         code = consumer->ops->assign(consumer, NULL, 0, err);
     }
+    if (unseen(watch) > 0) { /* librdkafka waits long for a topic that it has seen vanish */
+        consumer->ops->destroy(consumer);
+        watch->consumer = NULL;
+    }
     return code;
 }
 

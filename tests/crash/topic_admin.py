@@ -7,8 +7,9 @@ import struct
 import time
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic,
-                                   ResourceType)
+from confluent_kafka.admin import (AclBinding, AclBindingFilter, AclOperation, AclPermissionType, AdminClient,
+                                   AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic,
+                                   ResourcePatternType, ResourceType)
 
 from topics import patiently
 
@@ -106,6 +107,21 @@ class TopicAdmin:
                   for p in range(self.world.partitions)]
         for done in self.admin.delete_records(wanted).values():
             done.result(SECONDS)
+
+    # --- access: everybody is ANONYMOUS, and may do what no rule is about ---
+
+    def rule(self, kind, principal):
+        return AclBinding(ResourceType.TOPIC, self.name(kind), ResourcePatternType.LITERAL, principal, "*",
+                          AclOperation.READ, AclPermissionType.ALLOW)
+
+    def allow_another(self, kind):
+        rule = self.rule(kind, "User:another")
+        self.admin.create_acls([rule])[rule].result(SECONDS)
+
+    def allow_all(self):
+        rules = AclBindingFilter(ResourceType.TOPIC, None, ResourcePatternType.ANY, None, None, AclOperation.ANY,
+                                 AclPermissionType.ANY)
+        self.admin.delete_acls([rules])[rules].result(SECONDS)
 
     # --- the group ---------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ static void setup(void)
             .positions = {.in_next = 100, .in_last = 99, .out_last = 80},
             .event_proof = RESET_SAME,
             .input_proof = RESET_SAME,
+            .hole_at = -1,
             .lost_at = -1,
     };
     damaged_to = -1;
@@ -241,6 +242,21 @@ START_TEST(another_events_topic)
 }
 END_TEST
 
+START_TEST(an_events_topic_that_begins_in_the_middle)
+{
+    facts.event_proof = RESET_OTHER;
+    facts.hole_at = 12;
+    make();
+    ck_assert_int_eq(plan.halt, TALLY_TOPIC_RECREATED);
+    ck_assert_ptr_nonnull(plan.impossible);
+    facts.hole_at = -1;
+    facts.input_low = 30; /* nothing tells whether there is a hole */
+    make();
+    ck_assert_ptr_null(plan.impossible);
+    ck_assert_str_eq(plan.loses, "commands stock.commands/0@0 to 29");
+}
+END_TEST
+
 START_TEST(what_no_reset_heals)
 {
     lose_state();
@@ -311,6 +327,7 @@ int main(void)
     tcase_add_test(tcase, events_that_are_gone);
     tcase_add_test(tcase, an_events_topic_that_is_new);
     tcase_add_test(tcase, another_events_topic);
+    tcase_add_test(tcase, an_events_topic_that_begins_in_the_middle);
     tcase_add_test(tcase, what_no_reset_heals);
     tcase_add_test(tcase, foreign_state_is_set_aside);
     tcase_add_test(tcase, damaged_state_is_the_matter_of_the_instance);

@@ -15,6 +15,8 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from confluent_kafka import Producer
+
 from faults import fault
 from fold import Fold
 from instance import all_running, position
@@ -472,7 +474,15 @@ def events_empty(play):
     play.admin.recreate("events")
 
 
-@case("events-recreated-empty-under-load", "EVENTS_TRUNCATED", "TOPIC_RECREATED", running=True, options=LOSS)
+def events_in_the_middle(play):
+    """What the task wrote into the new topic does not make it a whole one."""
+    status, _, output = play.plan()
+    must(status != 0 and "neither complete nor empty" in output, "G13: a partial events topic is refused", output)
+    new_events(play)
+
+
+@case("events-recreated-empty-under-load", "EVENTS_TRUNCATED", "TOPIC_RECREATED", running=True, options=LOSS,
+      before=events_in_the_middle, check="fresh")
 def events_empty_load(play):
     play.admin.recreate("events")
     play.send(200)
@@ -548,6 +558,19 @@ def event_unknown(play):
         key = next(k for k in (f"SKU-{i:05d}".encode() for i in range(1000))
                    if partition_of(k, play.world.partitions) == partition)
         play.admin.write("events", [(partition, key, json.dumps(event).encode())])
+
+
+@case("events-transaction-hangs", "HANGING_TRANSACTION", options=None, check="left", noticed=30,
+      before=lambda play: play.hanging.abort_transaction())
+def events_hanging(play):
+    """A transaction that nobody ends; known only when the longest of tally's own would have ended."""
+    play.hanging = Producer({"bootstrap.servers": play.world.kafka, "transactional.id": play.world.name + "-foreign",
+                             "transaction.timeout.ms": 600000, "log_level": 0})
+    play.hanging.init_transactions()
+    play.hanging.begin_transaction()
+    for partition, key, value in foreign(play.world.partitions, 1):
+        play.hanging.produce(play.admin.name("events"), value, key, partition)
+    play.hanging.flush()
 
 
 # --- all topics, dead letters, directories ---------------------------------------------------------
@@ -692,6 +715,41 @@ def play_all(world, cases):
 
 
 BROKER = {"log.retention.check.interval.ms": "1000", "log.initial.task.delay.ms": "500"}
+
+
+# --- what the broker allows ------------------------------------------------------------------------
+
+ACL_CASES = []
+
+
+def acl_case(name, *expect, running=False):
+    def register(change):
+        ACL_CASES.append(Case(change, name, expect, running, False, None, lambda play: play.admin.allow_all(),
+                              "oracle", True, False, NOTICED_SECONDS, False))
+        return change
+    return register
+
+
+@acl_case("commands-not-allowed", "TOPIC_CONFIG")
+@acl_case("commands-not-allowed-running", "NOT_AUTHORIZED", running=True)
+def commands_refused(play):
+    play.admin.allow_another("commands")
+
+
+@acl_case("events-not-allowed", "TOPIC_CONFIG")
+@acl_case("events-not-allowed-running", "NOT_AUTHORIZED", running=True)
+def events_refused(play):
+    play.admin.allow_another("events")
+    if play.case.running:
+        play.send(40)
+
+
+@fault("topics-refused", scenario=True, broker={
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "allow.everyone.if.no.acl.found": "true", "super.users": "User:nobody"})
+def topics_refused(world):
+    """topics that the broker does not let tally use any more"""
+    play_all(world, ACL_CASES)
 
 
 @fault("topics", scenario=True, broker=BROKER)
