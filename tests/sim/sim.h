@@ -17,6 +17,7 @@
 
 enum {
     SIM_INSTANCES = 3,
+    SIM_THREADS = 2, /* of an instance */
     SIM_PARTITIONS = 4,
     SIM_SKUS = 6,
     SIM_WAREHOUSES = 2,
@@ -99,7 +100,7 @@ enum sim_rate {
 };
 
 struct sim_plan {
-    int instances;
+    int instances, threads;
     int32_t partitions;
     bool catalogue;
     int commands, ticks;
@@ -131,6 +132,15 @@ struct sim_command {
 };
 
 struct sim;
+struct sim_thread {
+    struct sim_life *life;
+    struct tally_stream_thread *thread;
+    bool stepping; /* on the stack */
+    bool closed;
+    bool in_txn;
+    bool injected; /* the call that runs has a fault */
+};
+
 /* One run of the process. */
 struct sim_life {
     struct sim_life *next; /* dead ones that are still on the stack */
@@ -140,12 +150,12 @@ struct sim_life {
     struct tally_client *client;
     struct tally_state *state;
     struct tally_task_registry *registry;
-    struct tally_stream_thread *thread;
+    struct sim_thread threads[SIM_THREADS];
     struct tally_config config; /* as that of the system, with its own instance.id */
     char name[2];
-    bool stepping, flushing; /* on the stack */
-    bool closed, dead, in_txn;
-    bool injected; /* the call that runs has a fault */
+    bool flushing; /* on the stack */
+    bool dead;
+    int stopped; /* the process stands still, by SIGSTOP */
 };
 
 struct sim_instance {
@@ -174,7 +184,8 @@ struct sim {
     struct tally_memory_broker *broker;
     struct sim_instance instances[SIM_INSTANCES];
     struct sim_life *dead;
-    struct sim_life *current; /* whose code runs; NULL: nobody's */
+    struct sim_life *current;  /* whose code runs; NULL: nobody's */
+    struct sim_thread *thread; /* its thread; NULL: the one that flushes */
     int64_t broker_down_until_ms;
     int depth; /* of ticks inside calls */
 
@@ -205,9 +216,9 @@ void sim_stop(struct sim *sim, struct sim_life *life); /* as by SIGTERM */
 /* Something happens: an instance takes a turn, clients send, time passes. Whatever is on the stack
  * stays where it is. */
 void sim_tick(struct sim *sim, int64_t at_least_ms);
-void sim_run(struct sim *sim);          /* all of a seed */
-void sim_come_to_rest(struct sim *sim); /* without faults from here on */
-struct sim_life *sim_life_of(struct sim *sim, const struct tally_client *client);
+void sim_run(struct sim *sim);                       /* all of a seed */
+void sim_come_to_rest(struct sim *sim);              /* without faults from here on */
+bool sim_life_stepping(const struct sim_life *life); /* one of its threads is on the stack */
 
 /* sim_faults.c */
 void sim_plan_draw(struct sim *sim);

@@ -4,7 +4,7 @@
 #include "engine/base/failpoint.h"
 #include "tests/sim/sim.h"
 
-enum { CALLS_MAX = 400000, PAUSE_TICKS = 40, KINDS_ON_OF = 2 };
+enum { CALLS_MAX = 400000, PAUSE_TICKS = 40, KINDS_ON_OF = 2, DEPTH_MAX = 4 };
 
 void sim_plan_draw(struct sim *sim)
 {
@@ -13,6 +13,7 @@ void sim_plan_draw(struct sim *sim)
     struct sim_plan *plan = &sim->plan;
 
     plan->instances = 1 + (int)sim_random_below(&sim->random, SIM_INSTANCES);
+    plan->threads = 1 + (int)sim_random_below(&sim->random, SIM_THREADS);
     plan->partitions = 2 + (int32_t)sim_random_below(&sim->random, SIM_PARTITIONS - 1);
     plan->catalogue = sim_random_below(&sim->random, 4) == 0;
     plan->commands = 30 + (int)sim_random_below(&sim->random, 90);
@@ -136,19 +137,22 @@ static void wait_inside(struct sim *sim, struct sim_life *life, bool heartbeats)
     int64_t until_ms = sim_now_ms(sim) + ms;
 
     sim->counts[SIM_PAUSED]++;
-    sim_trace(sim, life->instance->index, heartbeats ? "stalls" : "pauses", ms, life->in_txn);
+    sim_trace(sim, life->instance->index, heartbeats ? "stalls" : "pauses", ms,
+            sim->thread->in_txn);
+    life->stopped += !heartbeats;
     while (sim_now_ms(sim) < until_ms && !life->dead) {
         sim_tick(sim, ms / PAUSE_TICKS);
         if (heartbeats && !life->dead) {
             tally_memory_client_heartbeat(life->client);
         }
     }
+    life->stopped -= !heartbeats;
     sim_trace(sim, life->instance->index, "goes on", life->dead, 0);
 }
 
 static void maybe_wait(struct sim *sim, struct sim_life *life)
 {
-    if (sim->depth >= SIM_INSTANCES) {
+    if (sim->depth >= DEPTH_MAX) {
         return;
     }
     if (sim_rolls(sim, SIM_RATE_PAUSE)) {
@@ -173,9 +177,10 @@ static bool before_call(void *context, struct tally_client *client, enum tally_m
         struct tally_memory_fault *fault)
 {
     struct sim *sim = context;
-    struct sim_life *life = sim_life_of(sim, client);
+    struct sim_life *life = sim->current;
     bool hit;
 
+    tally_assert(life && life->client == client && sim->thread);
     if (++sim->calls > CALLS_MAX) {
         sim_violation(sim, "comes to rest", "%d calls to the broker", CALLS_MAX);
     }
@@ -191,7 +196,7 @@ static bool before_call(void *context, struct tally_client *client, enum tally_m
         return false;
     }
     hit = draw_fault(sim, op, fault);
-    life->injected = hit;
+    sim->thread->injected = hit;
     if (hit) {
         sim_trace(sim, life->instance->index, tally_memory_op_name(op), fault->code,
                 fault->late_ms ? fault->late_ms : fault->happened);
@@ -202,19 +207,19 @@ static bool before_call(void *context, struct tally_client *client, enum tally_m
     return hit;
 }
 
-static void note(struct sim *sim, struct sim_life *life, enum tally_memory_op op,
+static void note(struct sim *sim, struct sim_thread *thread, enum tally_memory_op op,
         enum tally_code code)
 {
     if (op == TALLY_MEMORY_BEGIN && !code) {
-        life->in_txn = true;
+        thread->in_txn = true;
     } else if (op == TALLY_MEMORY_COMMIT || op == TALLY_MEMORY_ABORT || op == TALLY_MEMORY_INIT) {
-        life->in_txn = false;
+        thread->in_txn = false;
     }
     if (op == TALLY_MEMORY_COMMIT) {
         sim->counts[code ? SIM_UNKNOWN : SIM_COMMITTED]++;
     } else if (op == TALLY_MEMORY_ABORT && !code) {
         sim->counts[SIM_ABORTED]++;
-    } else if (op == TALLY_MEMORY_SEND_OFFSETS && code && !life->injected) {
+    } else if (op == TALLY_MEMORY_SEND_OFFSETS && code && !thread->injected) {
         sim->counts[SIM_ZOMBIE]++;
     }
     if (tally_code_reaction(code) == TALLY_REACT_RELEASE) {
@@ -226,10 +231,11 @@ static void after_call(void *context, struct tally_client *client, enum tally_me
         enum tally_code code)
 {
     struct sim *sim = context;
-    struct sim_life *life = sim_life_of(sim, client);
+    struct sim_life *life = sim->current;
 
-    sim_trace(sim, life->instance->index, tally_memory_op_name(op), code, life->in_txn);
-    note(sim, life, op, code);
+    tally_assert(life && life->client == client && sim->thread);
+    sim_trace(sim, life->instance->index, tally_memory_op_name(op), code, sim->thread->in_txn);
+    note(sim, sim->thread, op, code);
     if (op == TALLY_MEMORY_REPLY) {
         sim_log_check_replies(sim);
     }
@@ -258,14 +264,14 @@ static void happened(void *context, struct tally_client *client, enum tally_memo
             [TALLY_MEMORY_LATE_REFUSED] = SIM_LATE_REFUSED,
     };
     struct sim *sim = context;
-    struct sim_life *life = client ? sim_life_of(sim, client) : NULL;
+    bool in_txn = client && sim->thread && sim->thread->in_txn;
 
     sim->counts[counts[event]]++;
-    if ((event == TALLY_MEMORY_REVOKED || event == TALLY_MEMORY_LOST) && life->in_txn) {
+    if ((event == TALLY_MEMORY_REVOKED || event == TALLY_MEMORY_LOST) && in_txn) {
         sim->counts[SIM_IN_TXN]++;
     }
-    sim_trace(sim, life ? life->instance->index : -1, sim_count_name(counts[event]), 0,
-            life ? life->in_txn : 0);
+    sim_trace(sim, client ? sim->current->instance->index : -1, sim_count_name(counts[event]), 0,
+            in_txn);
 }
 
 /* --- failpoints ------------------------------------------------------------------------------- */
@@ -340,8 +346,8 @@ bool sim_disk_fault(void *context, enum tally_disk_op op, struct tally_disk_faul
     if (op == TALLY_DISK_READ && life->flushing) {
         return false; /* a store that is found damaged is closed: that would wait for the flush */
     }
-    if (op == TALLY_DISK_INGEST && life->flushing && !life->stepping &&
-            sim->depth < SIM_INSTANCES && sim_rolls(sim, SIM_RATE_SLOW_FLUSH)) {
+    if (op == TALLY_DISK_INGEST && life->flushing && !sim->thread && sim->depth < DEPTH_MAX &&
+            sim_rolls(sim, SIM_RATE_SLOW_FLUSH)) {
         write_slowly(sim, life);
         if (life->dead) {
             return false;

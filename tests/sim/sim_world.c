@@ -18,7 +18,7 @@ enum {
     WAITERS_MAX = 4,
     REST_TURNS_MAX = 6000, /* far more than healing needs: then it is stuck */
     REST_IDLE_MS = 40,
-    DEPTH_MAX = SIM_INSTANCES
+    DEPTH_MAX = 4
 };
 #define WALL_OFFSET_MS INT64_C(1767000000000) /* about 2026 */
 
@@ -99,19 +99,14 @@ void sim_violation(const struct sim *sim, const char *invariant, const char *wha
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-struct sim_life *sim_life_of(struct sim *sim, const struct tally_client *client)
+bool sim_life_stepping(const struct sim_life *life)
 {
-    for (int i = 0; i < sim->plan.instances; i++) {
-        if (sim->instances[i].life && sim->instances[i].life->client == client) {
-            return sim->instances[i].life;
+    for (int i = 0; i < SIM_THREADS; i++) {
+        if (life->threads[i].stepping) {
+            return true;
         }
     }
-    for (struct sim_life *life = sim->dead; life; life = life->next) {
-        if (life->client == client) {
-            return life;
-        }
-    }
-    return NULL;
+    return false;
 }
 
 /* An older copy of the disk is put back, or it is gone. */
@@ -174,23 +169,28 @@ void sim_start(struct sim *sim, struct sim_instance *instance)
     tally_memory_client_set_guard(life->client, !sim->unguarded);
     life->registry = tally_task_registry_create(sim->topologies, sim->topology_count,
             sim->plan.partitions, WAITERS_MAX);
-    life->thread = tally_stream_thread_create(&(struct tally_stream_thread_options){
-            .index = 0,
-            .config = &life->config,
-            .client = life->client,
-            .clock = &sim->clock.clock,
-            .state = life->state,
-            .registry = life->registry,
-            .partitions = sim->plan.partitions,
-    });
+    for (int i = 0; i < sim->plan.threads; i++) {
+        life->threads[i].life = life;
+        life->threads[i].thread = tally_stream_thread_create(&(struct tally_stream_thread_options){
+                .index = i,
+                .config = &life->config,
+                .client = life->client,
+                .clock = &sim->clock.clock,
+                .state = life->state,
+                .registry = life->registry,
+                .partitions = sim->plan.partitions,
+        });
+    }
     instance->life = life;
     sim_trace(sim, instance->index, "start", 0, 0);
 }
 
-/* The stream thread is closed or crashed already. */
+/* The stream threads are closed or crashed already. */
 static void end_life(struct sim_life *life)
 {
-    tally_stream_thread_destroy(life->thread);
+    for (int i = 0; i < SIM_THREADS; i++) {
+        tally_stream_thread_destroy(life->threads[i].thread);
+    }
     tally_task_registry_destroy(life->registry);
     tally_state_close(life->state);
     tally_assert(tally_memory_client_unreleased(life->client) == 0);
@@ -199,8 +199,10 @@ static void end_life(struct sim_life *life)
 
 static void bury(struct sim_life *life)
 {
-    if (!life->closed) {
-        tally_stream_thread_crash(life->thread);
+    for (int i = 0; i < SIM_THREADS; i++) {
+        if (life->threads[i].thread && !life->threads[i].closed) {
+            tally_stream_thread_crash(life->threads[i].thread);
+        }
     }
     end_life(life);
     tally_memory_disk_destroy(life->disk);
@@ -214,7 +216,7 @@ static void bury_dead(struct sim *sim)
     while (*at) {
         struct sim_life *life = *at;
 
-        if (life->stepping || life->flushing) {
+        if (sim_life_stepping(life) || life->flushing) {
             at = &life->next;
             continue;
         }
@@ -239,33 +241,45 @@ void sim_kill(struct sim *sim, struct sim_life *life)
     life->next = sim->dead;
     sim->dead = life;
     sim->counts[SIM_CRASHED]++;
-    sim_trace(sim, instance->index, "killed", life->in_txn, 0);
+    sim_trace(sim, instance->index, "killed", 0, 0);
+}
+
+static void close_thread(struct sim *sim, struct sim_thread *thread)
+{
+    struct sim_life *outer = sim->current;
+    struct sim_thread *outer_thread = sim->thread;
+
+    sim->current = thread->life;
+    sim->thread = thread;
+    thread->stepping = true;
+    tally_stream_thread_close(thread->thread);
+    thread->stepping = false;
+    thread->closed = true;
+    sim->current = outer;
+    sim->thread = outer_thread;
 }
 
 void sim_stop(struct sim *sim, struct sim_life *life)
 {
     struct sim_instance *instance = life->instance;
-    struct sim_life *outer = sim->current;
 
-    sim->current = life;
-    life->stepping = true;
-    tally_stream_thread_close(life->thread);
-    life->stepping = false;
-    life->closed = true;
-    sim->current = outer;
+    sim_trace(sim, instance->index, "stops", 0, 0);
+    for (int i = 0; i < sim->plan.threads && !life->dead; i++) {
+        close_thread(sim, &life->threads[i]);
+    }
     if (life->dead) {
         return; /* on the way: its stores are parked, and buried with it */
     }
     tally_task_registry_destroy(life->registry);
     life->registry = NULL;
     sim->counts[SIM_STOPPED]++;
-    sim_trace(sim, instance->index, "stopped", 0, 0);
     instance->life = NULL;
     instance->disk = life->disk;
     instance->start_at_ms = sim_now_ms(sim) + sim_random_below(&sim->random, 10000);
     end_life(life);
     tally_memory_disk_set_fault(instance->disk, NULL, NULL);
     tally_free(life);
+    sim_trace(sim, instance->index, "stopped", 0, 0);
 }
 
 /* --- steps ------------------------------------------------------------------------------------ */
@@ -273,7 +287,8 @@ void sim_stop(struct sim *sim, struct sim_life *life)
 /* What passes by itself: a transaction that takes long to end, a disk that refuses a new store. */
 static bool may_halt(enum tally_code code)
 {
-    return code == TALLY_HANGING_TRANSACTION || code == TALLY_STORE_ERROR;
+    return code == TALLY_HANGING_TRANSACTION || code == TALLY_STORE_ERROR ||
+           code == TALLY_STORE_CORRUPT;
 }
 
 /* A zombie may find an offset that others have moved since, or not moved yet. */
@@ -292,19 +307,22 @@ static void check_halted(struct sim *sim, struct sim_life *life)
     }
 }
 
-static void step(struct sim *sim, struct sim_life *life, bool *busy)
+static void step(struct sim *sim, struct sim_thread *thread, bool *busy)
 {
-    struct sim_life *outer = sim->current;
+    struct sim_life *life = thread->life, *outer = sim->current;
+    struct sim_thread *outer_thread = sim->thread;
     struct tally_error err = {.code = TALLY_OK};
     enum tally_code code;
 
     sim->current = life;
-    life->stepping = true;
-    code = tally_stream_thread_step(life->thread, 0, busy, &err);
-    life->stepping = false;
+    sim->thread = thread;
+    thread->stepping = true;
+    code = tally_stream_thread_step(thread->thread, 0, busy, &err);
+    thread->stepping = false;
     sim->current = outer;
-    sim_trace(sim, life->instance->index, tally_stream_thread_state_name(life->thread), code,
-            *busy);
+    sim->thread = outer_thread;
+    sim_trace(sim, life->instance->index, tally_stream_thread_state_name(thread->thread), code,
+            (thread - life->threads) * 2 + *busy);
     if (life->dead) {
         return;
     }
@@ -315,31 +333,36 @@ static void step(struct sim *sim, struct sim_life *life, bool *busy)
     }
 }
 
-/* The flush thread has its turn; the stream thread may have turns while it waits for the disk. */
+/* The flush thread has its turn; the stream threads may have turns while it waits for the disk. */
 static void flush(struct sim *sim, struct sim_life *life)
 {
     struct sim_life *outer = sim->current;
+    struct sim_thread *outer_thread = sim->thread;
 
     if (life->flushing) {
         return;
     }
     sim->current = life;
+    sim->thread = NULL;
     life->flushing = true;
     tally_state_flush_due(life->state);
     life->flushing = false;
     sim->current = outer;
+    sim->thread = outer_thread;
 }
 
-static struct sim_life *pick_life(struct sim *sim)
+static struct sim_thread *pick_thread(struct sim *sim)
 {
-    struct sim_life *free[SIM_INSTANCES];
+    struct sim_thread *free[SIM_INSTANCES * SIM_THREADS];
     uint32_t count = 0;
 
     for (int i = 0; i < sim->plan.instances; i++) {
         struct sim_life *life = sim->instances[i].life;
 
-        if (life && !life->stepping) {
-            free[count++] = life;
+        for (int j = 0; life && !life->stopped && j < sim->plan.threads; j++) {
+            if (!life->threads[j].stepping && !life->threads[j].closed) {
+                free[count++] = &life->threads[j];
+            }
         }
     }
     return count > 0 ? free[sim_random_below(&sim->random, count)] : NULL;
@@ -367,7 +390,7 @@ static void jump_clock(struct sim *sim)
 
 static void outside_event(struct sim *sim)
 {
-    struct sim_life *life;
+    struct sim_thread *thread;
 
     if (sim_rolls(sim, SIM_RATE_JUMP)) {
         jump_clock(sim);
@@ -379,9 +402,9 @@ static void outside_event(struct sim *sim)
         tally_memory_broker_rebalance(sim->broker, lost);
     }
     if (sim_rolls(sim, SIM_RATE_STOP)) {
-        life = pick_life(sim);
-        if (life && !life->flushing) {
-            sim_stop(sim, life);
+        thread = pick_thread(sim);
+        if (thread && !thread->life->flushing && !sim_life_stepping(thread->life)) {
+            sim_stop(sim, thread->life);
         }
     }
     if (sim_rolls(sim, SIM_RATE_DOWN)) {
@@ -391,11 +414,24 @@ static void outside_event(struct sim *sim)
     }
 }
 
-void sim_tick(struct sim *sim, int64_t at_least_ms)
+/* One of the free threads has its turn. */
+static void turn(struct sim *sim)
 {
-    struct sim_life *life;
+    struct sim_thread *thread = sim->depth <= DEPTH_MAX ? pick_thread(sim) : NULL;
     bool busy;
 
+    if (!thread) {
+        return;
+    }
+    flush(sim, thread->life);
+    /* the flush may have taken long: it may be dead now, or on its way */
+    if (!thread->life->dead && !thread->stepping && !thread->closed && !thread->life->stopped) {
+        step(sim, thread, &busy);
+    }
+}
+
+void sim_tick(struct sim *sim, int64_t at_least_ms)
+{
     sim->depth++;
     sim_advance(sim, at_least_ms + sim_random_below(&sim->random, 20));
     start_due(sim);
@@ -405,13 +441,7 @@ void sim_tick(struct sim *sim, int64_t at_least_ms)
             sim_workload_send(sim);
         }
     }
-    life = sim->depth <= DEPTH_MAX ? pick_life(sim) : NULL;
-    if (life) {
-        flush(sim, life);
-    }
-    if (life && !life->dead && !life->stepping) {
-        step(sim, life, &busy);
-    }
+    turn(sim);
     sim_log_follow(sim);
     sim->depth--;
     if (sim->depth == 0) {
@@ -532,6 +562,22 @@ static bool at_rest(struct sim *sim)
     return tally_memory_broker_open_transactions(sim->broker) == 0;
 }
 
+static bool step_all(struct sim *sim, struct sim_life *life /* NULL: down */)
+{
+    bool any = false;
+
+    if (life) {
+        flush(sim, life);
+    }
+    for (int i = 0; life && i < sim->plan.threads && !life->dead; i++) {
+        bool busy = false;
+
+        step(sim, &life->threads[i], &busy);
+        any = any || busy;
+    }
+    return any;
+}
+
 void sim_come_to_rest(struct sim *sim)
 {
     sim->healing = true;
@@ -545,13 +591,7 @@ void sim_come_to_rest(struct sim *sim)
 
         start_due(sim);
         for (int i = 0; i < sim->plan.instances; i++) {
-            bool busy = false;
-
-            if (sim->instances[i].life) {
-                flush(sim, sim->instances[i].life);
-                step(sim, sim->instances[i].life, &busy);
-            }
-            any = any || busy;
+            any = step_all(sim, sim->instances[i].life) || any;
         }
         bury_dead(sim);
         sim_log_follow(sim);
