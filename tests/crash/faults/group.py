@@ -16,7 +16,7 @@ TRANSACTION, SESSION, POLL = 2, 17, 20
 QUICK = {"engine.transaction.timeout": f"{TRANSACTION}s", "engine.session.timeout": f"{SESSION}s",
          "engine.max.poll.interval": f"{POLL}s", "shutdown.timeout": "10s", "engine.threads": 1,
          # Small batches, so that a poll, and so a rebalance, often meets an open transaction.
-         "engine.batch.records": 20, "kafka.properties": ["heartbeat.interval.ms=500"]}
+         "engine.batch.records": 5, "kafka.properties": ["heartbeat.interval.ms=500"]}
 SWEEP = 1
 BROKER = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": str(SWEEP * 1000)}
 SLACK = 20  # seconds on a machine that does a lot else
@@ -271,8 +271,8 @@ def storm(world):
         calm = log.speed(5)
         first, begun = log.end(), time.monotonic()
         for number in range(1, 6):  # all that are members answer: a rebalance each
-            member(world, number).start()
-            flood(world, world.random.uniform(1, 3))
+            join_on_backlog(world, number)
+            time.sleep(world.random.uniform(0.5, 3))
         end = time.monotonic() + world.random.uniform(20, 30)
         while time.monotonic() < end:
             weather(world)
@@ -281,17 +281,23 @@ def storm(world):
         stormy = (log.end() - first) / seconds
         calm_down(world)
     log.close()
-    world.say(f"storm of {seconds:.0f} s: {stormy:.0f} events/s, calm {calm:.0f}/s")
+    world.say(f"storm of {seconds:.0f} s: {stormy:.0f} events/s; in the calm, with less to do, {calm:.0f}/s")
     world.settle(4 * SESSION + 120)
     world.check()
     count_rebalances(world)
 
 
-def flood(world, seconds):
-    """More than is done at once, so that whoever loses a partition loses it inside a transaction."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        world.send(2500)
+def join_on_backlog(world, number):
+    """Those that run are held back while one joins, so that they learn of it with their hands full,
+    and lose their partitions inside a transaction."""
+    others = world.running()
+    for instance in others:
+        instance.pause()
+    member(world, number).start()
+    world.send(6000)
+    time.sleep(0.5)
+    for instance in others:
+        instance.resume()
 
 
 def member(world, number):
