@@ -17,6 +17,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 WORKERS = 2
 KILLS = {"kill": ("engine", 500), "broker-kill": ("broker", 100)}
 A_ROUND = {"kill": 10, "broker-kill": 5}
+# Until something has happened so often; and how often it does in a round, about.
+HAPPENED = {"late": ("late EndTxn", 1000, 150)}
 ROUNDS = {"failpoints": 1, "failpoint-errors": 1}  # a sweep each
 ROUNDS_OF_OTHERS = 3
 FAILURES_MAX = 10  # after so many there is enough to mend
@@ -47,6 +49,10 @@ class Long:
                 killed, target = KILLS[name]
                 left = target - sums.kills[name, killed] - now.count(name) * A_ROUND[name]
                 names += [name] * -(-max(left, 0) // A_ROUND[name])
+            elif name in HAPPENED:
+                path, target, a_round = HAPPENED[name]
+                left = target - sums.happened[path] - now.count(name) * a_round
+                names += [name] * -(-max(left, 0) // a_round)
             else:
                 names += [name] * max(ROUNDS.get(name, ROUNDS_OF_OTHERS) - sums.rounds[name] - now.count(name), 0)
         return names

@@ -12,6 +12,9 @@ from verdict import Violation, must
 SETTINGS = {"engine.transaction.timeout": "3s", "engine.session.timeout": "18s", "engine.threads": 4}
 REFUSED = ("INVALID_PRODUCER_EPOCH", "PRODUCER_FENCED", "INVALID_PRODUCER_ID_MAPPING", "INVALID_TXN_STATE")
 ROUNDS, SECONDS = 2, 8  # of trouble, each followed by quiet and the oracle
+SECONDS_MAX = 90  # on a machine so slow that too little comes late
+LATE = ("EndTxn", "TxnOffsetCommit", "AddPartitionsToTxn", "Produce")
+ROUNDS_LONG = 12  # in ./dev crash --long
 LOG_LINES = 50  # a second of trouble at most; what spins writes more
 
 
@@ -27,36 +30,52 @@ def proxied(world, settings):
         proxy.stop()
 
 
-@fault("late", scenario=True, needs=("late EndTxn", "late Produce", "late TxnOffsetCommit", "late AddPartitionsToTxn",
-                                     "late and refused", "producers"))
+@fault("late", scenario=True, needs=(*(f"late {api}" for api in LATE), "late and refused", "producers"))
 def late(world):
     """requests of transactions late, twice or never; connections reset, stalled, slow; kills in between"""
-    with proxied(world, SETTINGS) as (tally, proxy):
+    with proxied(world, SETTINGS) as (_, proxy):
         world.begin()
-        for _ in range(ROUNDS):
-            trouble(world, tally, proxy)
+        for number in range(ROUNDS_LONG if world.options.record else ROUNDS):
+            if number == 1:  # a rebalance, and from now on two that may take each other's partitions
+                world.instance(1, {**SETTINGS, "kafka.bootstrap.servers": proxy.address}).start()
+            trouble(world, proxy)
         count(world, proxy)
         world.finish()
 
 
-def trouble(world, tally, proxy):
-    lines, begin = tally.logged(""), time.monotonic()
+def trouble(world, proxy):
+    lines, begin, before = logged(world), time.monotonic(), came_late(proxy)
+
+    def lasts():
+        enough = all(count > before[api] for api, count in came_late(proxy).items())
+        return time.monotonic() - begin < (SECONDS if enough else SECONDS_MAX)
+
     rules(proxy)
     with world.load(rate=600):
-        while time.monotonic() < begin + SECONDS:
-            disturb(world, tally, proxy)
+        while lasts():
+            time.sleep(world.random.uniform(0.5, 2))
+            revive(world)
+            disturb(world, proxy)
     proxy.calm()
-    seconds = time.monotonic() - begin
-    until_settled(world, tally)
-    lines = tally.logged("") - lines
+    lines, seconds = logged(world) - lines, time.monotonic() - begin
     must(lines < LOG_LINES * seconds, "a log has no more lines than a person can read", f"{lines} in {seconds:.0f} s")
+    revive(world)
+    world.settle()
     world.check()
+
+
+def came_late(proxy):
+    return {api: sum(count for (name, _), count in proxy.late.copy().items() if name == api) for api in LATE}
+
+
+def logged(world):
+    return sum(tally.logged("") for tally in world.instances.values())
 
 
 def rules(proxy):
     """By request: what a network that loses packets, and machines on the way that restart, do."""
-    for api, chance in (("EndTxn", 0.5), ("TxnOffsetCommit", 0.25), ("AddOffsetsToTxn", 0.1),
-                        ("AddPartitionsToTxn", 0.15), ("Produce", 0.15), ("InitProducerId", 0.1)):
+    for api, chance in (("EndTxn", 0.6), ("TxnOffsetCommit", 0.4), ("AddOffsetsToTxn", 0.1),
+                        ("AddPartitionsToTxn", 0.25), ("Produce", 0.25), ("InitProducerId", 0.1)):
         proxy.rule("late", api, chance=chance, seconds=(0, 2), who="-producer")
         proxy.rule("lost", api, chance=0.01, seconds=(0, 1))
         proxy.rule("mute", api, chance=0.04)
@@ -71,11 +90,10 @@ def rules(proxy):
     proxy.rule("hold", "Fetch", "OffsetFetch", "ListOffsets", "FindCoordinator", chance=0.02, seconds=(0, 1))
 
 
-def disturb(world, tally, proxy):
-    time.sleep(world.random.uniform(0.5, 2))
-    revive(world, tally)
+def disturb(world, proxy):
     dice = world.random.random()
     if dice < 0.2:
+        tally = world.any_instance(world.random)
         tally.kill()
         tally.start()
     elif dice < 0.3:
@@ -84,20 +102,14 @@ def disturb(world, tally, proxy):
         proxy.cut_all()
 
 
-def revive(world, tally):
+def revive(world):
     """What a supervisor does: a late JoinGroup takes a member's place in the group, and its process ends."""
-    if tally.running():
-        return False
-    if "INSTANCE_FENCED" not in tally.log_tail(50):
-        tally.alive()
-    world.happened["ended by a late JoinGroup"] += 1
-    tally.start()
-    return True
-
-
-def until_settled(world, tally):
-    revive(world, tally)
-    world.settle()
+    for tally in world.instances.values():
+        if not tally.running():
+            if "INSTANCE_FENCED" not in tally.log_tail(50):
+                tally.alive()
+            world.happened["ended by a late JoinGroup"] += 1
+            tally.start()
 
 
 def count(world, proxy):

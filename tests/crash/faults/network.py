@@ -39,7 +39,7 @@ def lose(world, tally, proxy, action, api):
     end = time.monotonic() + MEET_SECONDS
     with world.load(rate=300):
         while rule.times and time.monotonic() < end:
-            revive(world, tally)
+            revive(world)
             if api in ("Metadata", "FindCoordinator", "InitProducerId", "JoinGroup", "SyncGroup", "OffsetFetch",
                        "ListOffsets"):
                 tally.kill()
@@ -53,7 +53,7 @@ def lose(world, tally, proxy, action, api):
 def quiet(world, tally, proxy, what):
     lines, begin = tally.logged(""), time.monotonic()
     proxy.calm()
-    revive(world, tally)
+    revive(world)
     world.settle()
     lines, seconds = tally.logged("") - lines, time.monotonic() - begin
     must(lines < LOG_LINES * (seconds + 1), "a log has no more lines than a person can read",
