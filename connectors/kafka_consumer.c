@@ -121,6 +121,21 @@ static void on_revoke(struct kafka_consumer *consumer,
     consumer->listener.revoked(consumer->listener.context, partitions, count, lost);
 }
 
+/* An assignment must be answered by a list, be it empty: after NULL librdkafka goes on waiting for
+ * the answer, and never joins again. A revoke must be answered by NULL. */
+static void answer_with_nothing(rd_kafka_t *rk, rd_kafka_resp_err_t kind)
+{
+    rd_kafka_topic_partition_list_t *none = NULL;
+
+    if (kind == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        none = rd_kafka_topic_partition_list_new(0);
+    }
+    (void)rd_kafka_assign(rk, none);
+    if (none) {
+        rd_kafka_topic_partition_list_destroy(none);
+    }
+}
+
 static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t kind,
         rd_kafka_topic_partition_list_t *list, void *opaque)
 {
@@ -147,7 +162,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t kind,
                 TALLY_LOG_STR("error", rd_kafka_err2str(kind)));
     }
     if (!consumer->assigned) { /* librdkafka waits for ever for the answer to a rebalance */
-        (void)rd_kafka_assign(rk, NULL);
+        answer_with_nothing(rk, kind);
     }
     tally_free(partitions);
 }
@@ -279,7 +294,7 @@ static enum tally_code consumer_assign(struct tally_consumer *base,
         const struct tally_topic_partition *partitions, size_t count, struct tally_error *err)
 {
     struct kafka_consumer *consumer = self(base);
-    rd_kafka_topic_partition_list_t *list = count ? list_of(partitions, count, true) : NULL;
+    rd_kafka_topic_partition_list_t *list = partitions ? list_of(partitions, count, true) : NULL;
     rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
 
     for (size_t i = 0; !consumer->member && i < count; i++) {

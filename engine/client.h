@@ -52,6 +52,7 @@ struct tally_consumer_ops {
     /* Headers in order; returns how many there are, writes at most max. Borrow from the record. */
     size_t (*headers)(struct tally_consumer *consumer, const struct tally_record *record,
             struct tally_header *headers, size_t max);
+    /* NULL answers a revoke; an assignment, also one of no partitions, is answered by a list. */
     enum tally_code (*assign)(struct tally_consumer *consumer,
             const struct tally_topic_partition *partitions, size_t count, struct tally_error *err);
     enum tally_code (*pause)(struct tally_consumer *consumer,

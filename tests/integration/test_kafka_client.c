@@ -159,6 +159,56 @@ START_TEST(restarts_a_static_member_without_a_rebalance)
 }
 END_TEST
 
+enum { MEMBERS = 3 };
+
+/* Polls the first members until each has had an assignment at every join since its own. */
+static bool all_assigned(struct kafka_member *members, int count)
+{
+    bool all = false;
+
+    for (int turn = 0; turn < 300 && !all; turn++) {
+        all = true;
+        for (int i = 0; i < count; i++) {
+            struct tally_record record;
+
+            ck_assert_int_eq(members[i].consumer->ops->poll(members[i].consumer, 50, &record, NULL),
+                    TALLY_AGAIN);
+            all = all && members[i].assigned == count - i;
+        }
+    }
+    return all;
+}
+
+/* It would hold up every rebalance, and take over from nobody. */
+START_TEST(joins_again_after_an_assignment_of_nothing)
+{
+    static const char *const names[MEMBERS] = {"a", "b", "c"};
+    struct kafka_fixture fixtures[MEMBERS];
+    struct kafka_member members[MEMBERS];
+    const char *topic = NULL;
+    size_t owned = 0;
+
+    kafka_fixture_open(&fixtures[0], names[0]);
+    topic = kafka_fixture_topic(&fixtures[0], "in", 1);
+    for (int i = 0; i < MEMBERS; i++) {
+        if (i > 0) {
+            kafka_fixture_open_second(&fixtures[i], &fixtures[0], names[i]);
+        }
+        kafka_member_join(&members[i], &fixtures[i], 0, topic);
+        ck_assert_msg(all_assigned(members, i + 1), "with member %s", names[i]);
+    }
+    for (int i = 0; i < MEMBERS; i++) {
+        ck_assert_int_eq(members[i].lost, 0);
+        owned += members[i].count;
+        kafka_member_leave(&members[i]);
+    }
+    ck_assert_uint_eq(owned, 1);
+    for (int i = MEMBERS - 1; i >= 0; i--) {
+        kafka_fixture_close(&fixtures[i]);
+    }
+}
+END_TEST
+
 START_TEST(halts_at_an_offset_that_does_not_exist)
 {
     struct kafka_fixture fixture;
@@ -310,6 +360,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, pauses_and_resumes);
     tcase_add_test(tcase, seeks_while_paused);
     tcase_add_test(tcase, restarts_a_static_member_without_a_rebalance);
+    tcase_add_test(tcase, joins_again_after_an_assignment_of_nothing);
     tcase_add_test(tcase, halts_at_an_offset_that_does_not_exist);
     tcase_add_test(tcase, publishes_by_the_murmur2_of_the_key);
     tcase_add_test(tcase, makes_no_topic_by_publishing_or_replying);
