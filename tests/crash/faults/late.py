@@ -9,7 +9,7 @@ from proxy import Proxy
 from verdict import Violation, must
 
 # Short, so that clients give up soon: their sockets wait 6/10 of a transaction.
-SETTINGS = {"engine.transaction.timeout": "3s", "engine.session.timeout": "18s", "engine.threads": 4}
+SETTINGS = {"engine.transaction.timeout": "3s", "engine.session.timeout": "18s", "engine.threads": 2}
 REFUSED = ("INVALID_PRODUCER_EPOCH", "PRODUCER_FENCED", "INVALID_PRODUCER_ID_MAPPING", "INVALID_TXN_STATE")
 ROUNDS, SECONDS = 2, 8  # of trouble, each followed by quiet and the oracle
 SECONDS_MAX = 90  # on a machine so slow that too little comes late
