@@ -62,7 +62,7 @@ struct tally_stream_thread {
         int32_t partition;
     } * waiting;
     size_t waiting_count;
-    int64_t upkeep_ms, recheck_ms; /* next time */
+    int64_t upkeep_ms, recheck_ms, restore_ms; /* next time */
 
     struct tally_series *commit_series, *committed_series, *aborted_series, *unknown_series,
             *fenced_series;

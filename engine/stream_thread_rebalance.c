@@ -10,6 +10,7 @@ enum {
     COMMITTED_TIMEOUT_MS = 5000,
     RECHECK_EVERY_MS = 10000,
     STORE_RETRY_MS = 200,
+    STORE_REOPEN_MS = 1000,
     NAMES_MAX = 4096,
 };
 
@@ -286,11 +287,17 @@ static void begin_restore(struct tally_stream_thread *thread, struct tally_strea
     if (tally_stream_task_state(task) != TALLY_TASK_CREATED) {
         tally_stream_task_set_state(task, TALLY_TASK_CREATED);
     }
+    if (code == TALLY_STORE_ERROR || code == TALLY_SYSTEM) { /* a full disk, and the like */
+        tally_task_slot_trouble(tally_stream_task_slot(task), &err);
+        thread->restore_ms = tally_mono_ms(thread->options.clock) + STORE_REOPEN_MS;
+    }
 }
 
 void stream_thread_begin_restores(struct tally_stream_thread *thread)
 {
-    for (size_t i = 0; i < tally_task_manager_count(thread->manager); i++) {
+    bool waiting = tally_mono_ms(thread->options.clock) < thread->restore_ms;
+
+    for (size_t i = 0; i < tally_task_manager_count(thread->manager) && !waiting; i++) {
         struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
 
         if (tally_stream_task_state(task) == TALLY_TASK_CREATED) {

@@ -325,6 +325,14 @@ enum tally_code tally_task_slot_wait(struct tally_task_slot *slot, int64_t offse
     return code;
 }
 
+void tally_task_slot_trouble(struct tally_task_slot *slot, const struct tally_error *err)
+{
+    tally_rwlock_write(&slot->registry->lock);
+    slot->code = err->code;
+    (void)snprintf(slot->message, sizeof slot->message, "%s", err->message);
+    tally_rwlock_unlock(&slot->registry->lock);
+}
+
 enum tally_code tally_task_slot_halted(struct tally_task_slot *slot, char *message, size_t size)
 {
     enum tally_code code;

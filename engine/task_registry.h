@@ -69,6 +69,8 @@ void tally_task_slot_set_anchor(struct tally_task_slot *slot,
         const struct tally_positions *positions);
 /* false: there are none yet. @thread any */
 bool tally_task_slot_get_anchor(struct tally_task_slot *slot, struct tally_positions *positions);
+/* Keeps for health why the task does not get on, until its state changes: it tries again. */
+void tally_task_slot_trouble(struct tally_task_slot *slot, const struct tally_error *err);
 /* What the watch over positions has found, for the stream thread to take once; forgotten when the
  * task is no longer RUNNING. wrong: earlier positions whose records the topics no longer have.
  * @thread any */
@@ -82,7 +84,7 @@ void tally_task_slot_publish(struct tally_task_slot *slot, int64_t in_next);
 struct tally_view *tally_task_slot_view(struct tally_task_slot *slot);
 /* Waits until in_next > offset; TIMEOUT, QUEUE_FULL (too many wait). @thread any */
 enum tally_code tally_task_slot_wait(struct tally_task_slot *slot, int64_t offset, int64_t wait_ms);
-/* Why the task is HALTED, and its message; TALLY_OK otherwise. @thread any */
+/* Why the task is HALTED or does not get on, and its message; TALLY_OK otherwise. @thread any */
 enum tally_code tally_task_slot_halted(struct tally_task_slot *slot, char *message, size_t size);
 /* The error of the last background flush, as tally_store_health. @thread any */
 enum tally_code tally_task_slot_store_health(struct tally_task_slot *slot, struct tally_error *err);
