@@ -100,7 +100,7 @@ def main():
     if restarts:
         say(f"{run.kills['engine']} engine and {run.kills['broker']} broker kills; running again after"
             f" {restarts[len(restarts) // 2]:.2f} s (median), {restarts[-1]:.2f} s (longest)")
-    say(f"{run.passed} passed, {run.failed} failed")
+    say(f"{run.passed} passed, {run.failed} failed" + (f", {run.skipped} skipped" if run.skipped else ""))
     return 1 if run.failed else 0
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from broker import Broker
 from faults import FAULTS
 from report import Report
-from verdict import Broken, Violation
+from verdict import Broken, Skipped, Violation
 from world import World
 
 ROUNDS_A_WORLD = 5
@@ -49,7 +49,7 @@ class Run:
         self.brokers = self.worlds = 0
         self.broker = None
         self.report = Report(options.record) if options.record else None
-        self.passed, self.failed = 0, 0
+        self.passed = self.failed = self.skipped = 0
         self.kills = Counter()
         self.restarts = []
 
@@ -84,6 +84,10 @@ class Run:
                 self.note(doing, seed, "ok")
             if not FAULTS[names[0]].scenario:
                 world.finish()
+        except Skipped as reason:
+            self.skipped += 1
+            say(f"{names[0]}: SKIPPED, {reason}")
+            self.note(doing or Round(names[0], world, self.broker), seed, f"skipped: {reason}")
         except Exception as error:
             self.blame(error, doing or Round(names[0], world, self.broker), names, seed)
             return False

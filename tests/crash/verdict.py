@@ -5,6 +5,10 @@ class Broken(Exception):
     """tally, or a server, did not do what it must; the text says what."""
 
 
+class Skipped(Exception):
+    """The fault cannot be made here; the text says why. Neither passed nor failed."""
+
+
 class Violation(Exception):
     """An invariant does not hold. The text begins with its number."""
 
