@@ -6,8 +6,8 @@
  *   DISK_SHIM_JOURNAL=<file>   a line for each change and each sync, for whoever undoes the changes
  *       that were not synced; files that would be gone are linked into DISK_SHIM_GRAVE first
  *
- * The journal: W inode size offset length old-bytes; S inode; D directory; N path; R from to grave;
- * L to; U path grave. What libc does inside fread is not seen, and LOG never fails: Debian's RocksDB
+ * The journal: W inode size offset length old-bytes; S inode; D directory; N path; R from to
+ * grave; L to; U path grave. What libc does inside fread is not seen, and LOG never fails: Debian's RocksDB
  * asserts that it does not. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
