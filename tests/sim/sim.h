@@ -16,8 +16,8 @@
 #include "tests/sim/sim_random.h"
 
 enum {
-    SIM_INSTANCES = 3,
-    SIM_THREADS = 2, /* of an instance */
+    SIM_INSTANCES = 4, /* the last may be a twin of the first, with the same instance.id */
+    SIM_THREADS = 2,   /* of an instance */
     SIM_PARTITIONS = 4,
     SIM_SKUS = 6,
     SIM_WAREHOUSES = 2,
@@ -35,38 +35,40 @@ enum {
 /* --- what may happen -------------------------------------------------------------------------- */
 
 /* Rare paths that a run of many seeds must have taken, and some that are only counted. */
-#define SIM_COUNTS(X)                            \
-    X(COMMITTED, "committed")                    \
-    X(ABORTED, "aborted")                        \
-    X(FENCED, "fenced")                          \
-    X(UNKNOWN, "unknown commits")                \
-    X(LATE, "late requests")                     \
-    X(LATE_TAKEN, "late requests taken")         \
-    X(LATE_REFUSED, "late requests refused")     \
-    X(EXPIRED, "members expired")                \
-    X(CRASHED, "crashes")                        \
-    X(FAILPOINT_KILLED, "killed at a failpoint") \
-    X(FAILPOINT_FAILED, "failed at a failpoint") \
-    X(STOPPED, "clean stops")                    \
-    X(PAUSED, "pauses")                          \
-    X(ZOMBIE, "zombies refused")                 \
-    X(REVOKED, "revoked")                        \
-    X(LOST, "assignments lost")                  \
-    X(IN_TXN, "rebalances in a transaction")     \
-    X(TIMED_OUT, "transaction timeouts")         \
-    X(RESTORED, "events restored")               \
-    X(REBUILT, "stores rebuilt")                 \
-    X(FLUSH_FAILED, "flushes failed")            \
-    X(SLOW_FLUSH, "slow flushes")                \
-    X(OLD_DISK, "older disks")                   \
-    X(LOST_DISK, "lost disks")                   \
-    X(DEAD_LETTERS, "dead letters")              \
-    X(FORWARDED, "forwards")                     \
-    X(REPEATED, "repeats")                       \
-    X(REJECTED, "refusals")                      \
-    X(READS, "reads checked")                    \
-    X(REPLIES, "replies checked")                \
-    X(BROKER_DOWN, "broker outages")             \
+#define SIM_COUNTS(X)                                         \
+    X(COMMITTED, "committed")                                 \
+    X(ABORTED, "aborted")                                     \
+    X(FENCED, "fenced")                                       \
+    X(UNKNOWN, "unknown commits")                             \
+    X(LATE, "late requests")                                  \
+    X(LATE_TAKEN, "late requests taken")                      \
+    X(LATE_REFUSED, "late requests refused")                  \
+    X(EXPIRED, "members expired")                             \
+    X(CRASHED, "crashes")                                     \
+    X(FAILPOINT_KILLED, "killed at a failpoint")              \
+    X(FAILPOINT_FAILED, "failed at a failpoint")              \
+    X(TWINS_FENCED, "twins fenced")                           \
+    X(EXPIRED_IDS, "ids decided again after their retention") \
+    X(STOPPED, "clean stops")                                 \
+    X(PAUSED, "pauses")                                       \
+    X(ZOMBIE, "zombies refused")                              \
+    X(REVOKED, "revoked")                                     \
+    X(LOST, "assignments lost")                               \
+    X(IN_TXN, "rebalances in a transaction")                  \
+    X(TIMED_OUT, "transaction timeouts")                      \
+    X(RESTORED, "events restored")                            \
+    X(REBUILT, "stores rebuilt")                              \
+    X(FLUSH_FAILED, "flushes failed")                         \
+    X(SLOW_FLUSH, "slow flushes")                             \
+    X(OLD_DISK, "older disks")                                \
+    X(LOST_DISK, "lost disks")                                \
+    X(DEAD_LETTERS, "dead letters")                           \
+    X(FORWARDED, "forwards")                                  \
+    X(REPEATED, "repeats")                                    \
+    X(REJECTED, "refusals")                                   \
+    X(READS, "reads checked")                                 \
+    X(REPLIES, "replies checked")                             \
+    X(BROKER_DOWN, "broker outages")                          \
     X(CLOCK_JUMPS, "clock jumps")
 
 enum sim_count {
@@ -101,6 +103,7 @@ enum sim_rate {
 
 struct sim_plan {
     int instances, threads;
+    bool twin;
     int32_t partitions;
     bool catalogue;
     int commands, ticks;
@@ -151,6 +154,7 @@ struct sim_life {
     struct tally_state *state;
     struct tally_task_registry *registry;
     struct sim_thread threads[SIM_THREADS];
+    int thread_count;
     struct tally_config config; /* as that of the system, with its own instance.id */
     char name[2];
     bool flushing; /* on the stack */
@@ -160,6 +164,7 @@ struct sim_life {
 
 struct sim_instance {
     int index;
+    char name;                      /* instance.id */
     struct tally_memory_disk *disk; /* of the next life; NULL while one has it */
     struct tally_memory_disk *old;  /* an older copy; NULL: none */
     struct sim_life *life;          /* NULL: down */

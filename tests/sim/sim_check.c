@@ -19,7 +19,8 @@ enum { KNOWN_MAX = 1024, FORWARDS_MAX = 512 };
 
 struct known {
     int32_t partition;
-    int64_t offset; /* of the command that had the outcome */
+    int64_t offset;  /* of the command that had the outcome */
+    int64_t time_ms; /* of the decision */
     bool rejected;
     struct tally_slice id, key;
 };
@@ -44,6 +45,7 @@ struct model {
     struct forward forwards[FORWARDS_MAX];
     size_t forward_count;
     int64_t in_next[SIM_PARTITIONS], out_last[SIM_PARTITIONS];
+    int64_t time_ms[SIM_PARTITIONS]; /* of the last decision; never goes back */
 };
 
 /* What the model says of one command. */
@@ -101,15 +103,21 @@ static struct outcome decide_register(struct model *model, const struct sim_comm
     return (struct outcome){.type = "WarehouseRegistered"};
 }
 
-static bool is_known(struct model *model, struct tally_slice id, struct tally_slice key)
+/* What is known of an id under a key; a new one when there is none. */
+static struct known *known_of(struct model *model, struct tally_slice id, struct tally_slice key)
 {
+    struct known *known;
+
     for (size_t i = 0; i < model->known_count; i++) {
-        if (tally_slice_equal(model->known[i].id, id) &&
-                tally_slice_equal(model->known[i].key, key)) {
-            return true;
+        known = &model->known[i];
+        if (tally_slice_equal(known->id, id) && tally_slice_equal(known->key, key)) {
+            return known;
         }
     }
-    return false;
+    tally_assert(model->known_count < KNOWN_MAX);
+    known = &model->known[model->known_count++];
+    *known = (struct known){.id = id, .key = key, .offset = -1};
+    return known;
 }
 
 /* --- the log ---------------------------------------------------------------------------------- */
@@ -153,8 +161,7 @@ static void check_event(struct model *model, int32_t partition, int64_t offset,
 
     if (!next_committed(sim, model->events, partition, &at->events, &record)) {
         sim_violation(sim, "one outcome per command", "%s/%d@%lld (%.*s) has no event",
-                model->commands, partition, (long long)offset, (int)id.len,
-                (const char *)id.data);
+                model->commands, partition, (long long)offset, (int)id.len, (const char *)id.data);
     }
     model->out_last[partition] = record.offset;
     tally_assert(sim_event_decode(record.value, &event));
@@ -215,31 +222,33 @@ static void check_command(struct model *model, int32_t partition,
         const struct sim_command *command /* NULL: tells of a warehouse */, struct cursors *at)
 {
     struct outcome outcome = {.type = "WarehouseApplied"};
+    struct known *known = known_of(model, id, record->key);
+    int64_t time_ms = record->timestamp_ms > model->time_ms[partition] ? record->timestamp_ms
+                                                                       : model->time_ms[partition];
 
-    if (is_known(model, id, record->key)) {
+    if (known->offset >= 0 && known->time_ms + model->sim->config->dedup_retention > time_ms) {
         model->sim->counts[SIM_REPEATED]++;
         return;
     }
+    model->sim->counts[SIM_EXPIRED_IDS] += known->offset >= 0;
     if (command) {
         outcome = command->kind == SIM_REGISTER ? decide_register(model, command)
                                                 : decide(model, command);
     }
     check_event(model, partition, record->offset, id, &outcome, at);
-    tally_assert(model->known_count < KNOWN_MAX);
-    model->known[model->known_count++] = (struct known){.partition = partition,
-            .offset = record->offset,
-            .rejected = outcome.code != NULL,
-            .id = id,
-            .key = record->key};
+    model->time_ms[partition] = time_ms;
+    known->partition = partition;
+    known->offset = record->offset;
+    known->time_ms = time_ms;
+    known->rejected = outcome.code != NULL;
     model->sim->counts[SIM_REJECTED] += outcome.code != NULL;
 }
 
 /* The command that a record is, as clients know it; NULL: none. */
 static const struct sim_command *command_of(struct model *model, struct tally_slice value)
 {
-    struct tally_slice note = value.len > 0 && value.data[0] == '{'
-                                      ? sim_json_member(value, "note")
-                                      : TALLY_NONE;
+    struct tally_slice note =
+            value.len > 0 && value.data[0] == '{' ? sim_json_member(value, "note") : TALLY_NONE;
     char text[16] = "";
 
     if (note.len < 2 || note.len >= sizeof text || note.data[0] != '#') {
@@ -275,8 +284,7 @@ static void check_record(struct model *model, int32_t partition,
     check_command(model, partition, record, tally_slice_string(command->id), command, at);
 }
 
-static void arrive(struct model *model, int32_t partition,
-        const struct tally_memory_record *record)
+static void arrive(struct model *model, int32_t partition, const struct tally_memory_record *record)
 {
     struct tally_slice from = header_of(record, FORWARDED_HEADER);
     char text[48];
@@ -366,8 +374,8 @@ static void check_positions(struct model *model, int32_t partition, const struct
 {
     const struct tally_positions *positions = tally_view_positions(view);
     struct sim *sim = model->sim;
-    int64_t group = tally_memory_broker_committed(sim->broker, sim->config->app_id,
-            model->commands, partition);
+    int64_t group = tally_memory_broker_committed(sim->broker, sim->config->app_id, model->commands,
+            partition);
 
     if (positions->in_next != model->in_next[partition] ||
             (group != positions->in_next && !(group < 0 && positions->in_next == 0))) {
@@ -427,9 +435,8 @@ static void check_level_row(struct model *model, int level, struct tally_view *v
             found.n[STOCK_ON_HAND] != model->levels[level].on_hand) {
         sim_violation(model->sim, "state is the fold of the events",
                 "level %s/%d: version %lld, on_hand %lld, expected %lld, %lld", sku,
-                level % SIM_WAREHOUSES, (long long)found.version,
-                (long long)found.n[STOCK_ON_HAND], (long long)model->levels[level].version,
-                (long long)model->levels[level].on_hand);
+                level % SIM_WAREHOUSES, (long long)found.version, (long long)found.n[STOCK_ON_HAND],
+                (long long)model->levels[level].version, (long long)model->levels[level].on_hand);
     }
 }
 
@@ -488,7 +495,9 @@ static void check_rows(struct model *model, int32_t partition, struct tally_view
         }
     }
     for (size_t i = 0; i < model->known_count; i++) {
-        if (model->known[i].partition == partition) {
+        if (model->known[i].partition == partition &&
+                model->time_ms[partition] - model->known[i].time_ms <=
+                        model->sim->config->dedup_retention) {
             outcomes++;
             check_outcome_row(model, &model->known[i], view);
         }
@@ -520,8 +529,8 @@ static void check_applied(const struct model *catalogue, const struct model *sto
         for (int32_t p = 0; p < stock->sim->plan.partitions; p++) {
             if (stock->applied[w][p] != (catalogue->warehouses[w] ? 1 : 0)) {
                 sim_violation(stock->sim, "messages are sent once",
-                        "warehouse %d: %d messages to stock.commands/%d", w,
-                        stock->applied[w][p], p);
+                        "warehouse %d: %d messages to stock.commands/%d", w, stock->applied[w][p],
+                        p);
             }
         }
     }

@@ -12,7 +12,9 @@ void sim_plan_draw(struct sim *sim)
     static const uint32_t often[] = {50000, 200000, 500000};
     struct sim_plan *plan = &sim->plan;
 
-    plan->instances = 1 + (int)sim_random_below(&sim->random, SIM_INSTANCES);
+    plan->instances = 1 + (int)sim_random_below(&sim->random, SIM_INSTANCES - 1);
+    plan->twin = sim_random_below(&sim->random, 6) == 0;
+    plan->instances += plan->twin;
     plan->threads = 1 + (int)sim_random_below(&sim->random, SIM_THREADS);
     plan->partitions = 2 + (int32_t)sim_random_below(&sim->random, SIM_PARTITIONS - 1);
     plan->catalogue = sim_random_below(&sim->random, 4) == 0;
@@ -27,6 +29,7 @@ void sim_plan_draw(struct sim *sim)
 
         plan->rates[i] = on ? rate : 0;
     }
+    plan->rates[SIM_RATE_READ_FAULT] *= 4;
 }
 
 /* --- bad answers ------------------------------------------------------------------------------ */

@@ -18,7 +18,9 @@ enum {
     WAITERS_MAX = 4,
     REST_TURNS_MAX = 6000, /* far more than healing needs: then it is stuck */
     REST_IDLE_MS = 40,
-    DEPTH_MAX = 4
+    DEPTH_MAX = 4,
+    LONG_RETENTION_MS = 7 * 24 * 3600 * 1000,
+    SHORT_RETENTION_MS = 20 * 60 * 1000 /* clocks jump over it */
 };
 #define WALL_OFFSET_MS INT64_C(1767000000000) /* about 2026 */
 
@@ -158,7 +160,11 @@ void sim_start(struct sim *sim, struct sim_instance *instance)
     life->sim = sim;
     life->instance = instance;
     life->config = *sim->config;
-    life->name[0] = (char)('a' + instance->index);
+    life->name[0] = instance->name;
+    life->thread_count = sim->plan.threads;
+    if (!sim->healing && sim_random_below(&sim->random, 10) == 0) {
+        life->thread_count = 1 + (int)sim_random_below(&sim->random, SIM_THREADS);
+    }
     life->config.instance_id = life->name;
     life->disk = instance->disk;
     instance->disk = NULL;
@@ -169,7 +175,7 @@ void sim_start(struct sim *sim, struct sim_instance *instance)
     tally_memory_client_set_guard(life->client, !sim->unguarded);
     life->registry = tally_task_registry_create(sim->topologies, sim->topology_count,
             sim->plan.partitions, WAITERS_MAX);
-    for (int i = 0; i < sim->plan.threads; i++) {
+    for (int i = 0; i < life->thread_count; i++) {
         life->threads[i].life = life;
         life->threads[i].thread = tally_stream_thread_create(&(struct tally_stream_thread_options){
                 .index = i,
@@ -264,7 +270,7 @@ void sim_stop(struct sim *sim, struct sim_life *life)
     struct sim_instance *instance = life->instance;
 
     sim_trace(sim, instance->index, "stops", 0, 0);
-    for (int i = 0; i < sim->plan.threads && !life->dead; i++) {
+    for (int i = 0; i < life->thread_count && !life->dead; i++) {
         close_thread(sim, &life->threads[i]);
     }
     if (life->dead) {
@@ -329,6 +335,7 @@ static void step(struct sim *sim, struct sim_thread *thread, bool *busy)
     check_halted(sim, life);
     if (code) { /* the process ends; its supervisor starts it again */
         sim_trace(sim, life->instance->index, tally_code_name(code), 0, 0);
+        sim->counts[SIM_TWINS_FENCED] += code == TALLY_INSTANCE_FENCED;
         sim_kill(sim, life);
     }
 }
@@ -359,7 +366,7 @@ static struct sim_thread *pick_thread(struct sim *sim)
     for (int i = 0; i < sim->plan.instances; i++) {
         struct sim_life *life = sim->instances[i].life;
 
-        for (int j = 0; life && !life->stopped && j < sim->plan.threads; j++) {
+        for (int j = 0; life && !life->stopped && j < life->thread_count; j++) {
             if (!life->threads[j].stepping && !life->threads[j].closed) {
                 free[count++] = &life->threads[j];
             }
@@ -476,6 +483,8 @@ static void draw_config(struct sim *sim)
     config->commit_interval = 1 + sim_random_below(&sim->random, 200);
     config->state_flush_interval = flush_ms[sim_random_below(&sim->random, 5)];
     config->state_flush_bytes = sim_random_below(&sim->random, 2) ? 1 : 65536;
+    config->dedup_retention =
+            sim_random_below(&sim->random, 5) ? LONG_RETENTION_MS : SHORT_RETENTION_MS;
 }
 
 void sim_open(struct sim *sim, uint64_t seed, const struct sim_options *options,
@@ -498,7 +507,10 @@ void sim_open(struct sim *sim, uint64_t seed, const struct sim_options *options,
     sim->broker = tally_memory_broker_create(&sim->clock.clock, config->transaction_timeout);
     make_topics(sim);
     for (int i = 0; i < sim->plan.instances; i++) {
+        bool twin = sim->plan.twin && i == sim->plan.instances - 1;
+
         sim->instances[i] = (struct sim_instance){.index = i,
+                .name = twin ? 'a' : (char)('a' + i),
                 .disk = tally_memory_disk_create(),
                 .start_at_ms = sim_now_ms(sim) + sim_random_below(&sim->random, 200)};
     }
@@ -562,6 +574,20 @@ static bool at_rest(struct sim *sim)
     return tally_memory_broker_open_transactions(sim->broker) == 0;
 }
 
+/* Two processes with one instance.id drive each other out: one of them has to go. */
+static void end_twin(struct sim *sim)
+{
+    struct sim_instance *twin = &sim->instances[sim->plan.instances - 1];
+
+    if (!sim->plan.twin) {
+        return;
+    }
+    if (twin->life) {
+        sim_kill(sim, twin->life);
+    }
+    twin->start_at_ms = INT64_MAX;
+}
+
 static bool step_all(struct sim *sim, struct sim_life *life /* NULL: down */)
 {
     bool any = false;
@@ -569,7 +595,7 @@ static bool step_all(struct sim *sim, struct sim_life *life /* NULL: down */)
     if (life) {
         flush(sim, life);
     }
-    for (int i = 0; life && i < sim->plan.threads && !life->dead; i++) {
+    for (int i = 0; life && i < life->thread_count && !life->dead; i++) {
         bool busy = false;
 
         step(sim, &life->threads[i], &busy);
@@ -583,6 +609,7 @@ void sim_come_to_rest(struct sim *sim)
     sim->healing = true;
     sim->broker_down_until_ms = 0;
     sim_trace(sim, -1, "healing", 0, 0);
+    end_twin(sim);
     while (sim->sent < sim->plan.commands) {
         sim_workload_send(sim);
     }
