@@ -93,9 +93,10 @@ struct tally_producer *kafka_producer_create(const struct kafka_options *options
 
 /* --- kafka_member.c --- */
 
-/* Whether the group of `member`, asked through rk, has somebody else under its static name than the
- * one with that member id. false also when nobody answers in time. */
-bool kafka_member_replaced(rd_kafka_t *rk, rd_kafka_t *member, const char *member_id);
+/* Whether the group of `member`, asked through a handle with the properties of `like`, has somebody
+ * else under its static name than the one with that member id. false also when nobody answers in
+ * time. */
+bool kafka_member_replaced(rd_kafka_t *like, rd_kafka_t *member, const char *member_id);
 
 /* --- kafka_topics.c: which topics exist, asked without ever creating one --- */
 

@@ -1,13 +1,20 @@
 /* connectors/kafka_member.c - whether another process has taken over a static member's name.
  * A process that was away for longer than its session (SIGSTOP, a frozen container, a machine that
  * came back) forgets its member id and joins anew. Under a static name that would push out whoever
- * was started in its place: the newest to join wins. So it asks before it joins. */
+ * was started in its place: the newest to join wins. So it asks before it joins, through a handle
+ * of its own that ends with the question: in librdkafka 2.0.2 a question about a group that timed
+ * out while the coordinator was away is freed, and answered all the same when the coordinator is
+ * back, which ends the process with an assertion. */
 #include "connectors/kafka_internal.h"
 
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 
-enum { DESCRIBE_TIMEOUT_MS = 3000, NAME_MAX_BYTES = 512 };
+enum {
+    DESCRIBE_WAIT_MS = 3000,
+    DESCRIBE_TIMEOUT_MS = 3600 * 1000, /* librdkafka's longest: it must not end before its handle */
+    NAME_MAX_BYTES = 512
+};
 
 static bool is_another(const rd_kafka_MemberDescription_t *member, const char *instance,
         const char *member_id)
@@ -48,19 +55,39 @@ static rd_kafka_event_t *describe(rd_kafka_t *rk, const char *group)
 
     (void)rd_kafka_AdminOptions_set_request_timeout(options, DESCRIBE_TIMEOUT_MS, NULL, 0);
     rd_kafka_DescribeConsumerGroups(rk, &group, 1, options, queue);
-    event = rd_kafka_queue_poll(queue, DESCRIBE_TIMEOUT_MS);
+    event = rd_kafka_queue_poll(queue, DESCRIBE_WAIT_MS);
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_queue_destroy(queue);
     return event;
 }
 
-bool kafka_member_replaced(rd_kafka_t *rk, rd_kafka_t *member, const char *member_id)
+static bool has_another(rd_kafka_event_t *event, const char *instance, const char *member_id)
+{
+    const rd_kafka_ConsumerGroupDescription_t **groups;
+    size_t count = 0;
+
+    if (rd_kafka_event_error(event)) {
+        return false;
+    }
+    groups = rd_kafka_DescribeConsumerGroups_result_groups(
+            rd_kafka_event_DescribeConsumerGroups_result(event), &count);
+    for (size_t i = 0; i < count; i++) {
+        if (!rd_kafka_ConsumerGroupDescription_error(groups[i]) &&
+                among(groups[i], instance, member_id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool kafka_member_replaced(rd_kafka_t *like, rd_kafka_t *member, const char *member_id)
 {
     char group[NAME_MAX_BYTES] = "", instance[NAME_MAX_BYTES] = "";
-    size_t group_size = sizeof group, instance_size = sizeof instance, count = 0;
-    const rd_kafka_ConsumerGroupDescription_t **groups;
+    size_t group_size = sizeof group, instance_size = sizeof instance;
+    rd_kafka_t *rk;
     rd_kafka_event_t *event;
-    bool replaced = false;
+    struct tally_error err = {0};
+    bool replaced;
 
     if (rd_kafka_conf_get(rd_kafka_conf(member), "group.id", group, &group_size) ||
             rd_kafka_conf_get(rd_kafka_conf(member), "group.instance.id", instance,
@@ -68,18 +95,16 @@ bool kafka_member_replaced(rd_kafka_t *rk, rd_kafka_t *member, const char *membe
             !*instance) {
         return false;
     }
-    event = describe(rk, group);
-    if (!event) {
+    rk = kafka_config_open(KAFKA_KIND_WATERMARK, rd_kafka_conf_dup(rd_kafka_conf(like)), &err);
+    if (!rk) {
+        tally_log_error(TALLY_LOG_WARN, "members of the group not asked for", &err);
         return false;
     }
-    if (!rd_kafka_event_error(event)) {
-        groups = rd_kafka_DescribeConsumerGroups_result_groups(
-                rd_kafka_event_DescribeConsumerGroups_result(event), &count);
-        for (size_t i = 0; i < count && !replaced; i++) {
-            replaced = !rd_kafka_ConsumerGroupDescription_error(groups[i]) &&
-                       among(groups[i], instance, member_id);
-        }
+    event = describe(rk, group);
+    replaced = event && has_another(event, instance, member_id);
+    if (event) {
+        rd_kafka_event_destroy(event);
     }
-    rd_kafka_event_destroy(event);
+    (void)kafka_reaper_destroy(rk, KAFKA_REAP_MS);
     return replaced;
 }

@@ -13,7 +13,7 @@ from history import History
 from instance import Instance, position
 from load import Load
 from oracle import Oracle
-from resources import Resources, check_directories
+from resources import Resources, check_aside, check_ingest
 from topics import Writer
 from verdict import Broken, Violation, must
 
@@ -96,10 +96,10 @@ class World:
             owners = self.owners()
             if condition(owners):
                 return time.monotonic()
-            if time.monotonic() > end:
+            if time.monotonic() > end or not any(i.running() for i in self.instances.values()):
                 rows = sorted((p, i.id, row) for p, pairs in owners.items() for i, row in pairs)
-                tails = "\n".join(f"{i.log_path}:\n{i.log_tail()}" for i in self.running())
-                raise Broken(f"not {what} after {limit} s: {rows}\n{tails}")
+                tails = "\n".join(f"{i.log_path}:\n{i.log_tail()}" for i in self.instances.values() if i.process)
+                raise Broken(f"not {what}, at most {limit} s were waited: {rows}\n{tails}")
             time.sleep(0.02)
 
     def all_run(self, owners):
@@ -151,8 +151,9 @@ class World:
         self.count_paths()
         for instance in self.running():
             self.resources.check(instance)
+            check_ingest(instance.state)
         for instance in self.instances.values():
-            check_directories(instance.state, self.happened)
+            check_aside(instance.state, self.happened)
 
     def count_paths(self):
         """Adds to `happened` what the logs tell."""

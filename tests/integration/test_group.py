@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Several instances of one group on a real broker: join, share, leave, take over, nothing lost or
-done twice; two processes of one name; a stop that a silent broker holds up. TEST_KAFKA: host:port;
+done twice; two processes of one name; a broker that is silent. TEST_KAFKA: host:port;
 TEST_KAFKA_PID: of that broker; TEST_TALLY: the program."""
 import contextlib
 import json
@@ -180,13 +180,31 @@ def silent_broker(group, instance):
     instance.start()
     wait("it starts again", lambda: len(running(instance)) == PARTITIONS, instance)
     group.all_done("nothing is lost by a stop that failed")
+    return instance
+
+
+def broker_away(group, instance):
+    """A broker that is silent for longer than the session. librdkafka ended the process when it came back:
+    the question who has the member's name had timed out, and was answered."""
+    broker = int(os.environ["TEST_KAFKA_PID"])
+    lost = instance.logged("partitions lost")
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        wait("a session is over", lambda: instance.logged("partitions lost") > lost or ended(instance), instance)
+        time.sleep(4)  # the question times out
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    wait("it has its partitions again", lambda: len(running(instance)) == PARTITIONS or ended(instance), instance)
+    check(not ended(instance), "it goes on when the broker is back", instance.log_tail())
+    group.send(instance, 200)
+    group.all_done("nothing is lost when the broker was away")
     instance.stop()
 
 
 def main():
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(Group(folder)) as group:
         first = take_over(group, *share(group))
-        silent_broker(group, same_name(group, first))
+        broker_away(group, silent_broker(group, same_name(group, first)))
     failed = results.count(False)
     print(f"{100 * results.count(True) // len(results)}%: Checks: {len(results)}, Failures: {failed}, Errors: 0")
     return 1 if failed else 0

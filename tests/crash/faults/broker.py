@@ -3,6 +3,7 @@ import time
 
 from faults import fault
 
+SESSION_SECONDS = 25  # engine.session.timeout
 
 @fault("broker-kill")
 def broker_kill(world):
@@ -46,4 +47,15 @@ def broker_pause(world):
         world.broker.pause()
         time.sleep(7)
         world.broker.resume()
+        world.wait_running()
+
+
+@fault("broker-away", needs=("lost",))
+def broker_away(world):
+    """the broker is away for longer than the session: each thread has lost its partitions when it is back"""
+    with world.load(rate=200):
+        time.sleep(world.random.uniform(0.2, 1))
+        world.broker.kill()
+        time.sleep(SESSION_SECONDS + 8)
+        world.broker.start()
         world.wait_running()
