@@ -39,8 +39,8 @@ class Broker(Process):
             "advertised.listeners": f"PLAINTEXT://{self.address}",
             "log.dirs": self.data,
             # A broker that was killed may come back when the controller thinks that it is dead.
-            "broker.session.timeout.ms": "2000",
-            "broker.heartbeat.interval.ms": "200",
+            "broker.session.timeout.ms": "4000",
+            "broker.heartbeat.interval.ms": "500",
             # How long the transaction of a client that is gone lasts over its timeout.
             "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
             **(properties or {}),

@@ -82,7 +82,7 @@ def main():
     options = parse()
     if options.list:
         for name, fault in sorted(FAULTS.items()):
-            say(f"{name:16}{fault.about}")
+            say(f"{name:18}{fault.about}")
         return 0
     if options.long:
         return Long(options).run()
