@@ -7,8 +7,8 @@
  *       that were not synced; files that would be gone are linked into DISK_SHIM_GRAVE first
  *
  * The journal: W inode size offset length old-bytes; S inode; D directory; N path; R from to
- * grave; L to; U path grave. What libc does inside fread is not seen, and LOG never fails: Debian's RocksDB
- * asserts that it does not. */
+ * grave; L to; U path grave. What libc does inside fread is not seen, and LOG never fails: Debian's
+ * RocksDB asserts that it does not. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
