@@ -208,12 +208,13 @@ def io_error(world):
 
 
 def comes_back(world, first, failure):
-    """By itself: every fault ends. A process that gave up is started again, once for each."""
+    """By itself: every fault ends. A process that gave up is started again, on a disk that is well."""
     try:
         for _ in range(50):
             if not first.running():
                 world.happened["ended by an io error"] += 1
                 world.say(f"io-error {failure}: ended with {first.process.returncode}: {first.log_tail(1).strip()}")
+                first.environment = {k: v for k, v in first.environment.items() if k != "LD_PRELOAD"}
                 first.start()
             time.sleep(0.2)
             if world.all_run(world.owners()):
@@ -455,7 +456,7 @@ def swapped(world, first, _):
 
     swap()
     first.start()
-    named(world, first, "FOREIGN_STATE", "/stock/[01]", "partition \"[01]\"", "tally reset")
+    named(world, first, "FOREIGN_STATE", "/stock/[01]", r'partition \\?"[01]', "tally reset")
     swap()
     first.start()
 
