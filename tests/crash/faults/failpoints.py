@@ -15,7 +15,7 @@ from warehouses import Warehouses
 
 KILLS = 3  # at each site
 CHECK_EVERY = 6  # kills between two questions to the oracle; each is followed by quiet
-ERRORS, DEATHS = 6, 3  # in a plan of mixed ones
+ERRORS, DEATHS = 8, 3  # in a plan of mixed ones
 MIXES = 6
 LIMIT = 40  # seconds in which a site must be reached
 THREADS = 2
@@ -216,6 +216,12 @@ TABLE = {
 }
 
 
+# Calls that fail for a while, so that they also do while partitions move or the process ends.
+LASTING = [(site, situation) for situation in (JOIN, KICK, SIGTERM)
+           for site in ("commit.offsets.after", "commit.before", "commit.after", "flush.ingest.before")]
+FIRST, TIMES = 5, 20
+
+
 class Sweep:
     def __init__(self, world):
         self.world = world
@@ -308,12 +314,34 @@ class Sweep:
         self.world.happened["killed"] += 1
         self.total += 1
 
+    def fail_for_a_while(self, site, situation):
+        situation.prepare(self)
+        self.tally.configure(FLUSHES)
+        self.tally.environment["TALLY_FAIL"] = ",".join(f"{site}:{FIRST + i}:error" for i in range(TIMES))
+        self.tally.start()
+        del self.tally.environment["TALLY_FAIL"]
+        with self.world.load(count=1000, seconds=2):
+            time.sleep(self.random.uniform(0.7, 1.5))
+            situation.during(self)
+            if situation is SIGTERM:
+                self.ended()
+                self.tally.start()
+        self.acted += 1
+        self.total += 1
+        self.quiet()
+
+    def ended(self):
+        """After SIGTERM, by itself and well."""
+        status = self.tally.process.wait(60)
+        if status:
+            raise Broken(f"{self.tally.name} ended with {status} after SIGTERM\n{self.tally.log_tail()}")
+
     def mix(self):
         """Several calls fail, then it dies at one place or the other, as it comes."""
         usual = [site for site, (situation, _, _) in TABLE.items() if situation in (LOAD, FLUSH, RESTART, FRESH)]
         errors = self.random.sample([site for site in usual if self.can_fail[site]], ERRORS)
-        plan = [f"{site}:{self.random.randint(1, 2 * TABLE[site][1])}:error" for site in errors]
-        plan += [f"{site}:{self.random.randint(1, TABLE[site][1])}:kill" for site in self.random.sample(usual, DEATHS)]
+        plan = [f"{site}:{self.random.randint(1, TABLE[site][1])}:error" for site in errors]
+        plan += [f"{site}:{self.random.randint(1, 4) * TABLE[site][1]}:kill" for site in self.random.sample(usual, DEATHS)]
         (fresh if self.random.random() < 0.3 else restart)(self)
         self.tally.environment["TALLY_FAIL"] = ",".join(plan)
         self.tally.start()
@@ -392,6 +420,17 @@ def failpoint_errors(world):
         world.say(f"  {site}: failed at hit {n}")
     sweep.finish()
     world.say(f"  {sweep.total} errors at {len(sites)} failpoints")
+
+
+@fault("failpoint-lasting", scenario=True)
+def failpoint_lasting(world):
+    """commits and flushes fail for a while, as partitions move or the process ends"""
+    sweep = Sweep(world)
+    sweep.begin()
+    for site, situation in LASTING:
+        sweep.fail_for_a_while(site, situation)
+        world.say(f"  {site}: failed again and again: {situation.about}")
+    sweep.finish()
 
 
 @fault("failpoint-stops", scenario=True)
