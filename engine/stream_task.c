@@ -684,21 +684,55 @@ bool tally_stream_task_prove(struct tally_stream_task *task, const struct tally_
     return same;
 }
 
+static void drop_decision(void *owner, struct tally_context *ctx, const struct tally_event *event)
+{
+    (void)owner;
+    (void)ctx;
+    (void)event;
+}
+
+/* Whether the live path gave the command up because its event was too large: decided once more, with
+ * the state that it had, since no event came after it. Nothing of it goes anywhere. */
+static enum tally_code was_too_large(struct tally_stream_task *task, const struct batch_item *item,
+        bool *yes, struct tally_error *err)
+{
+    const struct tally_command *command = &item->command;
+    struct tally_context ctx;
+
+    context_init(task, &ctx, CONTEXT_DECIDE);
+    ctx.collector = tally_collector_create(); /* for what decide sends */
+    ctx.command = command;
+    ctx.decided = drop_decision;
+    ctx.time_ms = command->timestamp_ms > task->next.decision_time ? command->timestamp_ms
+                                                                   : task->next.decision_time;
+    decide(&ctx, command);
+    tally_collector_destroy(ctx.collector);
+    *yes = is_too_large(task, &ctx);
+    if (ctx.code) {
+        *err = ctx.err;
+    }
+    return ctx.code;
+}
+
 enum tally_code tally_stream_task_verify(struct tally_stream_task *task,
         const struct tally_record *record, struct tally_consumer *consumer, struct tally_error *err)
 {
     struct batch_item item = {.kind = BATCH_SKIP};
     struct tally_outcome outcome;
     enum tally_code code = TALLY_OK;
+    bool too_large = false;
 
     stream_task_route(task, record, consumer, &item);
     if (item.kind == BATCH_DECIDE) {
         context_dedup_key(item.command.id, item.command.key, &item.dedup);
         code = find_outcome(task, &item, task->next.decision_time, &outcome, err);
         if (code == TALLY_NOT_FOUND) {
-            code = tally_error_set(err, TALLY_EVENTS_LOST,
-                    "%s/%d@%lld was consumed but has no event and no earlier outcome",
-                    record->topic, record->partition, (long long)record->offset);
+            code = was_too_large(task, &item, &too_large, err);
+            if (!code && !too_large) {
+                code = tally_error_set(err, TALLY_EVENTS_LOST,
+                        "%s/%d@%lld was consumed but has no event and no earlier outcome",
+                        record->topic, record->partition, (long long)record->offset);
+            }
         }
     }
     if (!code) {

@@ -25,7 +25,7 @@ enum {
     SIM_COMMANDS = 256,
     SIM_TOPOLOGIES = 2,
     SIM_ID_MAX = 32,
-    SIM_VALUE_MAX = 384
+    SIM_VALUE_MAX = 896
 };
 #define SIM_STOCK       "stock"
 #define SIM_CATALOGUE   "catalogue"
@@ -62,6 +62,7 @@ enum {
     X(SLOW_FLUSH, "slow flushes")                             \
     X(OLD_DISK, "older disks")                                \
     X(LOST_DISK, "lost disks")                                \
+    X(TOO_LARGE, "events too large")                          \
     X(DEAD_LETTERS, "dead letters")                           \
     X(FORWARDED, "forwards")                                  \
     X(REPEATED, "repeats")                                    \
@@ -131,6 +132,7 @@ struct sim_command {
     enum sim_kind kind;
     int sku, warehouse;
     int64_t quantity, expected_version; /* -1: none */
+    bool large;                         /* its fact is larger than the events topic takes */
     char id[SIM_ID_MAX], key[SIM_ID_MAX], value[SIM_VALUE_MAX];
 };
 

@@ -94,6 +94,16 @@ static struct outcome decide(struct model *model, const struct sim_command *comm
     return (struct outcome){.type = type, .seq = version + 1, .on_hand = on_hand};
 }
 
+/* Takes back what was decided: it can not be written. */
+static void undo(struct model *model, const struct sim_command *command)
+{
+    int level = command->sku * SIM_WAREHOUSES + command->warehouse;
+
+    model->levels[level].version--;
+    model->levels[level].on_hand -=
+            command->kind == SIM_SHIP ? -command->quantity : command->quantity;
+}
+
 static struct outcome decide_register(struct model *model, const struct sim_command *command)
 {
     if (model->warehouses[command->warehouse]) {
@@ -235,6 +245,12 @@ static void check_command(struct model *model, int32_t partition,
         outcome = command->kind == SIM_REGISTER ? decide_register(model, command)
                                                 : decide(model, command);
     }
+    if (command && command->large && !outcome.code && command->kind != SIM_REGISTER) {
+        undo(model, command);
+        check_dead_letter(model, partition, record, at);
+        model->sim->counts[SIM_TOO_LARGE]++;
+        return;
+    }
     check_event(model, partition, record->offset, id, &outcome, at);
     model->time_ms[partition] = time_ms;
     known->partition = partition;
@@ -251,10 +267,10 @@ static const struct sim_command *command_of(struct model *model, struct tally_sl
             value.len > 0 && value.data[0] == '{' ? sim_json_member(value, "note") : TALLY_NONE;
     char text[16] = "";
 
-    if (note.len < 2 || note.len >= sizeof text || note.data[0] != '#') {
+    if (note.len < 2 || note.data[0] != '#') {
         return NULL;
     }
-    memcpy(text, note.data + 1, note.len - 1);
+    memcpy(text, note.data + 1, note.len < sizeof text ? note.len - 1 : sizeof text - 1);
     return &model->sim->commands[strtol(text, NULL, 10)];
 }
 
@@ -495,7 +511,7 @@ static void check_rows(struct model *model, int32_t partition, struct tally_view
         }
     }
     for (size_t i = 0; i < model->known_count; i++) {
-        if (model->known[i].partition == partition &&
+        if (model->known[i].offset >= 0 && model->known[i].partition == partition &&
                 model->time_ms[partition] - model->known[i].time_ms <=
                         model->sim->config->dedup_retention) {
             outcomes++;

@@ -10,7 +10,7 @@ static const char *const warehouses[SIM_WAREHOUSES] = {"AMS1", "RTM2"};
 static const char *const poisons[] = {"", "{", "[]", "{\"type\":\"ReceiveStock\",\"sku\":\"X\"}",
         "{\"type\":\"ReceiveStock\",\"command_id\":\"p\",\"sku\":\"ELSE\"}", "\xc1",
         "{\"type\":\"ShipStock\",\"command_id\":\"\",\"sku\":\"K0\"}"};
-enum { POISONS = sizeof poisons / sizeof poisons[0] };
+enum { POISONS = sizeof poisons / sizeof poisons[0], LONG_NOTE = 490 };
 
 static void make_value(struct sim_command *command, int number)
 {
@@ -43,9 +43,9 @@ static void make_value(struct sim_command *command, int number)
     }
     (void)snprintf(value, sizeof value,
             "{\"type\":\"%s\",\"command_id\":\"%s\",\"sku\":\"%s\",\"warehouse\":\"%s\"%s%s,"
-            "\"note\":\"#%d\"}",
+            "\"note\":\"#%d%*s\"}",
             types[command->kind], command->id, command->key, warehouses[command->warehouse], more,
-            expected, number);
+            expected, number, command->large ? LONG_NOTE : 0, "");
     memcpy(command->value, value, sizeof value);
 }
 
@@ -72,6 +72,7 @@ static void make_command(struct sim *sim, int number)
             .warehouse = (int)sim_random_below(random, SIM_WAREHOUSES),
             .quantity = 1 + sim_random_below(random, 20),
             .expected_version = -1};
+    command->large = sim_random_below(random, 40) == 0;
     if (sim_random_below(random, 5) == 0) {
         command->expected_version = sim_random_below(random, 6);
     }

@@ -15,6 +15,7 @@
 enum {
     START_MS = 1000000000, /* where the monotonic clock stands */
     MESSAGE_BYTES_MAX = 1024 * 1024,
+    EVENT_BYTES_MAX = 1080, /* less what the engine keeps free: only a long note does not fit */
     WAITERS_MAX = 4,
     REST_TURNS_MAX = 6000, /* far more than healing needs: then it is stuck */
     REST_IDLE_MS = 40,
@@ -466,7 +467,7 @@ static void make_topics(struct sim *sim)
         tally_memory_broker_topic(sim->broker, tally_topology_commands(topology),
                 sim->plan.partitions, MESSAGE_BYTES_MAX);
         tally_memory_broker_topic(sim->broker, tally_topology_events(topology),
-                sim->plan.partitions, MESSAGE_BYTES_MAX);
+                sim->plan.partitions, EVENT_BYTES_MAX);
         tally_memory_broker_topic(sim->broker, tally_topology_dead_letters(topology),
                 sim->plan.partitions, 2 * MESSAGE_BYTES_MAX);
     }

@@ -187,6 +187,36 @@ START_TEST(one_event_that_is_refused_costs_its_neighbours_nothing)
 }
 END_TEST
 
+/* Consumed, and there is neither an event nor an earlier outcome: the restore finds out why. */
+START_TEST(a_restore_knows_why_an_event_that_is_too_large_is_missing)
+{
+    char json[COMMAND_BYTES + 500], note[500];
+    struct tally_memory_record record;
+    struct tally_error err = {.code = TALLY_OK};
+
+    memset(note, 'n', sizeof note);
+    open_fixture(1);
+    tally_memory_broker_limit(broker(), "stock.events", 800);
+    pipe_receive(1);
+    snprintf(json, sizeof json,
+            "{\"type\":\"ReceiveStock\",\"command_id\":\"large\",\"sku\":\"SKU-1\","
+            "\"warehouse\":\"AMS1\",\"quantity\":1,\"note\":\"%.500s\"}",
+            note);
+    for (int life = 0; life < 3; life++) { /* refused by the broker first, then foreseen */
+        driver_fixture_pipe(&fixture, "stock.commands", json);
+        driver_fixture_run(&fixture);
+        ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "stock", 0), "RUNNING");
+        tally_topology_driver_crash(fixture.driver);
+        ck_assert_int_eq(tally_topology_driver_start(fixture.driver, &err), TALLY_OK);
+    }
+    pipe_receive(2);
+    driver_fixture_run(&fixture);
+    ck_assert_str_eq(tally_topology_driver_state(fixture.driver, "stock", 0), "RUNNING");
+    ck_assert_uint_eq(count_records("stock.events", &record), 2);
+    ck_assert_uint_eq(count_records("stock.commands-dlt", &record), 3);
+}
+END_TEST
+
 /* Nor does the dead-letter topic take it: the letter is cut, and the partition goes on. */
 START_TEST(a_letter_that_is_refused_is_written_short)
 {
@@ -221,6 +251,7 @@ int main(void)
     tcase_add_test(tcase, a_command_too_large_to_be_forwarded_is_a_dead_letter);
     tcase_add_test(tcase, the_mark_is_seen_behind_many_headers);
     tcase_add_test(tcase, one_event_that_is_refused_costs_its_neighbours_nothing);
+    tcase_add_test(tcase, a_restore_knows_why_an_event_that_is_too_large_is_missing);
     tcase_add_test(tcase, a_letter_that_is_refused_is_written_short);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
