@@ -691,8 +691,8 @@ static void drop_decision(void *owner, struct tally_context *ctx, const struct t
     (void)event;
 }
 
-/* Whether the live path gave the command up because its event was too large: decided once more, with
- * the state that it had, since no event came after it. Nothing of it goes anywhere. */
+/* Whether the live path gave the command up because its event was too large: decided once more,
+ * with the state that it had, since no event came after it. Nothing of it goes anywhere. */
 static enum tally_code was_too_large(struct tally_stream_task *task, const struct batch_item *item,
         bool *yes, struct tally_error *err)
 {
