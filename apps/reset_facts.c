@@ -48,7 +48,7 @@ static enum tally_code read_next(struct tally_reader *reader, reset_visit_fn vis
     }
     if (code == TALLY_INPUT_CORRUPT && damaged) {
         *damaged = true;
-        return TALLY_OK;
+        return TALLY_NOT_FOUND;
     }
     if (code == TALLY_AGAIN || tally_code_reaction(code) == TALLY_REACT_RETRY) {
         *silent_ms += tally_mono_ms(tally_clock_real()) - begin_ms;
@@ -520,27 +520,52 @@ static bool visit_first(void *context, struct tally_reader *reader,
     return false;
 }
 
-/* Damaged records at the offset where input would go on. */
+static enum tally_code try_to_read(const struct reset_scope *scope, const struct reset_facts *facts,
+        int64_t from, bool *damaged, struct tally_error *err)
+{
+    int64_t first = -1;
+
+    *damaged = false;
+    return reset_read(scope->config, facts->input, facts->partition, from, visit_first, &first,
+            damaged, NULL, err);
+}
+
+/* Damaged records at the offset where input would go on: a batch, of which every part is damaged.
+ * librdkafka 2.0.2 loses its way behind one, so each look has a reader of its own. */
 static enum tally_code find_readable(const struct reset_scope *scope, struct reset_facts *facts,
         struct tally_error *err)
 {
     int64_t resume = reset_plan_resume(facts, reset_plan_aside(facts));
     bool ahead = facts->group > resume && facts->group <= facts->input_high && facts->lost_at < 0;
     int64_t from = ahead ? facts->group : resume;
+    int64_t bad, good;
     bool damaged = false;
-    int64_t first = -1;
-    enum tally_code code;
+    enum tally_code code = TALLY_OK;
 
     from = from > facts->input_low ? from : facts->input_low;
     facts->readable = from;
-    if (from >= facts->input_high) {
-        return TALLY_OK;
+    if (from < facts->input_high) {
+        code = try_to_read(scope, facts, from, &damaged, err);
     }
-    code = reset_read(scope->config, facts->input, facts->partition, from, visit_first, &first,
-            &damaged, NULL, err);
-    if (!code && damaged) {
-        facts->readable = first >= 0 ? first : facts->input_high;
+    if (code || !damaged) {
+        return code;
     }
+    bad = from;
+    good = bad + 1;
+    for (int64_t step = 2; !code && damaged && good < facts->input_high; step *= 2) {
+        code = try_to_read(scope, facts, good, &damaged, err);
+        bad = damaged ? good : bad;
+        good = damaged ? bad + step : good;
+    }
+    good = good < facts->input_high ? good : facts->input_high;
+    while (!code && good - bad > 1) {
+        int64_t middle = bad + (good - bad) / 2;
+
+        code = try_to_read(scope, facts, middle, &damaged, err);
+        bad = damaged ? middle : bad;
+        good = damaged ? good : middle;
+    }
+    facts->readable = good;
     return code;
 }
 

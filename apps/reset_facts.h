@@ -23,7 +23,7 @@ TALLY_MUST_CHECK enum tally_code reset_facts_gather(const struct reset_scope *sc
         struct reset_facts *facts, struct tally_error *err);
 
 /* Calls visit for each committed record from `from` on, until it says false or the end. A damaged
- * record is passed over when *damaged is given, and noted there; else it is an error. *end: the
+ * record ends it too when *damaged is given, and is noted there; else it is an error. *end: the
  * last stable offset, if it was reached. */
 typedef bool (*reset_visit_fn)(void *context, struct tally_reader *reader,
         const struct tally_record *record);

@@ -10,7 +10,8 @@
 
 enum {
     ASK_TIMEOUT_MS = 1000,
-    READ_TIMEOUT_MS = 2000,
+    READ_TIMEOUT_MS = 1000,
+    READ_ATTEMPTS = 2,
     READ_SLICE_MS = 50,
     KINDS = 3, /* topics of a topology: commands, events, dead letters */
 };
@@ -31,6 +32,8 @@ struct tally_position_watch {
     size_t slot_count;
     struct tally_error *doubts;        /* of each slot, found in this look; code OK: none */
     enum tally_code *suspicions;       /* found in the look before */
+    bool *certain;                     /* another record stands there: no second look is needed */
+    bool *verified;                    /* all its records were seen in this look */
     struct tally_positions *positions; /* in this look */
     struct tally_positions *anchors;   /* of an earlier look; -1: none */
     bool *running;
@@ -49,6 +52,8 @@ tally_position_watch_create(const struct tally_position_watch_options *options)
     watch->slot_count = slots;
     watch->doubts = tally_alloc_zero(slots + 1, sizeof watch->doubts[0]);
     watch->suspicions = tally_alloc_zero(slots + 1, sizeof watch->suspicions[0]);
+    watch->certain = tally_alloc_zero(slots + 1, sizeof watch->certain[0]);
+    watch->verified = tally_alloc_zero(slots + 1, sizeof watch->verified[0]);
     watch->positions = tally_alloc_zero(slots + 1, sizeof watch->positions[0]);
     watch->anchors = tally_alloc_zero(slots + 1, sizeof watch->anchors[0]);
     watch->running = tally_alloc_zero(slots + 1, sizeof watch->running[0]);
@@ -68,6 +73,8 @@ void tally_position_watch_destroy(struct tally_position_watch *watch)
     }
     tally_free(watch->doubts);
     tally_free(watch->suspicions);
+    tally_free(watch->certain);
+    tally_free(watch->verified);
     tally_free(watch->positions);
     tally_free(watch->anchors);
     tally_free(watch->running);
@@ -187,10 +194,13 @@ static enum tally_code check_ranges(struct tally_position_watch *watch, size_t i
 static void judge_record(struct tally_position_watch *watch, struct record_probe *probe,
         const struct tally_record *record)
 {
+    bool there = record->offset == probe->offset;
+
     probe->seen = true;
-    if (record->offset == probe->offset && tally_stream_task_crc(record) == probe->crc) {
+    if (there && tally_stream_task_crc(record) == probe->crc) {
         return;
     }
+    watch->certain[probe->slot] = watch->certain[probe->slot] || there;
     if (!watch->doubts[probe->slot].code) {
         (void)tally_error_set(&watch->doubts[probe->slot], TALLY_TOPIC_RECREATED,
                 "%s/%d@%lld is not the record that was processed: the topic was recreated or "
@@ -226,11 +236,11 @@ static enum tally_code assign_probes(struct tally_position_watch *watch, struct 
 }
 
 /* The first record of each partition decides; one that does not come in time decides nothing. */
-static enum tally_code read_records(struct tally_position_watch *watch, struct tally_error *err)
+static enum tally_code read_once(struct tally_position_watch *watch, struct tally_error *err)
 {
     struct tally_consumer *consumer = watch->consumer;
     int64_t until_ms = tally_mono_ms(watch->options.clock) + READ_TIMEOUT_MS;
-    enum tally_code code = watch->probe_count > 0 ? assign_probes(watch, err) : TALLY_OK;
+    enum tally_code code = assign_probes(watch, err);
     int idle = 0;
 
     while (!code && unseen(watch) > 0 && idle < READ_TIMEOUT_MS / READ_SLICE_MS &&
@@ -251,12 +261,21 @@ static enum tally_code read_records(struct tally_position_watch *watch, struct t
         }
         consumer->ops->release(consumer, &record);
     }
-    if (!code && watch->probe_count > 0) {
-        code = consumer->ops->assign(consumer, NULL, 0, err);
-    }
-    if (unseen(watch) > 0) { /* librdkafka waits long for a topic that it has seen vanish */
-        consumer->ops->destroy(consumer);
-        watch->consumer = NULL;
+    return code ? code : consumer->ops->assign(consumer, NULL, 0, err);
+}
+
+/* librdkafka waits long for a topic that it has seen vanish; a new handle does not. */
+static enum tally_code read_records(struct tally_position_watch *watch, struct tally_error *err)
+{
+    enum tally_code code = TALLY_OK;
+
+    for (int attempt = 0; attempt < READ_ATTEMPTS && !code && unseen(watch) > 0; attempt++) {
+        code = need_consumer(watch, err);
+        code = code ? code : read_once(watch, err);
+        if (unseen(watch) > 0 && watch->consumer) {
+            watch->consumer->ops->destroy(watch->consumer);
+            watch->consumer = NULL;
+        }
     }
     return code;
 }
@@ -273,6 +292,8 @@ static size_t take_positions(struct tally_position_watch *watch)
         struct tally_view *view = NULL;
 
         watch->doubts[i].code = TALLY_OK;
+        watch->certain[i] = false;
+        watch->verified[i] = true;
         if (atomic_load(&slot->state) == TALLY_TASK_RUNNING) {
             view = tally_task_slot_view(slot);
         }
@@ -302,15 +323,19 @@ static void forget(struct tally_position_watch *watch)
 /* What does not fit twice goes to the task. */
 static void raise_doubts(struct tally_position_watch *watch)
 {
+    for (size_t i = 0; i < watch->probe_count; i++) {
+        watch->verified[watch->probes[i].slot] =
+                watch->verified[watch->probes[i].slot] && watch->probes[i].seen;
+    }
     for (size_t i = 0; i < watch->slot_count; i++) {
         enum tally_code code = watch->doubts[i].code;
 
-        if (code && watch->suspicions[i]) {
+        if (code && (watch->suspicions[i] || watch->certain[i])) {
             tally_task_slot_doubt(tally_task_registry_at(watch->options.registry, i),
                     &watch->doubts[i], &watch->anchors[i]);
         }
         watch->suspicions[i] = code;
-        if (!code) {
+        if (!code && watch->verified[i]) {
             watch->anchors[i] = watch->positions[i];
         }
     }

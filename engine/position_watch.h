@@ -4,7 +4,8 @@
  * librdkafka 2.0.2 knows no topic ids, and a topic that was deleted and made anew looks like one
  * that goes on.
  * Invariants
- *  (1) Nothing is believed at first sight: what does not fit must not fit at the next look either.
+ *  (1) What does not fit must not fit at the next look either, unless it is another record at an
+ *      offset that was read: that cannot pass.
  *  (2) It changes nothing: a doubt is left at the task's slot for its stream thread, which halts
  *      the task; what concerns all tasks of a topic ends the process.
  * @thread one of its own, or the test driver's */

@@ -19,7 +19,7 @@ KILLS = {"kill": ("engine", 500), "broker-kill": ("broker", 100)}
 A_ROUND = {"kill": 10, "broker-kill": 5}
 # Until something has happened so often; and how often it does in a round, about.
 HAPPENED = {"late": ("late EndTxn", 1000, 150)}
-ROUNDS = {"failpoints": 1, "failpoint-errors": 1}  # a sweep each
+ROUNDS = {"failpoints": 1, "failpoint-errors": 1, "topics": 1, "topics-refused": 1}  # a sweep each
 ROUNDS_OF_OTHERS = 3
 FAILURES_MAX = 10  # after so many there is enough to mend
 # I12: paths that must have been taken by the end.
