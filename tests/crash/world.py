@@ -31,6 +31,10 @@ PATHS = {
 }
 
 
+# And what its metrics count, from zero in each life.
+METRICS = {"restored": "tally_restored_records_total", "producer replaced": "tally_producers_recreated_total"}
+
+
 class World:
     partitions = 4
 
@@ -162,10 +166,11 @@ class World:
             self.happened[path] += count - self.counted[path]
             self.counted[path] = count
         for instance in self.running():
-            life = instance.process.pid
-            count = int(instance.metric("tally_restored_records_total") or 0)
-            self.happened["restored"] += count - self.counted[life]
-            self.counted[life] = count
+            for path, metric in METRICS.items():
+                life = path, instance.process.pid
+                count = int(instance.metric(metric) or 0)
+                self.happened[path] += count - self.counted[life]
+                self.counted[life] = count
         self.happened["in doubt"] = self.happened["aborted"] + self.happened["unknown"]
         self.happened["dead-lettered"] = self.oracle.counts()["dead letter"]
         self.happened["forwarded"] = self.oracle.counts()["forwarded"]

@@ -39,7 +39,7 @@ def broker_bounce(world):
         world.wait_running()
 
 
-@fault("broker-pause", needs=("in doubt",))
+@fault("broker-pause", needs=("producer replaced",))
 def broker_pause(world):
     """the broker pauses beyond socket.timeout.ms in a commit"""
     with world.load(rate=2000):
