@@ -20,6 +20,8 @@ import packages  # noqa: E402
 packages.use()
 
 from confluent_kafka import Producer  # noqa: E402
+from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource,  # noqa: E402
+                                   NewTopic)
 from instance import Instance, all_running, position  # noqa: E402
 from topics import Reader  # noqa: E402
 from wire import msgpack_decode, msgpack_encode, partition_of  # noqa: E402
@@ -216,6 +218,47 @@ def drops(case):
     check({letter["state"] for letter in handled} == {"retried", "dropped"}, "but are not forgotten", handled[:2])
 
 
+def limits(folder):
+    """A topic that takes more than usual: its dead-letter topic is made to take 64 KiB more, run
+    refuses one that does not, and the largest poison record gets there whole."""
+    name, large = "dlq-" + uuid.uuid4().hex[:8], 2097152
+    admin = AdminClient({"bootstrap.servers": KAFKA})
+    topic, dead = name + ".stock.commands", name + ".stock.commands-dlt"
+    settings = {"max.message.bytes": str(large), "message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete"}
+    for done in admin.create_topics([NewTopic(topic, 1, 1, config=settings)]).values():
+        done.result(30)
+    instance = Instance(os.environ["TEST_TALLY"], os.path.join(folder, "limits"), KAFKA, name)
+    instance.tool("topics", "create", "--topics.partitions", "1")
+
+    def limit(new=None):
+        resource = ConfigResource(ConfigResource.Type.TOPIC, dead)
+        if new:
+            entry = ConfigEntry("max.message.bytes", str(new), incremental_operation=AlterConfigOpType.SET)
+            resource = ConfigResource(ConfigResource.Type.TOPIC, dead, incremental_configs=[entry])
+            admin.incremental_alter_configs([resource])[resource].result(30)
+        return int(admin.describe_configs([resource])[resource].result(30)["max.message.bytes"].value)
+
+    check(limit() == large + 65536, "create follows the input's limit", limit())
+    limit(large)
+    for verb in (["topics", "check"], ["run"]):
+        status, said = instance.tool(*verb, fails=True)
+        check(status == 1 and f"expected at least {large + 65536}" in said, "a dead-letter topic that is too small",
+              verb, said[-300:])
+    limit(large + 65536)
+    producer = Producer({"bootstrap.servers": KAFKA, "message.max.bytes": 2 * large})
+    value = b"{" + b" " * (large - 200)
+    producer.produce(topic, value, b"key", headers=[("trace", b"1")])
+    producer.flush(60)
+    instance.start()
+    try:
+        instance.wait("settled", lambda tasks: all_running(tasks, 1) and position(tasks[0]) >= 0)
+    finally:
+        instance.stop()
+    letters = [record for records in Reader(KAFKA, dead, 1).read().values() for record in records]
+    check(len(letters) == 1 and letters[0].value() == value and letters[0].headers()[0] == ("trace", b"1")
+          and "tally.cut" not in dict(letters[0].headers()), "the largest record is whole", len(letters))
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         case = Case(folder)
@@ -230,6 +273,7 @@ def main():
             drops(case)
         finally:
             case.instance.stop()
+        limits(folder)
     failed = results.count(False)
     print(f"{100 * results.count(True) // len(results)}%: Checks: {len(results)}, Failures: {failed}, Errors: 0")
     return 1 if failed else 0

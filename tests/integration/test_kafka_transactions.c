@@ -251,6 +251,35 @@ START_TEST(refuses_a_record_that_is_too_large)
 }
 END_TEST
 
+/* The broker's limit is below the producer's: it refuses what was taken, and the transaction fails
+ * with the reason, so that the engine can find the record. */
+START_TEST(tells_that_the_broker_found_a_record_too_large)
+{
+    struct kafka_fixture fixture;
+    struct tally_error err = {.code = TALLY_OK};
+    struct tally_producer *producer = NULL;
+    struct tally_delivery delivery = {.last_offset = TALLY_OFFSET_NONE};
+    uint8_t *large = tally_alloc_zero(1, 2 << 20);
+    struct tally_produce record = {.value = tally_slice_of(large, 2 << 20), .delivery = &delivery};
+    const char *topic = NULL;
+    enum tally_code code;
+    size_t done = 0;
+
+    kafka_fixture_open(&fixture, "a");
+    topic = kafka_fixture_topic(&fixture, "out", 1);
+    producer = kafka_fixture_producer(&fixture, 0);
+    kafka_ok(producer->ops->begin(producer, &err));
+    kafka_ok(producer->ops->produce(producer, topic, 0, &record, 1, &done, &err));
+    code = kafka_fixture_commit(producer);
+    ck_assert_msg(code == TALLY_TOO_LARGE, "%s", tally_code_name(code));
+    ck_assert(producer->ops->tainted(producer));
+    producer->ops->destroy(producer);
+    ck_read(&fixture, topic, "");
+    tally_free(large);
+    kafka_fixture_close(&fixture);
+}
+END_TEST
+
 START_TEST(keeps_keys_headers_and_order)
 {
     struct kafka_fixture fixture;
@@ -390,6 +419,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, fences_the_producer_that_was_replaced);
     tcase_add_test(tcase, fences_a_zombie_that_only_sends_offsets);
     tcase_add_test(tcase, refuses_a_record_that_is_too_large);
+    tcase_add_test(tcase, tells_that_the_broker_found_a_record_too_large);
     tcase_add_test(tcase, keeps_keys_headers_and_order);
     if (kafka_fixture_may_pause()) {
         tcase_add_test(tcase, is_tainted_by_a_broker_that_pauses);

@@ -78,6 +78,9 @@ START_TEST(halts_what_cannot_be_proved)
             TALLY_INPUT_LOST);
     ck_assert_int_eq(kafka_error_classify(KAFKA_ROLE_CONSUMER, E(_BAD_MSG), 0),
             TALLY_INPUT_CORRUPT);
+    /* It will not decompress tomorrow either. */
+    ck_assert_int_eq(kafka_error_classify(KAFKA_ROLE_CONSUMER, E(_BAD_COMPRESSION), 0),
+            TALLY_INPUT_CORRUPT);
     for (enum kafka_role role = KAFKA_ROLE_CONSUMER; role < KAFKA_ROLES; role++) {
         ck_reacts(role, E(TOPIC_AUTHORIZATION_FAILED), 0, TALLY_REACT_HALT);
         ck_reacts(role, E(GROUP_AUTHORIZATION_FAILED), 0, TALLY_REACT_HALT);
