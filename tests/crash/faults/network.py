@@ -12,7 +12,7 @@ REQUESTS = ("Metadata", "FindCoordinator", "InitProducerId", "JoinGroup", "SyncG
             "Fetch", "AddPartitionsToTxn", "Produce", "AddOffsetsToTxn", "TxnOffsetCommit", "EndTxn", "Heartbeat")
 ACTIONS = ("mute", "reset", "lost")
 MEET_SECONDS = 15  # a request that is not made in that time is provoked by a restart
-HOLE_SECONDS = 8  # over twice the transaction timeout, and below the session's
+HOLE_SECONDS = 10  # over twice the transaction timeout, and below the session's
 SLOW_SECONDS = 10
 
 
