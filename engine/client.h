@@ -33,7 +33,7 @@ struct tally_topic_partition {
 };
 
 /* Called inside tally_consumer_poll and tally_consumer_destroy. After `assigned` the listener has
- * called tally_consumer_assign; after `revoked` tally_consumer_assign(NULL, 0). */
+ * called tally_consumer_assign, be it with an empty list; after `revoked` with NULL. */
 struct tally_rebalance_listener {
     void *context;
     void (*assigned)(void *context, const struct tally_topic_partition *partitions, size_t count);

@@ -213,7 +213,8 @@ def replaced(world):
             new = quick(world, number, **{"instance.id": "a"})
             new.start()
             owns(world, new, world.partitions, f"takeover under the same name from one stopped at {site}")
-            time.sleep(world.random.uniform(0, 1))
+            # One that slept beyond its session thinks that it may join anew.
+            time.sleep(world.random.uniform(0, 1) if site else SESSION + 2)
             old.resume()
             exits(old, "INSTANCE_FENCED")
             world.happened["zombies"] += 1
@@ -339,6 +340,31 @@ def calm_down(world):
     first = world.instance(0)
     if not first.running():
         first.start()
+
+
+@fault("standby", scenario=True, broker=BROKER)
+def standby(world):
+    """one instance more than there are partitions: it has none, and takes those of one that dies"""
+    begin(world)
+    spare = world.partitions
+    with world.load(rate=1000):
+        for number in range(1, spare):
+            quick(world, number).start()
+        shared(world, world.partitions)
+        quick(world, spare).start()
+        time.sleep(5)  # it has joined, and the others have been told
+        shared(world, world.partitions)
+        idle = [i for i in world.running() if not owned(i)]
+        must(len(idle) == 1, "one instance has no partition", [i.name for i in idle])
+        dead = world.any_instance(world.random)
+        while dead is idle[0]:
+            dead = world.any_instance(world.random)
+        dead.kill()
+        killed = time.monotonic()
+        taken = owns(world, idle[0], 1, "takeover by the one without partitions", SESSION + SLACK)
+        world.wait_running()
+    world.say(f"the one without partitions had one {taken - killed:.1f} s after a death (session {SESSION} s)")
+    verdict(world)
 
 
 @fault("scale", scenario=True, broker=BROKER)
