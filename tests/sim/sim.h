@@ -65,6 +65,7 @@ enum {
     X(TOO_LARGE, "events too large")                          \
     X(DEAD_LETTERS, "dead letters")                           \
     X(FORWARDED, "forwards")                                  \
+    X(FOREIGN, "transactions of clients")                     \
     X(REPEATED, "repeats")                                    \
     X(REJECTED, "refusals")                                   \
     X(READS, "reads checked")                                 \
@@ -104,7 +105,7 @@ enum sim_rate {
 
 struct sim_plan {
     int instances, threads;
-    bool twin;
+    bool twin, foreign;
     int32_t partitions;
     bool catalogue;
     int commands, ticks;
@@ -196,6 +197,8 @@ struct sim {
     int64_t broker_down_until_ms;
     int depth; /* of ticks inside calls */
 
+    struct tally_client *foreign; /* of others, without faults */
+    struct tally_producer *foreign_producer;
     struct sim_command commands[SIM_COMMANDS];
     int command_count, sent;
     struct sim_log *log;
@@ -235,6 +238,7 @@ bool sim_disk_fault(void *context, enum tally_disk_op op, struct tally_disk_faul
 /* sim_workload.c */
 void sim_workload_prepare(struct sim *sim);
 void sim_workload_send(struct sim *sim); /* one record */
+void sim_workload_foreign(struct sim *sim, bool end);
 
 /* sim_log.c: what has become visible on the events topics, and what readers may see of it. */
 void sim_log_open(struct sim *sim);

@@ -15,6 +15,7 @@ void sim_plan_draw(struct sim *sim)
     plan->instances = 1 + (int)sim_random_below(&sim->random, SIM_INSTANCES - 1);
     plan->twin = sim_random_below(&sim->random, 6) == 0;
     plan->instances += plan->twin;
+    plan->foreign = sim_random_below(&sim->random, 4) == 0;
     plan->threads = 1 + (int)sim_random_below(&sim->random, SIM_THREADS);
     plan->partitions = 2 + (int32_t)sim_random_below(&sim->random, SIM_PARTITIONS - 1);
     plan->catalogue = sim_random_below(&sim->random, 4) == 0;
@@ -183,6 +184,9 @@ static bool before_call(void *context, struct tally_client *client, enum tally_m
     struct sim_life *life = sim->current;
     bool hit;
 
+    if (client == sim->foreign) {
+        return false;
+    }
     tally_assert(life && life->client == client && sim->thread);
     if (++sim->calls > CALLS_MAX) {
         sim_violation(sim, "comes to rest", "%d calls to the broker", CALLS_MAX);
@@ -236,6 +240,9 @@ static void after_call(void *context, struct tally_client *client, enum tally_me
     struct sim *sim = context;
     struct sim_life *life = sim->current;
 
+    if (client == sim->foreign) {
+        return;
+    }
     tally_assert(life && life->client == client && sim->thread);
     sim_trace(sim, life->instance->index, tally_memory_op_name(op), code, sim->thread->in_txn);
     note(sim, sim->thread, op, code);

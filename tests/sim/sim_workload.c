@@ -112,24 +112,99 @@ void sim_workload_prepare(struct sim *sim)
     }
 }
 
-void sim_workload_send(struct sim *sim)
+struct record {
+    int number;
+    const char *topic;
+    int32_t partition;
+    struct tally_slice key, value;
+};
+
+/* The next command, or one again; sometimes on a partition that is not its key's. */
+static struct record draw_record(struct sim *sim)
 {
     struct sim_random *random = &sim->random;
     bool again = sim->sent > 0 && sim_random_below(random, 8) == 0;
     int number = again ? (int)sim_random_below(random, (uint32_t)sim->sent) : sim->sent++;
     const struct sim_command *command = &sim->commands[number];
-    bool stock = command->kind != SIM_REGISTER;
     bool misrouted = sim_random_below(random, 12) == 0;
     struct tally_slice key = tally_slice_string(command->key);
-    int32_t partition = misrouted || command->kind == SIM_POISON
-                                ? (int32_t)sim_random_below(random, (uint32_t)sim->plan.partitions)
-                                : sim_partition_of(key, sim->plan.partitions);
-    const char *topic = stock ? SIM_STOCK ".commands" : SIM_CATALOGUE ".commands";
+
+    return (struct record){.number = number,
+            .topic = command->kind == SIM_REGISTER ? SIM_CATALOGUE ".commands"
+                                                   : SIM_STOCK ".commands",
+            .partition = misrouted || command->kind == SIM_POISON
+                                 ? (int32_t)sim_random_below(random, (uint32_t)sim->plan.partitions)
+                                 : sim_partition_of(key, sim->plan.partitions),
+            .key = key,
+            .value = tally_slice_string(command->value)};
+}
+
+void sim_workload_send(struct sim *sim)
+{
+    struct record record = draw_record(sim);
     struct tally_header header = {
             .name = TALLY_SLICE("reply-topic"), .value = TALLY_SLICE(SIM_REPLY_TOPIC)};
-    int64_t offset = tally_memory_broker_append(sim->broker, topic, partition, key,
-            tally_slice_string(command->value), &header, sim_random_below(random, 2));
+    int64_t offset = tally_memory_broker_append(sim->broker, record.topic, record.partition,
+            record.key, record.value, &header, sim_random_below(&sim->random, 2));
 
     tally_assert(offset >= 0);
-    sim_trace(sim, -1, again ? "sent again" : "sent", number, partition * 1000 + offset);
+    sim_trace(sim, -1, "sent", record.number, record.partition * 1000 + offset);
+}
+
+/* --- a client with transactions of its own ---------------------------------------------------- */
+
+static void end_foreign(struct sim *sim)
+{
+    if (sim->foreign_producer) {
+        sim->foreign_producer->ops->destroy(sim->foreign_producer);
+        sim->foreign_producer = NULL;
+    }
+}
+
+static void write_foreign(struct sim *sim)
+{
+    struct tally_producer *producer = sim->foreign_producer;
+
+    for (uint32_t i = 1 + sim_random_below(&sim->random, 3); i > 0; i--) {
+        struct record record = draw_record(sim);
+        struct tally_produce produce = {.key = record.key, .value = record.value};
+        size_t done;
+
+        if (sim->sent >= sim->plan.commands ||
+                producer->ops->produce(producer, record.topic, record.partition, &produce, 1, &done,
+                        NULL)) {
+            return;
+        }
+        sim_trace(sim, -1, "sent in a transaction", record.number, record.partition);
+    }
+}
+
+/* Begins, writes, then commits or aborts, a step at a time: the last stable offset of the inputs
+ * waits for it. Fenced by a timeout: a new producer. */
+void sim_workload_foreign(struct sim *sim, bool end)
+{
+    struct tally_producer *producer = sim->foreign_producer;
+    bool commit = !end && sim_random_below(&sim->random, 2);
+
+    if (!producer && !end) {
+        producer = sim->foreign->ops->producer(sim->foreign, 0, NULL);
+        sim->foreign_producer = producer;
+        if (producer->ops->init_transactions(producer, 1000, NULL) ||
+                producer->ops->begin(producer, NULL)) {
+            end_foreign(sim);
+        }
+        return;
+    }
+    if (producer && !end && sim_random_below(&sim->random, 2)) {
+        write_foreign(sim);
+        return;
+    }
+    if (producer) {
+        enum tally_code code = commit ? producer->ops->commit(producer, 1000, NULL)
+                                      : producer->ops->abort(producer, 1000, NULL);
+
+        sim_trace(sim, -1, commit ? "client commits" : "client aborts", code, 0);
+        sim->counts[SIM_FOREIGN]++;
+        end_foreign(sim);
+    }
 }

@@ -445,9 +445,14 @@ void sim_tick(struct sim *sim, int64_t at_least_ms)
     start_due(sim);
     outside_event(sim);
     if (sim->sent < sim->plan.commands && sim_random_below(&sim->random, 3) == 0) {
-        for (uint32_t i = sim_random_below(&sim->random, 6); i > 0; i--) {
+        for (uint32_t i = sim_random_below(&sim->random, 6);
+                i > 0 && sim->sent < sim->plan.commands; i--) {
             sim_workload_send(sim);
         }
+    }
+    if (sim->plan.foreign && sim->sent < sim->plan.commands &&
+            sim_random_below(&sim->random, 8) == 0) {
+        sim_workload_foreign(sim, false);
     }
     turn(sim);
     sim_log_follow(sim);
@@ -516,6 +521,7 @@ void sim_open(struct sim *sim, uint64_t seed, const struct sim_options *options,
                 .start_at_ms = sim_now_ms(sim) + sim_random_below(&sim->random, 200)};
     }
     sim_faults_install(sim);
+    sim->foreign = tally_memory_client_create(sim->broker, "foreign", "f");
     sim_log_open(sim);
     sim_workload_prepare(sim);
 }
@@ -533,6 +539,7 @@ void sim_close(struct sim *sim)
         tally_memory_disk_destroy(sim->instances[i].old);
     }
     sim_log_close(sim);
+    sim->foreign->ops->destroy(sim->foreign);
     tally_memory_broker_destroy(sim->broker);
 }
 
@@ -611,6 +618,7 @@ void sim_come_to_rest(struct sim *sim)
     sim->broker_down_until_ms = 0;
     sim_trace(sim, -1, "healing", 0, 0);
     end_twin(sim);
+    sim_workload_foreign(sim, true);
     while (sim->sent < sim->plan.commands) {
         sim_workload_send(sim);
     }
