@@ -91,7 +91,7 @@ def verdict(world):
 
 def stop_inside(world, instance, site):
     """Starts it again so that it stops itself at a site, under load; returns when it has."""
-    stop_by(instance, f"{site}:{world.random.randrange(30, 120)}:stop")
+    stop_by(instance, f"{site}:{world.random.randrange(5, 40)}:stop")
 
 
 def stop_by(instance, plan):
@@ -99,7 +99,7 @@ def stop_by(instance, plan):
     instance.environment["TALLY_FAIL"] = plan
     instance.start()
     del instance.environment["TALLY_FAIL"]  # of the next start
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not is_stopped(instance):
         instance.alive()
         if time.monotonic() > end:
@@ -464,7 +464,7 @@ def stall(world):
 
 def die_open(world, instance):
     """Dies when its events are written and its offsets sent, and the end is not."""
-    hit = world.random.randrange(30, 120)
+    hit = world.random.randrange(5, 40)
     stop_by(instance, f"commit.offsets.after:{hit}:delay=300,commit.before:{hit}:stop")
     instance.kill()
 
