@@ -166,13 +166,14 @@ class Play:
         tasks = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
         return status, tasks, output
 
-    def interrupt(self):
-        """A reset that is killed leaves nothing worse: a start halts or is right."""
-        for _ in range(4):
+    def interrupt(self, seconds):
+        """A reset that is killed leaves nothing worse: a start halts or is right. seconds: how long a plan takes."""
+        for _ in range(5):
             tool = subprocess.Popen([self.instance.program, "reset", "--execute", *self.case.options, "--config",
                                      self.instance.config], env=self.instance.environment, stdout=subprocess.DEVNULL,
                                     stderr=subprocess.DEVNULL)
-            time.sleep(self.dice.uniform(0.02, 0.9))
+            time.sleep(self.dice.uniform(0.8, 1.5) * seconds)
+            over = tool.poll() is not None
             tool.kill()
             tool.wait()
             begin = self.start()
@@ -184,6 +185,8 @@ class Play:
                 must(time.monotonic() - begin < 60, "G13: a start after a reset that was killed settles", tasks)
                 time.sleep(0.05)
             self.stop()
+            if over:
+                return
             self.world.happened["reset killed"] += 1
 
     def reset(self, code):
@@ -191,12 +194,14 @@ class Play:
             self.case.before(self)
         if self.case.options is None:
             return
+        begin = time.monotonic()
         _, tasks, output = self.plan()
+        seconds = time.monotonic() - begin
         halts = {row["halt"] for row in tasks}
         must(code == "TOPIC_CONFIG" or code in halts or "TOPIC_RECREATED" in self.case.expect or self.case.before or
              self.case.running, "G13: the plan of a reset says what a start says", code, output)
         if self.case.interrupted:
-            self.interrupt()
+            self.interrupt(seconds)
         lossless = not self.case.options and all(not row["plan"]["loses"] for row in tasks)
         must(lossless or "--accept-loss" in self.case.options, "G13: a loss is accepted in words", output)
         self.instance.tool("reset", "--execute", *self.case.options)
