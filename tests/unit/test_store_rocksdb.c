@@ -508,6 +508,32 @@ START_TEST(test_a_tool_says_that_there_is_no_store)
 }
 END_TEST
 
+/* What a tool asks before it changes anything. */
+START_TEST(test_a_check_tells_positions_and_strangers)
+{
+    struct tally_positions positions;
+    struct tally_store_identity other;
+
+    put_rows(3);
+    fixture_flush(&f);
+    tally_store_close(f.store, false);
+    f.store = NULL;
+    ck_assert_int_eq(tally_store_check(f.dir, &f.identity, &positions, &f.err), TALLY_STATE_LOCKED);
+    tally_state_close(f.state);
+    f.state = NULL;
+    ck_assert_int_eq(tally_store_check(f.dir, &f.identity, &positions, &f.err), TALLY_OK);
+    ck_assert_int_gt(positions.in_next, 0);
+    other = f.identity;
+    other.cluster_id = "another";
+    ck_assert_int_eq(tally_store_check(f.dir, &other, &positions, &f.err), TALLY_FOREIGN_STATE);
+    ck_assert_ptr_nonnull(strstr(f.err.message, "another"));
+    other = f.identity;
+    other.partition = 77;
+    ck_assert_int_eq(tally_store_check(f.dir, &other, &positions, &f.err), TALLY_NOT_FOUND);
+    fixture_open(&f); /* nothing was changed */
+}
+END_TEST
+
 START_TEST(test_prefetch_tells_damage)
 {
     struct tally_slice keys[ROWS];
@@ -666,6 +692,7 @@ int main(void)
     tcase_add_test(tests, test_a_file_of_another_life_is_damage);
     tcase_add_test(tests, test_a_tool_names_the_file);
     tcase_add_test(tests, test_a_tool_says_that_there_is_no_store);
+    tcase_add_test(tests, test_a_check_tells_positions_and_strangers);
     tcase_add_test(tests, test_read_only_for_tools);
     tcase_add_test(tests, test_read_only_applies_the_age_rule);
     tcase_add_test(tests, test_compaction_drops_old_dedup_rows);
