@@ -165,14 +165,14 @@ static void write_foreign(struct sim *sim)
 {
     struct tally_producer *producer = sim->foreign_producer;
 
-    for (uint32_t i = 1 + sim_random_below(&sim->random, 3); i > 0; i--) {
+    for (uint32_t i = 1 + sim_random_below(&sim->random, 3);
+            i > 0 && sim->sent < sim->plan.commands; i--) {
         struct record record = draw_record(sim);
         struct tally_produce produce = {.key = record.key, .value = record.value};
         size_t done;
 
-        if (sim->sent >= sim->plan.commands ||
-                producer->ops->produce(producer, record.topic, record.partition, &produce, 1, &done,
-                        NULL)) {
+        if (producer->ops->produce(producer, record.topic, record.partition, &produce, 1, &done,
+                    NULL)) {
             return;
         }
         sim_trace(sim, -1, "sent in a transaction", record.number, record.partition);
