@@ -19,7 +19,8 @@ KILLS = {"kill": ("engine", 500), "broker-kill": ("broker", 100)}
 A_ROUND = {"kill": 10, "broker-kill": 5}
 # Until something has happened so often; and how often it does in a round, about.
 HAPPENED = {"late": ("late EndTxn", 1000, 150)}
-ROUNDS = {"failpoints": 1, "failpoint-errors": 1, "topics": 1, "topics-refused": 1}  # a sweep each
+# A sweep each.
+ROUNDS = dict.fromkeys(("failpoints", "failpoint-errors", "topics", "topics-refused", "big-state"), 1)
 ROUNDS_OF_OTHERS = 3
 FAILURES_MAX = 10  # after so many there is enough to mend
 # I12: paths that must have been taken by the end.

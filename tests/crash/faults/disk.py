@@ -512,17 +512,18 @@ def big_state(world):
     world.begin()
     # Every command is new and about its own level, so that each leaves as much as it can.
     dice = random.Random(world.random.random())
-    while (first.metric("tally_state_sst_bytes") or 0) < BIG_BYTES:
+    while (first.metric("tally_rocksdb_sst_bytes") or 0) < BIG_BYTES:
         big_load(world, dice, 200000)
         world.wait("caught up", lambda owners: world.all_run(owners) and
                    all(pairs[0][1]["lag"] == 0 for pairs in owners.values()), 600)
         time.sleep(1)
     seconds = sorted(first_commit(world, first, dice) for _ in range(BIG_STARTS))
     p95 = seconds[int(BIG_STARTS * 0.95) - 1]
-    world.say(f"big-state: {(first.metric('tally_state_sst_bytes') or 0) / (1 << 30):.2f} GiB, first commit after"
+    world.say(f"big-state: {(first.metric('tally_rocksdb_sst_bytes') or 0) / (1 << 30):.2f} GiB, first commit after"
               f" {seconds[len(seconds) // 2]:.2f} s (median), {p95:.2f} s (p95), {seconds[-1]:.2f} s (longest)")
     must(set_asides(first) == 0, "no state directory is set aside", set_asides(first))
     must(p95 <= FIRST_COMMIT_SECONDS, "the first commit comes within 5 s", seconds)
+    world.count_paths()
     first.stop()
 
 
