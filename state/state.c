@@ -11,6 +11,8 @@
 #include "state/store_rocksdb_internal.h"
 
 enum {
+    UNREADABLE_TRIES = 5, /* and as many ms of them until a directory counts as damaged */
+    UNREADABLE_MS = 10000,
     CLOSED_WAIT_MS = 10000, /* readers hold views for a request, not longer */
     READ_ONLY_MEMORY_BYTES = 64 * 1024 * 1024
 };
@@ -52,6 +54,9 @@ static struct tally_state *state_create(const struct tally_state_options *option
 
 static void state_destroy(struct tally_state *state)
 {
+    while (state->unreadable) {
+        state_readable(state, state->unreadable->path);
+    }
     if (state->owns_disk)
         tally_memory_disk_destroy(state->disk);
     store_rocksdb_shared_destroy(state->rocksdb);
@@ -176,6 +181,59 @@ void state_show_memory(struct tally_state *state)
     tally_series_set(state->overlay_gauge, overlays);
     tally_series_set(state->run_gauge, runs);
     tally_series_set(state->cache_gauge, cache);
+}
+
+/* --- directories that cannot be read -----------------------------------------------------------
+ */
+
+static struct state_unreadable **find_unreadable(struct tally_state *state, const char *path)
+{
+    struct state_unreadable **at = &state->unreadable;
+
+    while (*at && strcmp((*at)->path, path) != 0) {
+        at = &(*at)->next;
+    }
+    return at;
+}
+
+void state_readable(struct tally_state *state, const char *path)
+{
+    struct state_unreadable **at, *found;
+
+    tally_mutex_lock(&state->lock);
+    at = find_unreadable(state, path);
+    found = *at;
+    if (found)
+        *at = found->next;
+    tally_mutex_unlock(&state->lock);
+    if (found)
+        tally_free(found->path);
+    tally_free(found);
+}
+
+enum tally_code state_unreadable(struct tally_state *state, const char *path,
+        struct tally_error *err)
+{
+    int64_t now_ms = tally_mono_ms(state->options.clock), for_ms;
+    struct tally_error why = *err;
+    struct state_unreadable **at;
+    bool lasting;
+
+    tally_mutex_lock(&state->lock);
+    at = find_unreadable(state, path);
+    if (!*at) {
+        *at = tally_alloc_zero(1, sizeof **at);
+        (*at)->path = tally_copy_string(path);
+        (*at)->since_ms = now_ms;
+    }
+    for_ms = now_ms - (*at)->since_ms;
+    lasting = ++(*at)->tries >= UNREADABLE_TRIES && for_ms >= UNREADABLE_MS;
+    tally_mutex_unlock(&state->lock);
+    if (!lasting)
+        return TALLY_STORE_ERROR;
+    state_readable(state, path);
+    return tally_error_set(err, TALLY_STORE_CORRUPT, "not readable for %lld s: %.200s",
+            (long long)for_ms / 1000, why.message);
 }
 
 /* --- bases -------------------------------------------------------------------------------------

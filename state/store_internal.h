@@ -14,6 +14,14 @@ struct tally_memory_disk;
  * runs the rest. */
 enum { STATE_SHARE = 2, CLEAN_SHARE = 4, CLEAN_BYTES_MIN = 4 * 1024 * 1024 };
 
+/* A directory that could not be opened because a file of it could not be read. */
+struct state_unreadable {
+    struct state_unreadable *next;
+    char *path;
+    int tries;
+    int64_t since_ms; /* monotonic */
+};
+
 struct tally_state {
     struct tally_state_options options; /* dir is a copy */
     int lock_fd;                        /* -1: none */
@@ -29,6 +37,7 @@ struct tally_state {
     struct tally_cond done;  /* an attempt ended, or a base closed */
     struct tally_store *stores;
     struct base *bases;
+    struct state_unreadable *unreadable;
     struct tally_memory_disk *disk; /* without dir: what was flushed outlives a store */
     bool owns_disk;
     bool stop;
@@ -82,6 +91,11 @@ void state_remove_base(struct tally_state *state, struct base *base);
 /* Waits until no base of this path is open: readers of a closed store may still hold one. */
 TALLY_MUST_CHECK enum tally_code state_wait_closed(struct tally_state *state, const char *path,
         struct tally_error *err);
+/* A read failed at opening, err says how: STORE_ERROR, and the caller tries again; or STORE_CORRUPT
+ * when that has gone on for long, because only the events can give back what cannot be read. */
+enum tally_code state_unreadable(struct tally_state *state, const char *path,
+        struct tally_error *err);
+void state_readable(struct tally_state *state, const char *path);
 int64_t state_share_bytes(const struct tally_state *state); /* of overlays and runs */
 size_t state_clean_bytes(const struct tally_state *state);  /* of one overlay's clean entries */
 bool state_pressed(const struct tally_state *state);        /* flush before it is full */

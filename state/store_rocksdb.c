@@ -110,6 +110,14 @@ static bool is_damage(const char *errptr, bool reading)
     return true;
 }
 
+/* Trouble with reading, not with writing. */
+static bool is_read_error(const char *errptr)
+{
+    return starts_with(errptr, "IO error") &&
+           (strstr(errptr, "While pread") || strstr(errptr, "While read") ||
+                   strstr(errptr, "random read") || strstr(errptr, "sequentially reading"));
+}
+
 /* Paths inside `path` by their names, so that a message has room for the file that it is about. */
 static void shorten_paths(char *text, const char *path)
 {
@@ -539,6 +547,8 @@ static enum tally_code open_db(struct rocksdb_base *base, enum store_rocksdb_mod
     const char *name = "default", *path = base->base.path;
     const rocksdb_options_t *options = base->options;
     char *errptr = NULL;
+    enum tally_code code;
+    bool unreadable;
 
     if (mode == STORE_ROCKSDB_READ_ONLY) {
         base->db = rocksdb_open_for_read_only_column_families(options, path, 1, &name, &options,
@@ -547,12 +557,17 @@ static enum tally_code open_db(struct rocksdb_base *base, enum store_rocksdb_mod
         base->db = rocksdb_open_column_families(options, path, 1, &name, &options, &base->family,
                 &errptr);
     }
-    if (!errptr)
+    if (!errptr) {
+        state_readable(base->base.state, path);
         return TALLY_OK;
+    }
     base->db = NULL;
     base->family = NULL;
+    unreadable = is_read_error(errptr);
     /* A directory that holds a store was looked at before: a file of its own is gone. */
-    return convert(&base->base, path, "open", mode != STORE_ROCKSDB_CREATE, errptr, err);
+    code = convert(&base->base, path, "open", mode != STORE_ROCKSDB_CREATE, errptr, err);
+    return code == TALLY_STORE_ERROR && unreadable ? state_unreadable(base->base.state, path, err)
+                                                   : code;
 }
 
 enum tally_code store_rocksdb_open(struct tally_state *state, const char *path,

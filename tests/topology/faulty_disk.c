@@ -76,6 +76,7 @@ static bool hits_path(enum disk_call call, const char *path)
 static bool hits(enum disk_call call, int fd)
 {
     char link[32], path[300];
+    struct stat stat_buf;
     ssize_t len;
 
     if (!atomic_load(&disk.armed) || call != disk.fault.call) {
@@ -87,6 +88,10 @@ static bool hits(enum disk_call call, int fd)
         return false;
     }
     path[len] = '\0';
+    if (disk.fault.inode &&
+            (fstat(fd, &stat_buf) != 0 || (uint64_t)stat_buf.st_ino != disk.fault.inode)) {
+        return false;
+    }
     return hits_path(call, path);
 }
 

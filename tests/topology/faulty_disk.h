@@ -19,6 +19,7 @@ struct disk_fault {
     enum disk_effect effect;
     uint64_t nth;   /* 1: the first */
     uint64_t count; /* how many in a row from there on */
+    uint64_t inode; /* only this file, if not 0; of reads, writes and syncs */
 };
 
 void faulty_disk_set(const char *directory, const struct disk_fault *fault); /* dir is copied */

@@ -1,8 +1,10 @@
 /* tests/topology/test_disk.c - whatever the disk answers to whichever call, the log and the state
  * end as those of a run without faults, in the same life and after a start on what it left. */
 #include <check.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "engine/base/mem.h"
 #include "tests/topology/faulty_disk.h"
@@ -209,6 +211,58 @@ START_TEST(any_fault_of_the_disk)
 }
 END_TEST
 
+/* The largest table of the stock task. */
+static uint64_t largest_table(const char *state_dir)
+{
+    char path[300];
+    struct stat stat_buf;
+    off_t largest = -1;
+    uint64_t inode = 0;
+    DIR *dir;
+
+    snprintf(path, sizeof path, "%s/stock/0", state_dir);
+    dir = opendir(path);
+    ck_assert_ptr_nonnull(dir);
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        if (strstr(entry->d_name, ".sst") &&
+                fstatat(dirfd(dir), entry->d_name, &stat_buf, 0) == 0 &&
+                stat_buf.st_size > largest) {
+            largest = stat_buf.st_size;
+            inode = (uint64_t)stat_buf.st_ino;
+        }
+    }
+    closedir(dir);
+    ck_assert_uint_gt(inode, 0);
+    return inode;
+}
+
+/* A bad sector: one file cannot be read from some call on, and never again. */
+START_TEST(a_file_that_stays_unreadable_is_rebuilt)
+{
+    struct disk_fault fault = {.call = DISK_READ,
+            .effect = DISK_EIO,
+            .nth = (uint64_t)_i + 1,
+            .count = UINT64_MAX / 2};
+    char path[] = "/dev/shm/tally-disk-XXXXXX";
+    struct driver_fixture fixture;
+
+    ck_assert_ptr_nonnull(mkdtemp(path));
+    open_fixture(&fixture, path);
+    driver_fixture_run(&fixture);
+    tally_topology_driver_stop(fixture.driver);
+    fault.inode = largest_table(path);
+    faulty_disk_set(path, &fault);
+    start(&fixture, &fault);
+    run(&fixture, &fault);
+    pipe_second_half(&fixture);
+    run(&fixture, &fault);
+    compare(&fixture, &fault);
+    faulty_disk_heal();
+    driver_fixture_close(&fixture);
+    remove_directory(path);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("disk");
@@ -219,6 +273,7 @@ int main(void)
     tcase_set_timeout(tcase, 110);
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, any_fault_of_the_disk, 0, TORTURES);
+    tcase_add_loop_test(tcase, a_file_that_stays_unreadable_is_rebuilt, 0, 6);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
