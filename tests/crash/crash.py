@@ -88,7 +88,7 @@ def main():
         return Long(options).run()
     run = Run(options)
     groups = pick(options)
-    say(f"seed {options.seed}, {sum(map(len, groups))} rounds, all under {os.path.join(options.dir, run.name)}")
+    say(f"seed {options.seed}, {sum(map(len, groups))} rounds, all under {run.folder}")
     try:
         for number, names in enumerate(groups):
             seed = options.seed if options.in_order else f"{options.seed}.{number}"

@@ -24,7 +24,8 @@ ROUNDS = dict.fromkeys(("failpoints", "failpoint-errors", "topics", "topics-refu
 ROUNDS_OF_OTHERS = 3
 FAILURES_MAX = 10  # after so many there is enough to mend
 # I12: paths that must have been taken by the end.
-RARE = ("in doubt", "fenced", "restored", "dead-lettered", "forwarded", "rebalanced in a transaction")
+RARE = ("in doubt", "fenced", "restored", "dead-lettered", "forwarded", "rebalanced in a transaction",
+        "producer replaced", "set aside", "enospc", "zombies")
 BUGS = os.path.join(ROOT, "tests/bugs/run")
 
 

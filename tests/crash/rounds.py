@@ -46,6 +46,10 @@ class Run:
     def __init__(self, options):
         self.options = options
         self.name = f"crash-{options.seed}-{int(time.time())}"
+        self.folder = os.path.join(options.dir, self.name)
+        os.makedirs(self.folder)
+        # A build in the meantime must not change what is tested.
+        options.tally = shutil.copy(options.tally, self.folder)
         self.brokers = self.worlds = 0
         self.broker = None
         self.report = Report(options.record) if options.record else None
@@ -59,7 +63,7 @@ class Run:
             return
         self.stop_broker()
         self.brokers += 1
-        self.broker = Broker(os.path.join(self.options.dir, self.name, f"kafka-{self.brokers}"), properties)
+        self.broker = Broker(os.path.join(self.folder, f"kafka-{self.brokers}"), properties)
         self.broker.asked = properties
         self.broker.start()
 
@@ -72,7 +76,7 @@ class Run:
         """Rounds that share a world. Returns whether all is well."""
         self.start_broker(FAULTS[names[0]].broker)
         self.worlds += 1
-        folder = os.path.join(self.options.dir, self.name, f"world-{self.worlds}")
+        folder = os.path.join(self.folder, f"world-{self.worlds}")
         world = World(self.options, self.broker, f"{self.name}-{self.worlds}", folder, seed)
         doing = None
         try:
@@ -133,4 +137,4 @@ class Run:
     def close(self):
         self.stop_broker()
         if not self.failed:
-            shutil.rmtree(os.path.join(self.options.dir, self.name), ignore_errors=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
