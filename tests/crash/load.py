@@ -8,6 +8,7 @@ import time
 from wire import partition_of
 
 BATCH = 200
+COUNT_MAX = 50000  # of a load without a count: what more would only keep the oracle busy
 HTTP_PAUSE = 0.02  # seconds between requests of one client
 
 
@@ -53,6 +54,9 @@ class Load:
             return
         begin, sent = time.monotonic(), 0
         while not self.leaving.is_set():
+            if sent >= COUNT_MAX:
+                self.leaving.wait()
+                break
             for record in self.world.generator(BATCH):
                 self.world.writer.produce(*record)
             sent += BATCH
