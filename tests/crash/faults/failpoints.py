@@ -17,7 +17,7 @@ KILLS = 3  # at each site
 CHECK_EVERY = 6  # kills between two questions to the oracle; each is followed by quiet
 ERRORS, DEATHS = 8, 3  # in a plan of mixed ones
 MIXES = 6
-LIMIT = 40  # seconds in which a site must be reached
+LIMIT = 90  # seconds in which a site must be reached
 THREADS = 2
 QUIET = {"engine.threads": THREADS, "state.flush.interval": "1s"}
 FLUSHES = {**QUIET, "state.flush.interval": "10ms"}
@@ -30,7 +30,7 @@ SHORT, LONG = 1, 12  # seconds; the second is longer than a transaction may be o
 
 class Situation:
     """How to bring instance 0 to a site. prepare: before the start, while instance 0 runs; ends with
-    it dead. during: once, under load, half a second after the start."""
+    it dead. during: once, under load, when all tasks run."""
 
     def __init__(self, about, prepare=None, during=None, settings=None):
         self.about = about
@@ -280,15 +280,26 @@ class Sweep:
     def reach(self, plan, situation, reached):
         end = time.monotonic() + LIMIT
         during = situation.during
+        if during:
+            self.wait_up(reached)
         while not reached():
             if time.monotonic() > end or not self.tally.running():
                 raise Broken(f"TALLY_FAIL={plan} was not reached by: {situation.about}\n{self.tally.log_tail()}")
             with self.world.load(count=500, seconds=1):
-                self.watch(reached, 0.5 if during else 1)
+                self.watch(reached, 0.3 if during else 1)
                 if during and not reached():
                     during(self)
                     during = None
                     self.watch(reached, 5)
+
+    def wait_up(self, reached):
+        """Until all tasks run: what shall happen to them needs them."""
+        end = time.monotonic() + LIMIT
+        while not reached() and self.tally.running() and time.monotonic() < end:
+            tasks = self.tally.tasks()
+            if len(tasks) == self.world.partitions and all(row["state"] == "RUNNING" for row in tasks.values()):
+                return
+            time.sleep(0.05)
 
     def watch(self, reached, seconds):
         end = time.monotonic() + seconds
@@ -320,8 +331,9 @@ class Sweep:
         self.tally.environment["TALLY_FAIL"] = ",".join(f"{site}:{FIRST + i}:error" for i in range(TIMES))
         self.tally.start()
         del self.tally.environment["TALLY_FAIL"]
+        self.wait_up(lambda: False)
         with self.world.load(count=1000, seconds=2):
-            time.sleep(self.random.uniform(0.7, 1.5))
+            time.sleep(self.random.uniform(0.1, 1))
             situation.during(self)
             if situation is SIGTERM:
                 self.ended()
