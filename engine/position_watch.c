@@ -11,7 +11,7 @@
 enum {
     ASK_TIMEOUT_MS = 1000,
     READ_TIMEOUT_MS = 1000,
-    READ_ATTEMPTS = 2,
+    READ_AGAIN_MS = 3000, /* with a new handle, which has to connect first */
     READ_SLICE_MS = 50,
     KINDS = 3, /* topics of a topology: commands, events, dead letters */
 };
@@ -236,14 +236,15 @@ static enum tally_code assign_probes(struct tally_position_watch *watch, struct 
 }
 
 /* The first record of each partition decides; one that does not come in time decides nothing. */
-static enum tally_code read_once(struct tally_position_watch *watch, struct tally_error *err)
+static enum tally_code read_once(struct tally_position_watch *watch, int64_t timeout_ms,
+        struct tally_error *err)
 {
     struct tally_consumer *consumer = watch->consumer;
-    int64_t until_ms = tally_mono_ms(watch->options.clock) + READ_TIMEOUT_MS;
+    int64_t until_ms = tally_mono_ms(watch->options.clock) + timeout_ms;
     enum tally_code code = assign_probes(watch, err);
     int idle = 0;
 
-    while (!code && unseen(watch) > 0 && idle < READ_TIMEOUT_MS / READ_SLICE_MS &&
+    while (!code && unseen(watch) > 0 && idle < timeout_ms / READ_SLICE_MS &&
             tally_mono_ms(watch->options.clock) < until_ms) {
         struct tally_record record = {.topic = NULL};
 
@@ -269,9 +270,9 @@ static enum tally_code read_records(struct tally_position_watch *watch, struct t
 {
     enum tally_code code = TALLY_OK;
 
-    for (int attempt = 0; attempt < READ_ATTEMPTS && !code && unseen(watch) > 0; attempt++) {
+    for (int attempt = 0; attempt < 2 && !code && unseen(watch) > 0; attempt++) {
         code = need_consumer(watch, err);
-        code = code ? code : read_once(watch, err);
+        code = code ? code : read_once(watch, attempt ? READ_AGAIN_MS : READ_TIMEOUT_MS, err);
         if (unseen(watch) > 0 && watch->consumer) {
             watch->consumer->ops->destroy(watch->consumer);
             watch->consumer = NULL;
