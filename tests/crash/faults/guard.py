@@ -9,6 +9,7 @@ over a new connection and begun another transaction:
 The others do none: a late Produce repeats sequence numbers, a late AddPartitionsToTxn or
 AddOffsetsToTxn adds what is added anyway, and after an abort tally makes a new producer in any case.
 """
+import os
 import time
 
 from faults import fault
@@ -47,8 +48,8 @@ def guard(world):
 
 def without(world, schedule):
     for number in range(TRIES):
-        name = f"{world.name}-off-{schedule.__name__.replace('_', '-')}-{number}"
-        other = World(world.options, world.broker, name, name)
+        case = f"off-{schedule.__name__.replace('_', '-')}-{number}"
+        other = World(world.options, world.broker, f"{world.name}-{case}", os.path.join(world.folder, case), case)
         try:
             with proxied(other, {**SETTINGS, "kafka.guard": False}) as (tally, proxy):
                 other.begin()
