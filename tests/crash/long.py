@@ -21,7 +21,8 @@ A_ROUND = {"kill": 10, "broker-kill": 5}
 HAPPENED = {"late": ("late EndTxn", 1000, 150)}
 # A sweep each.
 ROUNDS = dict.fromkeys(("failpoints", "failpoint-errors", "topics", "topics-refused", "big-state"), 1)
-ROUNDS_OF_OTHERS = 3
+ROUNDS_OF_OTHERS = 2
+ALONE = ("big-state",)  # at the end, by one worker: it measures
 FAILURES_MAX = 10  # after so many there is enough to mend
 # I12: paths that must have been taken by the end.
 RARE = ("in doubt", "fenced", "restored", "dead-lettered", "forwarded", "rebalanced in a transaction",
@@ -38,6 +39,7 @@ class Long:
         self.processes = set()
         self.serial = int(time.time())
         self.stopping = False
+        self.alone = False
 
     def missing(self):
         """Names of what has to run yet, each as often; what runs now is counted as done. Long ones first."""
@@ -61,7 +63,7 @@ class Long:
 
     def next(self):
         """The next group of rounds: a sweep, or of the fault that has most left."""
-        missing = self.missing()
+        missing = [name for name in self.missing() if (name in ALONE) == self.alone]
         if not missing:
             return None
         first = missing[0]
@@ -118,12 +120,17 @@ class Long:
                 os.remove(self.options.report)
             signal.signal(signal.SIGTERM, self.stop)
             signal.signal(signal.SIGINT, self.stop)
-            workers = [threading.Thread(target=self.work) for _ in range(WORKERS)]
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
+            self.employ(WORKERS)
+            self.alone = True
+            self.employ(1)
         return self.summary()
+
+    def employ(self, count):
+        workers = [threading.Thread(target=self.work) for _ in range(count)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
 
     def summary(self):
         sums = Sums(self.report.lines())
