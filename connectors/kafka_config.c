@@ -63,9 +63,10 @@ static const struct {
         /* How long a fetch for old positions may stand in the way after seek, pause or assign. */
         {C | R | READER | PROBE, "fetch.wait.max.ms", "50"},
         {C | R | READER | PROBE, "fetch.error.backoff.ms", "100"},
-        /* Single records: a broker gives one batch whatever its size. */
+        /* Single records, of all partitions in one fetch: a batch that is larger than the limit
+         * of its partition comes only when that is the first one. Producers' batches end at 1 MB. */
         {PROBE, "queued.min.messages", "1"},
-        {PROBE, "fetch.message.max.bytes", "1024"},
+        {PROBE, "fetch.message.max.bytes", "1114112"},
 
         {PRODUCERS, "enable.idempotence", "true"},
         {PRODUCERS, "acks", "all"},
