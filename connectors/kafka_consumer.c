@@ -219,8 +219,11 @@ static enum tally_code poll_error(struct kafka_consumer *consumer,
     record->partition = message->partition;
     record->offset = message->offset;
     return kafka_error_set(KAFKA_ROLE_CONSUMER, consumer->rk, message->err, err,
-            "%.60s/%d@%lld cannot be read", record->topic, (int)message->partition,
-            (long long)message->offset);
+            "%.60s/%d@%lld cannot be read%s", record->topic, (int)message->partition,
+            (long long)message->offset,
+            message->err == RD_KAFKA_RESP_ERR__BAD_COMPRESSION
+                    ? " (more than receive.message.max.bytes?)"
+                    : "");
 }
 
 static enum tally_code consumer_poll(struct tally_consumer *base, int timeout_ms,
