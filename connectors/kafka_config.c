@@ -64,7 +64,7 @@ static const struct {
         {C | R | READER | PROBE, "fetch.wait.max.ms", "50"},
         {C | R | READER | PROBE, "fetch.error.backoff.ms", "100"},
         /* Single records, of all partitions in one fetch: a batch that is larger than the limit
-         * of its partition comes only when that is the first one. Producers' batches end at 1 MB. */
+         * of its partition comes only when that is the first one. Batches end at 1 MB. */
         {PROBE, "queued.min.messages", "1"},
         {PROBE, "fetch.message.max.bytes", "1114112"},
 
