@@ -66,6 +66,7 @@ static const struct answer answers[] = {
         {TALLY_MEMORY_ABORT, TALLY_TIMEOUT, true},
         {TALLY_MEMORY_ABORT, TALLY_PRODUCER_FATAL, false},
         {TALLY_MEMORY_POLL, TALLY_UNAVAILABLE, false},
+        {TALLY_MEMORY_POLL, TALLY_NOT_AUTHORIZED, false},
         {TALLY_MEMORY_SEEK, TALLY_TIMEOUT, false},
         {TALLY_MEMORY_COMMITTED, TALLY_TIMEOUT, false},
         {TALLY_MEMORY_COMMITTED, TALLY_UNAVAILABLE, false},

@@ -291,11 +291,12 @@ void sim_stop(struct sim *sim, struct sim_life *life)
 
 /* --- steps ------------------------------------------------------------------------------------ */
 
-/* What passes by itself: a transaction that takes long to end, a disk that refuses a new store. */
+/* What passes by itself: a transaction that takes long to end, a disk that refuses a new store,
+ * access that is refused for a moment. */
 static bool may_halt(enum tally_code code)
 {
     return code == TALLY_HANGING_TRANSACTION || code == TALLY_STORE_ERROR ||
-           code == TALLY_STORE_CORRUPT;
+           code == TALLY_STORE_CORRUPT || code == TALLY_NOT_AUTHORIZED;
 }
 
 /* A zombie may find an offset that others have moved since, or not moved yet. */
