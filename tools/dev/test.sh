@@ -67,7 +67,7 @@ run_crash() { # preset, argument ...
     [[ -x tests/crash/crash ]] || return 0
     (servers_of crash && kafka_configure)
     export TEST_KAFKA_LIBS=$kafka_libs TEST_KAFKA_CONFIG=$root/.run/crash/kafka/server.properties
-    TEST_TALLY=$(built "$preset") tests/crash/crash "$@" 2>&1 | tee "$log" || result=$?
+    TEST_TALLY=$(built "$preset") tests/crash/crash "$@" 2>&1 | tee -i "$log" || result=$?
     # shellcheck disable=SC2046
     count $(tail -n 1 "$log" | awk '$2 == "passed," { print $1, $3; exit } { print 0, 0 }')
     ((result == 0 || failed > before_failed)) || count 0 1
