@@ -5,6 +5,7 @@
  *   sim --same SEED [N]         N seeds, each twice: the trace hashes must be equal
  *   sim --no-guard N            must find within N seeds what comes of it when a producer in doubt
  *                               is not replaced (KIP-890), or says that it was not found */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,12 @@
 #include "tests/sim/sim.h"
 #include "topologies/registry.h"
 
-enum { REQUIRED_SEEDS = 500, WATCHDOG_S = 120, PROGRESS_SEEDS = 1000 };
+enum {
+    REQUIRED_SEEDS = 500,
+    WATCHDOG_S = 120,
+    PROGRESS_SEEDS = 1000,
+    KEEP_BYTES = 32 * 1024 * 1024
+};
 
 struct program {
     struct tally_config config;
@@ -239,6 +245,9 @@ int main(int argc, char **argv)
     struct program program = {.counts = {0}};
     int status;
 
+    /* what a seed frees the next one takes: not worth giving back */
+    (void)mallopt(M_MMAP_THRESHOLD, KEEP_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
     tally_log_init((enum tally_log_level)(TALLY_LOG_ERROR + 1), TALLY_LOG_LOGFMT);
     catch_signals();
     open_program(&program);
