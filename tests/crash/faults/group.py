@@ -271,9 +271,12 @@ def storm(world):
     with world.load(rate=2000):
         calm = log.speed(5)
         first, begun = log.end(), time.monotonic()
-        for number in range(1, 6):  # all that are members answer: a rebalance each
+        for number in range(1, 12):  # all that are members answer: a rebalance each
+            if number > 5 and world.happened["rebalanced in a transaction"]:
+                break
             join_on_backlog(world, number)
             time.sleep(world.random.uniform(0.5, 3))
+            count_rebalances(world)
         end = time.monotonic() + world.random.uniform(20, 30)
         while time.monotonic() < end:
             weather(world)
