@@ -533,7 +533,7 @@ def big_load(world, dice, count):
     for _ in range(count):
         sku = f"BIG-{dice.getrandbits(40):010x}"
         command = {"type": "ReceiveStock", "command_id": f"{dice.getrandbits(96):024x}", "sku": sku,
-                   "warehouse": "AMS1", "quantity": 1, "note": "x" * 200}
+                   "warehouse": "AMS1", "quantity": 1, "note": dice.randbytes(120).hex()}
         producer.produce(world.prefix + "stock.commands", json.dumps(command), sku)
         producer.poll(0)
     producer.flush(120)
