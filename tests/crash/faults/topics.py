@@ -639,7 +639,7 @@ def setting_changed(play):
 def commands_cut(play):
     play.world.broker.stop()
     play.admin.cut_segments("commands")
-    play.world.broker.start()
+    play.admin.start_broker()
     play.needed = []
 
 
@@ -649,7 +649,7 @@ def commands_cut(play):
 def events_cut(play):
     play.world.broker.stop()
     play.admin.cut_segments("events")
-    play.world.broker.start()
+    play.admin.start_broker()
 
 
 @case("commands-damaged", "INPUT_CORRUPT", options=LOSS, alone=True)
@@ -668,7 +668,7 @@ def commands_damaged(play):
             byte = log.read(1)
             log.seek(size + 80)
             log.write(bytes([byte[0] ^ 0x20]))
-    play.world.broker.start()
+    play.admin.start_broker()
 
 
 @case("another-cluster", "FOREIGN_STATE", alone=True)
@@ -677,7 +677,7 @@ def another_cluster(play):
     play.world.broker.stop()
     shutil.move(play.world.broker.data, play.world.broker.data + ".other")
     play.world.broker.cluster = "dGFsbHktb3RoZXItY2x1cw"
-    play.world.broker.start()
+    play.admin.start_broker()
     create_topics(play)
 
 
