@@ -265,7 +265,7 @@ def poll_breach(world):
 
 @fault("storm", scenario=True, broker=BROKER, needs=("rebalanced in a transaction",))
 def storm(world):
-    """up to six instances start, stop, die and pause every 0.5-3 s under load"""
+    """six or more instances join, start, stop, die and pause every 0.5-3 s under load"""
     begin(world)
     log = Log(world, range(world.partitions))
     with world.load(rate=2000):
