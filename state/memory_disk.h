@@ -14,7 +14,8 @@ void tally_memory_disk_destroy(struct tally_memory_disk *disk); /* no state has 
 enum tally_disk_op { TALLY_DISK_READ, TALLY_DISK_INGEST };
 struct tally_disk_fault {
     enum tally_code code; /* STORE_ERROR, STORE_CORRUPT (the store is damaged for good) */
-    bool happened; /* an ingest that is there all the same, but the base has to be reopened */
+    bool happened;        /* an ingest that is there all the same; then always lost */
+    bool lost;            /* after an ingest the base has to be reopened */
 };
 /* Asked at every read and every ingest; true: *fault (zeroed before) hits. NULL: none. */
 typedef bool (*tally_disk_fault_fn)(void *context, enum tally_disk_op op,

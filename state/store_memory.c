@@ -38,20 +38,20 @@ struct memory_snapshot {
 };
 
 /* What the disk's fault says about an access. */
-static enum tally_code ask_fault(struct base *base, enum tally_disk_op op, bool *happened,
-        struct tally_error *err)
+static enum tally_code ask_fault(struct base *base, enum tally_disk_op op,
+        struct tally_disk_fault *told, struct tally_error *err)
 {
     const struct tally_memory_disk *disk = base->state->disk;
     struct store_memory_directory *directory = ((struct memory_base *)base)->directory;
     struct tally_disk_fault fault = {.code = TALLY_OK};
 
-    *happened = false;
+    *told = fault;
     if (directory->damaged) {
         fault.code = TALLY_STORE_CORRUPT;
     } else if (!disk->fault || !disk->fault(disk->fault_context, op, &fault)) {
         return TALLY_OK;
     }
-    *happened = fault.happened;
+    *told = fault;
     if (fault.code == TALLY_STORE_CORRUPT) {
         directory->damaged = true;
         atomic_store_explicit(&base->corrupt, true, memory_order_relaxed);
@@ -61,9 +61,9 @@ static enum tally_code ask_fault(struct base *base, enum tally_disk_op op, bool 
 
 static enum tally_code ask_read(struct base *base, struct tally_error *err)
 {
-    bool happened;
+    struct tally_disk_fault fault;
 
-    return ask_fault(base, TALLY_DISK_READ, &happened, err);
+    return ask_fault(base, TALLY_DISK_READ, &fault, err);
 }
 
 static enum tally_code memory_get(struct base_snapshot *snapshot, struct tally_slice key,
@@ -180,11 +180,13 @@ static enum tally_code memory_ingest(struct base *base, struct cursor *rows, int
     struct store_memory_directory *directory = ((struct memory_base *)base)->directory;
     struct run *run = NULL;
     size_t total, merged = 1;
-    enum tally_code fault = ask_fault(base, TALLY_DISK_INGEST, lost, err);
+    struct tally_disk_fault fault;
+    enum tally_code failed = ask_fault(base, TALLY_DISK_INGEST, &fault, err);
     enum tally_code code;
 
-    if (fault && !*lost)
-        return fault;
+    *lost = failed && (fault.lost || fault.happened);
+    if (failed && !fault.happened)
+        return failed;
     code = run_collect(rows, 64, 4096, directory->count > 0, NULL, &run, err);
     if (code)
         return code;
@@ -201,7 +203,7 @@ static enum tally_code memory_ingest(struct base *base, struct cursor *rows, int
         total += directory->runs[merged]->size;
     }
     merge_newest(directory, merged);
-    return fault;
+    return failed;
 }
 
 static struct base_snapshot *memory_snapshot(struct base *base)

@@ -31,6 +31,7 @@ void sim_plan_draw(struct sim *sim)
         plan->rates[i] = on ? rate : 0;
     }
     plan->rates[SIM_RATE_READ_FAULT] *= 4;
+    plan->rates[SIM_RATE_FLUSH_FAULT] *= 4;
 }
 
 /* --- bad answers ------------------------------------------------------------------------------ */
@@ -366,7 +367,8 @@ bool sim_disk_fault(void *context, enum tally_disk_op op, struct tally_disk_faul
     }
     if (op == TALLY_DISK_INGEST && sim_rolls(sim, SIM_RATE_FLUSH_FAULT)) {
         fault->code = TALLY_STORE_ERROR;
-        fault->happened = sim_random_below(&sim->random, 2);
+        fault->happened = sim_random_below(&sim->random, 3) == 0;
+        fault->lost = sim_random_below(&sim->random, 2);
         sim->counts[SIM_FLUSH_FAILED]++;
     } else if (op == TALLY_DISK_READ && sim_rolls(sim, SIM_RATE_READ_FAULT)) {
         bool corrupt = sim_random_below(&sim->random, 2);
