@@ -200,7 +200,16 @@ static void set_common(struct builder *builder, enum kafka_kind kind,
         const struct kafka_options *options)
 {
     static const char *const roles[KAFKA_KINDS] = {
-            "consumer", "restore", "producer", "sender", "watermark", "reader", "writer", "admin"};
+            [KAFKA_KIND_CONSUMER] = "consumer",
+            [KAFKA_KIND_RESTORE] = "restore",
+            [KAFKA_KIND_PROBE] = "probe",
+            [KAFKA_KIND_PRODUCER] = "producer",
+            [KAFKA_KIND_SENDER] = "sender",
+            [KAFKA_KIND_WATERMARK] = "watermark",
+            [KAFKA_KIND_READER] = "reader",
+            [KAFKA_KIND_WRITER] = "writer",
+            [KAFKA_KIND_ADMIN] = "admin",
+    };
     const struct tally_config *config = options->config;
     const char *address = options->http_address ? options->http_address : "";
     int64_t socket_ms =

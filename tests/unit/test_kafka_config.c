@@ -143,6 +143,32 @@ static const struct {
         {"=1", "expected name=value"},
 };
 
+START_TEST(names_each_handle_by_its_role)
+{
+    static const char *const roles[KAFKA_KINDS] = {
+            [KAFKA_KIND_CONSUMER] = "-consumer",
+            [KAFKA_KIND_PROBE] = "-probe",
+            [KAFKA_KIND_PRODUCER] = "-producer",
+            [KAFKA_KIND_SENDER] = "-sender",
+            [KAFKA_KIND_WATERMARK] = "-watermark",
+            [KAFKA_KIND_ADMIN] = "-admin",
+    };
+    struct kafka_options options = {.config = &config};
+    struct tally_error err = {.code = TALLY_OK};
+
+    for (enum kafka_kind kind = 0; kind < KAFKA_KINDS; kind++) {
+        rd_kafka_conf_t *conf = kafka_config_create(kind, &options, &err);
+        char id[128] = "";
+        size_t size = sizeof id;
+
+        ck_assert_ptr_nonnull(conf);
+        ck_assert_int_eq(rd_kafka_conf_get(conf, "client.id", id, &size), RD_KAFKA_CONF_OK);
+        ck_assert_msg(strstr(id, roles[kind] ? roles[kind] : "-") != NULL, "%s", id);
+        rd_kafka_conf_destroy(conf);
+    }
+}
+END_TEST
+
 START_TEST(refuses_a_property)
 {
     struct kafka_options options = {.config = &config};
@@ -188,6 +214,7 @@ int main(void)
     tcase_add_test(tcase, configures_the_transactional_producer);
     tcase_add_test(tcase, asks_watermarks_uncommitted);
     tcase_add_test(tcase, applies_properties_last_to_every_handle);
+    tcase_add_test(tcase, names_each_handle_by_its_role);
     tcase_add_loop_test(tcase, refuses_a_property, 0, (int)(sizeof refused / sizeof *refused));
     tcase_add_test(tcase, lets_a_tool_choose_its_isolation);
     tcase_add_test(tcase, counts_threads);
