@@ -75,10 +75,9 @@ def logged(world):
 def rules(proxy):
     """By request: what a network that loses packets, and machines on the way that restart, do. Most at the end of
     a transaction, which not all would reach otherwise."""
-    for api, chance in (("EndTxn", 0.7), ("TxnOffsetCommit", 0.25), ("AddOffsetsToTxn", 0.04),
-                        ("AddPartitionsToTxn", 0.05), ("Produce", 0.02), ("InitProducerId", 0.04)):
-        proxy.rule("late", api, chance=chance, seconds=(0, 2),
-                   when=lambda request: request.transaction)
+    for api, chance in (("EndTxn", 0.7), ("TxnOffsetCommit", 0.35), ("AddOffsetsToTxn", 0.05),
+                        ("AddPartitionsToTxn", 0.1), ("Produce", 0.06), ("InitProducerId", 0.04)):
+        proxy.rule("late", api, chance=chance, seconds=(0, 2), when=lambda request: request.transaction)
         few = 0.005 if api == "Produce" else 0.02  # many to a transaction
         proxy.rule("lost", api, chance=few / 2, seconds=(0, 1))
         proxy.rule("mute", api, chance=few)
