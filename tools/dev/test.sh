@@ -149,7 +149,7 @@ verb_test() {
 
 verb_asan() {
     local chosen
-    chosen=$(kinds 'unit topology sim integration' 'unit topology sim integration' "${1:-}")
+    chosen=$(kinds 'unit topology sim integration crash' 'unit topology sim integration crash' "${1:-}")
     export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
     export UBSAN_OPTIONS=print_stacktrace=1
     export LSAN_OPTIONS=suppressions=$root/tests/sanitize/leak.supp:print_suppressions=0
@@ -159,8 +159,9 @@ verb_asan() {
 
 verb_tsan() {
     local chosen
-    chosen=$(kinds 'unit topology integration' 'unit topology integration' "${1:-}")
-    export TSAN_OPTIONS=suppressions=$root/tests/sanitize/thread.supp:second_deadlock_stack=1
+    chosen=$(kinds 'unit topology integration crash' 'unit topology integration crash' "${1:-}")
+    # A report ends the process, so that a tally whose output nobody looks at fails its test too.
+    export TSAN_OPTIONS=suppressions=$root/tests/sanitize/thread.supp:second_deadlock_stack=1:halt_on_error=1
     # shellcheck disable=SC2086
     run_tests tsan $chosen
 }
