@@ -18,6 +18,18 @@ count() { # passed, failed
     passed=$((passed + $1)) failed=$((failed + $2))
 }
 
+# The sum of all tests is the only line of its form.
+without_sum() {
+    sed -u '/^[0-9]* passed, [0-9]* failed/d'
+}
+
+kind_began=0 # seconds since ./dev began
+
+# One line about a kind of tests; the time is what CONTRIBUTING.md's table is made from.
+tell_kind() { # kind, passed before, failed before
+    say "$1: $((passed - $2)) passed, $((failed - $3)) failed in $((SECONDS - kind_began)) s"
+}
+
 # Adds up the lines "90%: Checks: 10, Failures: 1, Errors: 0" of check programs. A program without
 # one counts as one test; one that fails although its line is good (a leak found at exit) fails once.
 count_log() { # ctest's log
@@ -49,7 +61,7 @@ run_kind() { # preset, kind
         cat "build/$1/$2.log"
         ((failed > before_failed)) || count 0 1
     fi
-    say "$2: $((passed - before_passed)) passed, $((failed - before_failed)) failed"
+    tell_kind "$2" "$before_passed" "$before_failed"
 }
 
 run_lint() { # preset
@@ -67,21 +79,21 @@ run_crash() { # preset, argument ...
     [[ -x tests/crash/crash ]] || return 0
     (servers_of crash && kafka_configure)
     export TEST_KAFKA_LIBS=$kafka_libs TEST_KAFKA_CONFIG=$root/.run/crash/kafka/server.properties
-    TEST_TALLY=$(built "$preset") tests/crash/crash "$@" 2>&1 | tee -i "$log" || result=$?
+    TEST_TALLY=$(built "$preset") tests/crash/crash "$@" 2>&1 | tee -i "$log" | without_sum || result=$?
     # shellcheck disable=SC2046
     count $(tail -n 1 "$log" | awk '$2 == "passed," { print $1, $3; exit } { print 0, 0 }')
     ((result == 0 || failed > before_failed)) || count 0 1
-    say "crash: $((passed - before_passed)) passed, $((failed - before_failed)) failed"
+    tell_kind crash "$before_passed" "$before_failed"
 }
 
 # Plants bugs, each of which the simulator must find; a bug counts as one test.
 run_bugs() { # preset, argument ...
     local log=.run/bugs.log before_passed=$passed before_failed=$failed
     mkdir -p .run
-    tests/bugs/run --build "build/$1" "${@:2}" 2>&1 | tee "$log" || true
+    tests/bugs/run --build "build/$1" "${@:2}" 2>&1 | tee "$log" | without_sum || true
     # shellcheck disable=SC2046
     count $(tail -n 1 "$log" | awk '$2 == "passed," { print $1, $3; exit } { print 0, 1 }')
-    say "bugs: $((passed - before_passed)) passed, $((failed - before_failed)) failed"
+    tell_kind bugs "$before_passed" "$before_failed"
 }
 
 # Servers start now and are waited for by servers_wait; they stop when ./dev ends, whatever happens.
@@ -118,11 +130,13 @@ run_tests() { # preset, kind ...
     TEST_TALLY=$(built "$preset")
     export TEST_TALLY
     for kind in "$@"; do
+        kind_began=$SECONDS
         case $kind in
             lint) run_lint "$preset" ;;
             unit | topology | sim) run_kind "$preset" "$kind" ;;
             integration)
                 servers_wait
+                kind_began=$SECONDS
                 run_kind "$preset" integration
                 ;;
             bugs) run_bugs "$preset" ;;
