@@ -30,7 +30,7 @@ struct dlq {
     struct instance instance;
     struct tally_buf out, value;
     /* over all topics */
-    size_t open, closed, matched, shown, done, refused, failed;
+    size_t open, closed, matched, shown, done, refused, failed, old;
 };
 
 /* --- which letters ---------------------------------------------------------------------------- */
@@ -287,6 +287,7 @@ static int act(struct dlq *dlq, struct dlq_box *box)
             .value = dlq->value_file ? tally_buf_bytes(&dlq->value) : TALLY_NONE,
             .rekey = dlq->rekey,
             .force = dlq->force,
+            .now_ms = dlq->now_ms,
             .drop = dlq->action == DROP};
     enum tally_code code;
 
@@ -297,6 +298,7 @@ static int act(struct dlq *dlq, struct dlq_box *box)
     dlq->done += act.done;
     dlq->refused += act.refused;
     dlq->failed += act.failed;
+    dlq->old += act.old;
     if (code == TALLY_AGAIN) {
         return CLI_INTERRUPTED;
     }
@@ -370,8 +372,10 @@ static bool wanted(const struct dlq *dlq, size_t topology)
 
 static int summary(struct dlq *dlq, int status)
 {
+    size_t wrong = dlq->refused + dlq->failed;
+
     fflush(stdout);
-    if (status != CLI_CONTINUE) {
+    if (status != CLI_CONTINUE && dlq->done + wrong == 0) {
         return status;
     }
     if (dlq->action == LIST) {
@@ -390,7 +394,16 @@ static int summary(struct dlq *dlq, int status)
     }
     fprintf(stderr, "%zu %s, %zu not sent, %zu failed\n", dlq->done,
             dlq->action == DROP ? "dropped" : "retried", dlq->refused, dlq->failed);
-    if (dlq->refused + dlq->failed > 0) {
+    if (dlq->old > 0) {
+        fprintf(stderr,
+                "%zu of them are older than dedup.retention: a command that was sent before "
+                "counts again\n",
+                dlq->old);
+    }
+    if (status == CLI_INTERRUPTED) {
+        return status;
+    }
+    if (status != CLI_CONTINUE || wrong > 0) {
         return dlq->done > 0 ? CLI_PARTIAL : CLI_FAILED;
     }
     return CLI_OK;
@@ -485,7 +498,8 @@ int cmd_dlq(int argc, char **argv)
                      "repaired value\n"
                      "drop   gives a letter up\n\n"
                      "A retry keeps key, headers and command id, so a command counts once however "
-                     "often it is sent.\nWhat was done is noted on the dead-letter topic itself. "
+                     "often it is\nsent within dedup.retention. What was done is noted on the "
+                     "dead-letter topic itself.\n"
                      "Exit status 3: some were not sent.",
             .examples = "  tally dlq list --topic stock --since 1h\n"
                         "  tally dlq show stock.commands-dlt/2@17\n"

@@ -80,15 +80,15 @@ static enum tally_code mark(struct work *work, size_t index, struct tally_error 
             work->chunk[index].key, TALLY_NONE, &header, 1, (void *)(uintptr_t)(index + 1), err);
 }
 
-/* Waits for the chunk's records, then notes what became of their letters. */
+/* Waits for all of the chunk's records, then notes what became of their letters. The first code. */
 static enum tally_code end_chunk(struct work *work, struct tally_error *err)
 {
+    struct tally_error late;
     enum tally_code code = flush(work, err);
 
     work->marking = true;
     for (size_t i = 0; i < work->count; i++) {
-        struct tally_error late = {.code = TALLY_OK};
-
+        late = (struct tally_error){.code = TALLY_OK};
         if (!work->act->drop && !work->chunk[i].acknowledged) {
             continue;
         }
@@ -97,8 +97,10 @@ static enum tally_code end_chunk(struct work *work, struct tally_error *err)
             *err = late;
         }
     }
-    if (!code) {
-        code = flush(work, err);
+    late = (struct tally_error){.code = TALLY_OK};
+    if (flush(work, &late) && !code) {
+        code = late.code;
+        *err = late;
     }
     for (size_t i = 0; i < work->count; i++) {
         work->act->done += work->chunk[i].marked;
@@ -114,6 +116,7 @@ static enum tally_code end_chunk(struct work *work, struct tally_error *err)
 struct sending {
     struct tally_slice key, value;
     int32_t partition; /* -1: of the key */
+    bool never;        /* not even by force */
 };
 
 static const char *check_key(const struct work *work, const struct tally_command *command,
@@ -145,6 +148,7 @@ static const char *check(struct work *work, const struct dlq_letter *letter,
         return err->message;
     }
     if (letter->id.len && !tally_slice_equal(letter->id, command.id)) {
+        sending->never = true;
         return "the command has another id than the letter: a retry keeps the id, so that it "
                "counts once";
     }
@@ -169,12 +173,16 @@ static bool prepare(struct work *work, const struct dlq_letter *letter,
             .partition = -1};
     tally_arena_reset(&work->arena, ARENA_KEEP);
     if (letter->cut.len && !work->act->value.data) {
+        sending->never = true;
         why = "it is only the begin of a record that was too large: --value-file gives another "
               "value";
     } else {
         why = check(work, letter, sending, &err);
     }
-    if (!why || (work->act->force && !letter->cut.len)) {
+    if (!why || (work->act->force && !sending->never)) {
+        if (!sending->key.data) { /* there is none to tell another partition */
+            sending->partition = letter->origin.partition;
+        }
         return true;
     }
     report(work, letter, "not sent", why);
@@ -209,6 +217,8 @@ static enum tally_code on_letter(void *context, struct dlq_letter *letter,
         work->count--;
         return TALLY_OK;
     }
+    work->act->old += !work->act->drop &&
+                      work->act->now_ms - letter->time_ms > work->act->cli->config.dedup_retention;
     return code || work->count < CHUNK ? code : end_chunk(work, err);
 }
 

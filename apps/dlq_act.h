@@ -4,8 +4,10 @@
  *      between the two leaves an open letter; sending it again is harmless, because the command
  *      keeps its id and counts once.
  *  (2) What is sent is what was received: key, value, headers, without what the engine added.
- *      Only the value may be another one, and only a command of the same id.
- *  (3) What would become a dead letter again is not sent, unless force asks for it. @thread main */
+ *      Only the value may be another one, and never, even by force, a command of another id.
+ *  (3) What would become a dead letter again is not sent, unless force asks for it.
+ *  (4) One delivery that fails does not keep the others of its chunk from being marked.
+ * @thread main */
 #pragma once
 #include "apps/cli.h"
 #include "apps/dlq_box.h"
@@ -17,8 +19,10 @@ struct dlq_act {
     bool rekey;               /* key: what the command's key field asks for */
     bool force;
     bool drop; /* only mark */
+    int64_t now_ms;
     /* filled */
     size_t done, refused, failed;
+    size_t old; /* sent, and older than what is known of earlier commands */
 };
 
 /* Acts on the chosen letters that are open. Refusals and failures are reported on stderr and

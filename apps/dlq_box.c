@@ -5,6 +5,7 @@
 
 #include "apps/cli.h"
 #include "connectors/kafka_reader.h"
+#include "engine/base/clock.h"
 
 enum { WAIT_MS = 100, ARENA_BLOCK = 64 * 1024, ARENA_KEEP = 4 * 1024 * 1024 };
 
@@ -78,12 +79,14 @@ static void take(struct dlq_box *box, struct tally_reader *reader,
     }
 }
 
-/* Calls `each` for every record until it or the reader ends. */
+/* Calls `each` for every record until it or the reader ends. UNAVAILABLE: the broker is silent. */
 static enum tally_code read_all(struct tally_reader *reader,
         enum tally_code (*each)(void *context, struct tally_reader *reader,
                 const struct tally_record *record, struct tally_error *err),
         void *context, struct tally_error *err)
 {
+    int64_t heard_ms = tally_mono_ms(tally_clock_real());
+
     while (!cli_interrupted()) {
         struct tally_record record;
         enum tally_code code = tally_reader_next(reader, WAIT_MS, &record, err);
@@ -92,6 +95,9 @@ static enum tally_code read_all(struct tally_reader *reader,
             return TALLY_OK;
         }
         if (code == TALLY_AGAIN || tally_code_reaction(code) == TALLY_REACT_RETRY) {
+            if (tally_mono_ms(tally_clock_real()) - heard_ms > TALLY_READER_SILENT_MS) {
+                return tally_error_set(err, TALLY_UNAVAILABLE, "the broker gives no records");
+            }
             continue; /* librdkafka connects again by itself */
         }
         if (code) {
@@ -99,6 +105,7 @@ static enum tally_code read_all(struct tally_reader *reader,
         }
         code = each(context, reader, &record, err);
         tally_reader_release(reader, &record);
+        heard_ms = tally_mono_ms(tally_clock_real());
         if (code) {
             return code == TALLY_NOT_FOUND ? TALLY_OK : code;
         }

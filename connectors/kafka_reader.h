@@ -40,6 +40,9 @@ struct tally_reader_options {
     void *context;
 };
 
+/* No record and no end for so long, and the caller gives up: there is no broker. */
+#define TALLY_READER_SILENT_MS 30000
+
 struct tally_reader;
 /* NOT_FOUND with a message: the topic or a partition does not exist. UNAVAILABLE: no broker. */
 TALLY_MUST_CHECK enum tally_code tally_reader_create(const struct tally_reader_options *options,

@@ -188,14 +188,13 @@ enum tally_code tally_writer_flush(struct tally_writer *writer, int timeout_ms,
     if (counts) {
         *counts = writer->counts;
     }
-    if (writer->failure.code) {
-        if (err) {
-            *err = writer->failure;
-        }
-        return writer->failure.code;
+    if (error) {
+        return tally_error_set(err, TALLY_TIMEOUT, "%llu records are still on their way",
+                (unsigned long long)(writer->counts.produced - writer->counts.delivered -
+                                     writer->counts.failed));
     }
-    return error ? tally_error_set(err, TALLY_TIMEOUT, "%llu records are still on their way",
-                           (unsigned long long)(writer->counts.produced - writer->counts.delivered -
-                                                writer->counts.failed))
-                 : TALLY_OK;
+    if (writer->failure.code && err) {
+        *err = writer->failure;
+    }
+    return writer->failure.code;
 }

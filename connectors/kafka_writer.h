@@ -33,7 +33,7 @@ TALLY_MUST_CHECK enum tally_code tally_writer_produce(struct tally_writer *write
 /* Serves deliveries that are in, without waiting longer than timeout_ms for the first one. */
 void tally_writer_poll(struct tally_writer *writer, int timeout_ms);
 
-/* Waits until everything is delivered or has failed. Returns the first failure since create;
- * TIMEOUT when records are still on their way. counts may be NULL. */
+/* Waits until everything is delivered or has failed. TIMEOUT when records are still on their way,
+ * whatever has failed; else the first failure since create. counts may be NULL. */
 TALLY_MUST_CHECK enum tally_code tally_writer_flush(struct tally_writer *writer, int timeout_ms,
         struct tally_writer_counts *counts, struct tally_error *err);

@@ -183,6 +183,54 @@ def retries(case, letters):
     check(len(case.letters("--key", "SKU-6")) == 1, "and it comes back as a new letter")
 
 
+def forced(case, letters):
+    """Not even force sends a command of another id; without a key, the partition is the record's."""
+    other = os.path.join(case.folder, "other")
+    with open(other, "wb") as file:
+        file.write(text(receive(999, sku="SKU-7")))
+    wrong = case.dlq("retry", case.address(letters["SKU-7"]), "--value-file", other, "--force", status=1)
+    check("another id" in wrong.said, "force keeps the id too", wrong.said)
+    case.put(None, b"\x00\xff no key", partition=2)
+    case.settle()
+    letter = case.letters("--reason", "UNSUPPORTED_FORMAT")[-1]
+    check(letter["key"] is None and letter["partition"] == 2, "a letter without key", letter)
+    for _ in range(6):
+        case.dlq("retry", case.address(letter), "--force", "--again")
+    case.settle()
+    places = [record.partition() for record in case.records if record.value() == b"\x00\xff no key"]
+    check(places == [2] * 7, "it goes where it came from", places)
+    old = case.dlq("retry", case.address(letter), "--force", "--again", "--dedup.retention", "1s")
+    check("1 of them are older than dedup.retention" in old.said, "a letter that is too old is told", old.said)
+    case.settle()
+
+
+def failed_delivery(case):
+    """One that the broker refuses does not keep the others from being noted."""
+    keys = {partition_of(f"fail-{i}".encode(), PARTITIONS): f"fail-{i}".encode() for i in range(50)}
+    values = {p: b"\x00\xff" + (os.urandom(4000) if p == 0 else b"%d" % p) for p in keys}
+    for partition, key in keys.items():
+        case.put(key, values[partition])
+    case.settle()
+    letters = {letter["key"]: letter for letter in case.letters("--reason", "UNSUPPORTED_FORMAT")}
+    addresses = [case.address(letters[keys[p].decode()]) for p in sorted(keys)]
+    admin = AdminClient({"bootstrap.servers": KAFKA})
+
+    def limit(size):
+        entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ConfigResource.Type.TOPIC, case.name + ".stock.commands",
+                                  incremental_configs=[entry])
+        admin.incremental_alter_configs([resource])[resource].result(30)
+
+    limit(2000)
+    part = case.dlq("retry", *addresses, "--force", status=3)
+    limit(1048576)
+    check("2 retried, 0 not sent, 1 failed" in part.said, "the others are done", part.said)
+    state = {letter["key"]: letter["state"] for letter in case.letters("--handled")
+             if case.address(letter) in addresses}
+    check(state == {keys[p].decode(): "open" if p == 0 else "retried" for p in keys}, "and noted", state)
+    case.settle()
+
+
 def killed(case):
     """SIGKILL at moments over the whole of a retry of many: in the end each has counted once."""
     numbers = range(100, 400)
@@ -269,6 +317,8 @@ def main():
             letters = lists(case)
             shows(case, letters)
             retries(case, letters)
+            forced(case, letters)
+            failed_delivery(case)
             killed(case)
             drops(case)
         finally:
