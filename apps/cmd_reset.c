@@ -2,7 +2,8 @@
  * the task directories, printed, and carried out when told to.
  *  (1) Nothing is changed without --execute, and nothing that loses something without
  *      --accept-loss.
- *  (2) It acts only while the group has no members and no process has the state directory.
+ *  (2) It acts only while the group has no members, which is asked before the plan and again before
+ *      each task, and has the state directory from before the plan to the end.
  *  (3) No directory and no record is ever deleted.
  *  (4) Killed anywhere it is run again: what is left is planned from what is found. */
 #include "apps/cmd.h"
@@ -13,6 +14,7 @@
 #include "apps/reset_execute.h"
 #include "connectors/kafka_admin.h"
 #include "engine/base/clock.h"
+#include "engine/base/failpoint.h"
 #include "engine/base/mem.h"
 #include "schemas/serde.h"
 #include "state/store.h"
@@ -22,6 +24,7 @@
 #define MEMBERS_MAX    16
 #define LOOK_EVERY_MS  500
 #define LEAVE_GRACE_MS 5000
+#define OPEN_GRACE_MS  10000 /* the broker sweeps for expired transactions that often */
 
 struct task_reset {
     const struct tally_topology *topology;
@@ -37,6 +40,8 @@ struct reset {
     int64_t wait_s, timeout_ms; /* wait_s -1: as long as a member that is gone is kept */
     struct instance instance;
     struct reset_scope scope;
+    struct progress progress;
+    struct tally_state *state; /* held; NULL: only a plan is asked for */
     struct task_reset *tasks;
     size_t count;
 };
@@ -98,6 +103,9 @@ static enum tally_code make_plan(struct reset *reset, struct tally_error *err)
     struct tally_topic_partition *offsets = tally_alloc_zero(reset->count, sizeof *offsets);
     enum tally_code code;
 
+    progress_begin(&reset->progress, tally_clock_real(), true);
+    reset->scope.open_until_ms = tally_mono_ms(tally_clock_real()) +
+                                 reset->cli->config.transaction_timeout + OPEN_GRACE_MS;
     for (size_t i = 0; i < reset->count; i++) {
         offsets[i] = (struct tally_topic_partition){
                 .topic = tally_topology_commands(reset->tasks[i].topology),
@@ -114,6 +122,7 @@ static enum tally_code make_plan(struct reset *reset, struct tally_error *err)
             reset_plan_make(&task->facts, &task->plan);
         }
     }
+    progress_end(&reset->progress);
     tally_free(offsets);
     return code;
 }
@@ -310,7 +319,11 @@ static enum tally_code wait_members(struct reset *reset, struct tally_error *err
         if (code || count == 0) {
             return code;
         }
-        if (tally_mono_ms(tally_clock_real()) >= until_ms || cli_interrupted()) {
+        code = reset_interrupted(err);
+        if (code) {
+            return code;
+        }
+        if (tally_mono_ms(tally_clock_real()) >= until_ms) {
             return refuse_members(reset, members, count, err);
         }
         if (!told) {
@@ -322,36 +335,52 @@ static enum tally_code wait_members(struct reset *reset, struct tally_error *err
     }
 }
 
-static enum tally_code lock_state(struct reset *reset, struct tally_state **state,
-        struct tally_error *err)
+/* An instance may have come since the plan was made. */
+static enum tally_code still_no_members(struct reset *reset, struct tally_error *err)
+{
+    struct tally_group_member members[MEMBERS_MAX];
+    size_t count = 0;
+    enum tally_code code =
+            tally_group_members(reset->scope.group, members, MEMBERS_MAX, &count, err);
+
+    return code || count == 0 ? code : refuse_members(reset, members, count, err);
+}
+
+static enum tally_code lock_state(struct reset *reset, struct tally_error *err)
 {
     const struct tally_config *config = &reset->cli->config;
+    enum tally_code code =
+            tally_state_open(&(struct tally_state_options){.dir = config->state_dir,
+                                     .memory_bytes = config->state_memory,
+                                     .flush_interval_ms = config->state_flush_interval,
+                                     .flush_bytes = config->state_flush_bytes,
+                                     .dedup_retention_ms = config->dedup_retention,
+                                     .clock = tally_clock_real()},
+                    &reset->state, err);
 
-    return tally_state_open(&(struct tally_state_options){.dir = config->state_dir,
-                                    .memory_bytes = config->state_memory,
-                                    .flush_interval_ms = config->state_flush_interval,
-                                    .flush_bytes = config->state_flush_bytes,
-                                    .dedup_retention_ms = config->dedup_retention,
-                                    .clock = tally_clock_real()},
-            state, err);
+    reset->scope.held = code == TALLY_OK;
+    return code;
 }
 
 static enum tally_code execute_all(struct reset *reset, struct tally_error *err)
 {
-    struct tally_state *state = NULL;
-    enum tally_code code = lock_state(reset, &state, err);
+    enum tally_code code = TALLY_OK;
 
+    TALLY_FAILPOINT(RESET_PLAN_AFTER);
     for (size_t i = 0; i < reset->count && !code; i++) {
         struct task_reset *task = &reset->tasks[i];
 
         if (reset_plan_acts(&task->plan)) {
-            code = reset_execute(&reset->scope, state, task->topology, &task->facts, &task->plan,
-                    err);
+            progress_begin(&reset->progress, tally_clock_real(), true);
+            code = still_no_members(reset, err);
+            code = code ? code
+                        : reset_execute(&reset->scope, reset->state, task->topology, &task->facts,
+                                  &task->plan, err);
+            progress_end(&reset->progress);
             fprintf(stderr, "%s/%d %s\n", task->facts.topology, (int)task->facts.partition,
                     code ? "failed" : "done");
         }
     }
-    tally_state_close(state);
     return code;
 }
 
@@ -398,7 +427,8 @@ static int act(struct reset *reset)
                           &err);
     code = code ? code : find_tasks(reset, &err);
     if (!code && reset->execute) {
-        code = wait_members(reset, &err);
+        code = lock_state(reset, &err);
+        code = code ? code : wait_members(reset, &err);
     }
     code = code ? code : make_plan(reset, &err);
     if (!code) {
@@ -407,6 +437,10 @@ static int act(struct reset *reset)
     }
     if (!code && status == CLI_OK && acts && reset->execute) {
         code = execute_all(reset, &err);
+    }
+    if (code == TALLY_AGAIN && cli_interrupted()) {
+        fprintf(stderr, "interrupted; the next run plans from what it finds\n");
+        return CLI_INTERRUPTED;
     }
     return code ? cli_error(reset->cli, &err) : cli_finish(reset->cli, status);
 }
@@ -438,7 +472,10 @@ int cmd_reset(int argc, char **argv)
                      "while no instance\n"
                      "of the group runs. Directories are set aside, records are never deleted. A "
                      "reset that was\n"
-                     "interrupted is run again.",
+                     "interrupted is run again.\n\n"
+                     "Of directories it knows those in state.dir on this host. Where a task's "
+                     "directory is on\n"
+                     "another host, run it there: it halts there again if it does not fit.",
             .examples = "  tally reset\n"
                         "  tally reset --topology stock --partition 2 --execute\n"
                         "  tally reset --execute --accept-loss\n"
@@ -447,10 +484,12 @@ int cmd_reset(int argc, char **argv)
 
     reset.cli = &cli;
     reset.scope.config = &cli.config;
+    reset.scope.progress = &reset.progress;
     if (status == CLI_CONTINUE) {
         cli_catch_interrupts();
         status = act(&reset);
     }
+    tally_state_close(reset.state);
     tally_group_close(reset.scope.group);
     tally_free(reset.tasks);
     instance_deinit(&reset.instance);

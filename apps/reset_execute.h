@@ -2,7 +2,8 @@
 #pragma once
 #include "apps/reset_facts.h"
 
-/* The caller has made sure that the group has no members, and holds the state directory. Steps in
+/* AGAIN: the user has interrupted it; what is left is planned anew.
+ * The caller has made sure that the group has no members, and holds the state directory. Steps in
  * this order, each of which may have been done by an earlier run already:
  *   remove the group's offset, if records will be written (a start halts with OFFSETS_LOST)
  *   fill, copy, mark          set the directory aside          set the group's offset */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "apps/cli.h"
 #include "engine/base/clock.h"
 #include "engine/base/hash.h"
 #include "engine/base/mem.h"
@@ -16,13 +17,25 @@
 
 enum {
     WAIT_MS = 1000,
-    SILENT_MS = 30000,  /* no record and no end for so long: no broker */
     TAIL_RECORDS = 256, /* first look from the end; then 16 times as many */
     ARENA_BYTES = 64 * 1024,
     ARENA_KEEP = 1024 * 1024,
-    OPEN_AGAIN_MS = 500,
-    OPEN_GRACE_MS = 10000, /* the broker sweeps for expired transactions that often */
+    OPEN_AGAIN_MS = 500
 };
+
+enum tally_code reset_interrupted(struct tally_error *err)
+{
+    return cli_interrupted() ? tally_error_set(err, TALLY_AGAIN, "interrupted") : TALLY_OK;
+}
+
+void reset_tell(const struct reset_scope *scope, const char *what, const char *topic,
+        int32_t partition, int64_t offset)
+{
+    if (progress_due(scope->progress)) {
+        progress_print(scope->progress, "%s %s/%d@%lld, %.0f s", what, topic, (int)partition,
+                (long long)offset, progress_seconds(scope->progress));
+    }
+}
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
@@ -32,16 +45,22 @@ static void note_end(void *context, int32_t partition, int64_t offset)
     *(int64_t *)context = offset;
 }
 
-static enum tally_code read_next(struct tally_reader *reader, reset_visit_fn visit, void *context,
-        bool *damaged, int64_t *silent_ms, struct tally_error *err)
+static enum tally_code read_next(const struct reset_scope *scope, const char *topic,
+        struct tally_reader *reader, reset_visit_fn visit, void *context, bool *damaged,
+        int64_t *silent_ms, struct tally_error *err)
 {
     struct tally_record record;
     int64_t begin_ms = tally_mono_ms(tally_clock_real());
-    enum tally_code code = tally_reader_next(reader, WAIT_MS, &record, err);
+    enum tally_code code = reset_interrupted(err);
 
+    if (code) {
+        return code;
+    }
+    code = tally_reader_next(reader, WAIT_MS, &record, err);
     if (code == TALLY_OK) {
         bool more = visit(context, reader, &record);
 
+        reset_tell(scope, "reading", topic, record.partition, record.offset);
         tally_reader_release(reader, &record);
         *silent_ms = 0;
         return more ? TALLY_OK : TALLY_NOT_FOUND;
@@ -52,7 +71,7 @@ static enum tally_code read_next(struct tally_reader *reader, reset_visit_fn vis
     }
     if (code == TALLY_AGAIN || tally_code_reaction(code) == TALLY_REACT_RETRY) {
         *silent_ms += tally_mono_ms(tally_clock_real()) - begin_ms;
-        if (*silent_ms > SILENT_MS) {
+        if (*silent_ms > TALLY_READER_SILENT_MS) {
             return tally_error_set(err, TALLY_UNAVAILABLE, "the broker gives no records");
         }
         return TALLY_OK;
@@ -60,12 +79,12 @@ static enum tally_code read_next(struct tally_reader *reader, reset_visit_fn vis
     return code;
 }
 
-enum tally_code reset_read(const struct tally_config *config, const char *topic, int32_t partition,
+enum tally_code reset_read(const struct reset_scope *scope, const char *topic, int32_t partition,
         int64_t from, reset_visit_fn visit, void *context, bool *damaged, int64_t *end,
         struct tally_error *err)
 {
     struct tally_reader *reader;
-    struct tally_reader_options options = {.config = config,
+    struct tally_reader_options options = {.config = scope->config,
             .topic = topic,
             .partitions = &partition,
             .partition_count = 1,
@@ -80,7 +99,7 @@ enum tally_code reset_read(const struct tally_config *config, const char *topic,
         return code;
     }
     while (code == TALLY_OK) {
-        code = read_next(reader, visit, context, damaged, &silent_ms, err);
+        code = read_next(scope, topic, reader, visit, context, damaged, &silent_ms, err);
     }
     tally_reader_destroy(reader);
     if (code == TALLY_NOT_FOUND) {
@@ -145,8 +164,7 @@ static enum tally_code probe_record(const struct reset_scope *scope,
 
     *probe =
             (struct probe){.offset = offset, .topology = topology, .partitions = scope->partitions};
-    return reset_read(scope->config, topic, partition, offset, visit_probe, probe, &damaged, NULL,
-            err);
+    return reset_read(scope, topic, partition, offset, visit_probe, probe, &damaged, NULL, err);
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
@@ -279,8 +297,8 @@ static bool visit_event(void *context, struct tally_reader *reader,
 static enum tally_code read_events(const struct reset_scope *scope, struct events *events,
         int64_t from, int64_t *end, struct tally_error *err)
 {
-    return reset_read(scope->config, events->facts->events, events->facts->partition, from,
-            visit_event, events, NULL, end, err);
+    return reset_read(scope, events->facts->events, events->facts->partition, from, visit_event,
+            events, NULL, end, err);
 }
 
 /* The last event, from as near to the end as it takes. */
@@ -312,8 +330,6 @@ static enum tally_code wait_closed(const struct reset_scope *scope, struct event
 {
     struct reset_facts *facts = events->facts;
     struct timespec pause = {.tv_nsec = OPEN_AGAIN_MS * 1000000L};
-    int64_t until_ms =
-            tally_mono_ms(tally_clock_real()) + scope->config->transaction_timeout + OPEN_GRACE_MS;
     enum tally_code code;
 
     do {
@@ -327,9 +343,12 @@ static enum tally_code wait_closed(const struct reset_scope *scope, struct event
         code = code ? code : read_tail(scope, events, &end, err);
         facts->open = !code && end < facts->events_high;
         if (facts->open) {
+            reset_tell(scope, "waiting for the end of the transaction at", facts->events,
+                    facts->partition, end);
             (void)nanosleep(&pause, NULL);
         }
-    } while (facts->open && tally_mono_ms(tally_clock_real()) < until_ms);
+        code = code ? code : reset_interrupted(err);
+    } while (!code && facts->open && tally_mono_ms(tally_clock_real()) < scope->open_until_ms);
     return code;
 }
 
@@ -361,7 +380,8 @@ static enum tally_code read_state(const struct reset_scope *scope,
     if (!identity.cluster_id[0]) {
         return tally_error_set(err, TALLY_UNAVAILABLE, "the cluster's id is not known");
     }
-    facts->state = tally_store_check(scope->config->state_dir, &identity, &facts->positions, err);
+    facts->state = tally_store_check(scope->config->state_dir, scope->held, &identity,
+            &facts->positions, err);
     switch (facts->state) {
     case TALLY_FOREIGN_STATE:
         if (!facts->event) {
@@ -501,8 +521,8 @@ static enum tally_code find_lost(const struct reset_scope *scope, struct events 
         return TALLY_OK;
     }
     tally_arena_init(&consumed.arena, ARENA_BYTES);
-    code = reset_read(scope->config, facts->input, facts->partition, from, visit_consumed,
-            &consumed, &damaged, NULL, err);
+    code = reset_read(scope, facts->input, facts->partition, from, visit_consumed, &consumed,
+            &damaged, NULL, err);
     tally_arena_deinit(&consumed.arena);
     if (!code && events->wanted_count > 0 && facts->events_low < facts->events_high) {
         sort_wanted(events);
@@ -526,8 +546,8 @@ static enum tally_code try_to_read(const struct reset_scope *scope, const struct
     int64_t first = -1;
 
     *damaged = false;
-    return reset_read(scope->config, facts->input, facts->partition, from, visit_first, &first,
-            damaged, NULL, err);
+    return reset_read(scope, facts->input, facts->partition, from, visit_first, &first, damaged,
+            NULL, err);
 }
 
 /* Damaged records at the offset where input would go on: a batch, of which every part is damaged.
@@ -600,6 +620,7 @@ enum tally_code reset_facts_gather(const struct reset_scope *scope,
         code = prove_state(scope, topology, facts, err);
     }
     code = code ? code : prove_input(scope, &events, err);
+    facts->noted = events.marked;
     code = code ? code : find_lost(scope, &events, err);
     code = code ? code : find_readable(scope, facts, err);
     tally_free(events.wanted);

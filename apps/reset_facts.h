@@ -2,6 +2,7 @@
  * group's offsets, both topics, the state directory. @thread owner */
 #pragma once
 #include "apps/instance.h"
+#include "apps/progress.h"
 #include "apps/reset_plan.h"
 #include "connectors/kafka_group.h"
 #include "connectors/kafka_reader.h"
@@ -11,22 +12,31 @@ struct reset_scope {
     const struct tally_config *config;
     struct tally_group *group;
     int32_t partitions;
+    bool held;             /* this process has the state directory */
+    int64_t open_until_ms; /* so long open transactions are waited for, of all tasks together */
+    struct progress *progress;
 };
 
 /* Who the task's directory must belong to; borrows from scope and topology. */
 struct tally_store_identity reset_identity(const struct reset_scope *scope,
         const struct tally_topology *topology, int32_t partition);
-/* group_offset: as tally_group_offsets gave it. STATE_LOCKED, UNAVAILABLE; what a plan can say
- * something about is no error. */
+/* group_offset: as tally_group_offsets gave it. STATE_LOCKED, UNAVAILABLE, AGAIN; what a plan
+ * can say something about is no error. */
 TALLY_MUST_CHECK enum tally_code reset_facts_gather(const struct reset_scope *scope,
         const struct tally_topology *topology, int32_t partition, int64_t group_offset,
         struct reset_facts *facts, struct tally_error *err);
+
+/* TALLY_AGAIN: the user has interrupted it. Every step of long work asks. */
+TALLY_MUST_CHECK enum tally_code reset_interrupted(struct tally_error *err);
+/* A line about long work, at most once a second. */
+void reset_tell(const struct reset_scope *scope, const char *what, const char *topic,
+        int32_t partition, int64_t offset);
 
 /* Calls visit for each committed record from `from` on, until it says false or the end. A damaged
  * record ends it too when *damaged is given, and is noted there; else it is an error. *end: the
  * last stable offset, if it was reached. */
 typedef bool (*reset_visit_fn)(void *context, struct tally_reader *reader,
         const struct tally_record *record);
-TALLY_MUST_CHECK enum tally_code reset_read(const struct tally_config *config, const char *topic,
+TALLY_MUST_CHECK enum tally_code reset_read(const struct reset_scope *scope, const char *topic,
         int32_t partition, int64_t from, reset_visit_fn visit, void *context, bool *damaged,
         int64_t *end, struct tally_error *err);

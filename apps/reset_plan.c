@@ -169,7 +169,8 @@ static void plan_other_input(const struct reset_facts *facts, int64_t resume,
         plan->copy_from = facts->input_low;
         plan->copy_to = end;
     }
-    if (plan->fill_to < 0) { /* the record before it never was a command of this task */
+    /* the record before it never was a command of this task */
+    if (plan->fill_to < 0 && !(facts->noted && resume == facts->events_next)) {
         plan->mark = resume;
     }
 }

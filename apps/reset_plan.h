@@ -36,6 +36,7 @@ struct reset_facts {
     int64_t lost_at;  /* first consumed command without an outcome behind the proven ones */
     int64_t readable; /* first offset from `resume` on that can be read */
     bool filled;      /* the record before events_next was written by a reset */
+    bool noted;       /* the last event is a reset's note that input goes on at events_next */
 };
 
 struct reset_plan {

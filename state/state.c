@@ -87,7 +87,7 @@ enum tally_code tally_state_open(const struct tally_state_options *options,
     return TALLY_OK;
 }
 
-enum tally_code state_open_read_only(const char *dir, struct tally_state **state,
+enum tally_code state_open_read_only(const char *dir, bool held, struct tally_state **state,
         struct tally_error *err)
 {
     struct tally_state_options options = {.dir = dir,
@@ -95,8 +95,10 @@ enum tally_code state_open_read_only(const char *dir, struct tally_state **state
             .clock = tally_clock_real(),
             .flush_inline = true};
     struct tally_state *self = state_create(&options);
-    enum tally_code code = state_directory_lock(dir, false, &self->lock_fd, err);
+    enum tally_code code = TALLY_OK;
 
+    if (!held)
+        code = state_directory_lock(dir, false, &self->lock_fd, err);
     self->read_only = true;
     *state = self;
     if (code) {

@@ -190,13 +190,13 @@ enum tally_code tally_store_open(struct tally_state *state,
     return TALLY_OK;
 }
 
-static enum tally_code open_read_only(const char *state_dir,
+static enum tally_code open_read_only(const char *state_dir, bool held,
         const struct tally_store_identity *identity, bool check, struct tally_store **store,
         struct tally_error *err)
 {
     struct tally_state *state = NULL;
     struct tally_store *self;
-    enum tally_code code = state_open_read_only(state_dir, &state, err);
+    enum tally_code code = state_open_read_only(state_dir, held, &state, err);
 
     *store = NULL;
     if (code)
@@ -224,16 +224,16 @@ enum tally_code tally_store_open_read_only(const char *state_dir, const char *to
             .events_topic = "",
             .settings = ""};
 
-    return open_read_only(state_dir, &identity, false, store, err);
+    return open_read_only(state_dir, false, &identity, false, store, err);
 }
 
-enum tally_code tally_store_check(const char *state_dir,
+enum tally_code tally_store_check(const char *state_dir, bool held,
         const struct tally_store_identity *identity, struct tally_positions *positions,
         struct tally_error *err)
 {
     struct tally_store *store;
     struct tally_view *view;
-    enum tally_code code = open_read_only(state_dir, identity, true, &store, err);
+    enum tally_code code = open_read_only(state_dir, held, identity, true, &store, err);
 
     if (code)
         return code;

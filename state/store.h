@@ -84,8 +84,9 @@ TALLY_MUST_CHECK enum tally_code tally_store_open_read_only(const char *state_di
         struct tally_error *err);
 /* What the directory holds, without changing it, for tools on a stopped instance: checks identity
  * and format as tally_store_open does, with its codes; NOT_FOUND: there is no store yet;
- * STATE_LOCKED while an instance runs. Fills *positions on TALLY_OK. */
-TALLY_MUST_CHECK enum tally_code tally_store_check(const char *state_dir,
+ * STATE_LOCKED while an instance runs; held: the caller has the directory open itself. Fills
+ * *positions on TALLY_OK. */
+TALLY_MUST_CHECK enum tally_code tally_store_check(const char *state_dir, bool held,
         const struct tally_store_identity *identity, struct tally_positions *positions,
         struct tally_error *err);
 /* Moves the task directory to <partition>.aside-<time> (the newest 2 are kept). Store closed; waits

@@ -101,8 +101,8 @@ size_t state_clean_bytes(const struct tally_state *state);  /* of one overlay's 
 bool state_pressed(const struct tally_state *state);        /* flush before it is full */
 void state_show_memory(struct tally_state *state);          /* into the metrics */
 /* A state for one store that is only read. */
-TALLY_MUST_CHECK enum tally_code state_open_read_only(const char *dir, struct tally_state **state,
-        struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code state_open_read_only(const char *dir, bool held,
+        struct tally_state **state, struct tally_error *err);
 
 /* --- store.c -----------------------------------------------------------------------------------
  */

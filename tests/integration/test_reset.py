@@ -6,9 +6,11 @@ topics."""
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import types
 import uuid
 
@@ -19,6 +21,7 @@ import packages  # noqa: E402
 
 packages.use()
 
+from confluent_kafka import Consumer  # noqa: E402
 from instance import Instance, all_running  # noqa: E402
 from topic_admin import TopicAdmin  # noqa: E402
 
@@ -44,8 +47,31 @@ class Reset:
               done.stderr)
         return done
 
+    def halted_at(self, site, *arguments):
+        """A reset that has stopped itself at the failpoint."""
+        process = subprocess.Popen([self.instance.program, "reset", "--execute", *arguments, "--config",
+                                    self.instance.config], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   env={**self.instance.environment, "TALLY_FAIL": f"reset.{site}:1:stop"})
+        wait_for(lambda: pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "TZ")
+        return process
+
     def plans(self, *arguments):
         return {row["partition"]: row for row in map(json.loads, self("--json", *arguments).stdout.splitlines())}
+
+
+def wait_for(holds, seconds=60):
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.02)
+
+
+def finish(process, *signals):
+    for number in (*signals, signal.SIGCONT):
+        process.send_signal(number)
+    output, said = process.communicate(timeout=90)
+    return process.returncode, output, said
 
 
 def send(instance, first, count=60):
@@ -67,7 +93,17 @@ def live(reset, admin):
     refused = reset(status=1)
     check(f"process {reset.instance.process.pid}" in refused.stderr, "the holder of the directory is named",
           refused.stderr)
+    refused = reset("--execute", "--wait", "0", status=1)
+    check(f"process {reset.instance.process.pid}" in refused.stderr, "the directory is asked for before anything else",
+          refused.stderr)
     reset.instance.stop()
+    waiting = subprocess.Popen([reset.instance.program, "reset", "--execute", "--wait", "100", "--config",
+                                reset.instance.config], env=reset.instance.environment, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True)
+    check("waiting for" in waiting.stderr.readline(), "it waits for members")
+    waiting.send_signal(signal.SIGINT)
+    waiting.communicate(timeout=60)
+    check(waiting.returncode == 130, "an interrupted wait", waiting.returncode)
     refused = reset("--execute", "--wait", "0", status=1)
     check("member " in refused.stderr and f"{admin.world.group}-a-0" in refused.stderr, "members are named",
           refused.stderr)
@@ -95,6 +131,44 @@ def rewound(reset, admin):
     check("there is no task sock" in missing.stderr, "a task that is none", missing.stderr)
 
 
+def member_comes(reset, admin):
+    """Between the plan and the act: nothing is changed."""
+    admin.delete_group()
+    process = reset.halted_at("plan.after")
+    refused = reset("--execute", status=1)
+    check(f"process {process.pid}" in refused.stderr, "the directory is held from before the plan", refused.stderr)
+    consumer = Consumer({"bootstrap.servers": KAFKA, "group.id": admin.world.group, "client.id": "late-one"})
+    consumer.subscribe([admin.name("events")])
+    wait_for(lambda: consumer.poll(0.1) is None and consumer.assignment())
+    status, _, said = finish(process)
+    check(status == 1 and "member late-one" in said, "a member that came meanwhile", status, said)
+    consumer.close()
+    check(set(admin.offsets().values()) <= {-1001, None}, "nothing was changed", admin.offsets())
+    reset("--execute")
+
+
+SITES = ("fill.each", "fill.after", "copy.each", "copy.after", "note.after", "aside.after", "offset.after")
+
+
+def killed(reset, admin):
+    """At each kind of action; the rest is done by the next run. Returns where it was."""
+    done = []
+    for site in SITES:
+        before = {p: admin.range("commands", p)[1] for p in range(PARTITIONS)}
+        process = reset.halted_at(site, "--accept-loss")
+        if process.poll() is not None:
+            continue
+        done.append(site)
+        if site == "fill.each":
+            status, _, said = finish(process, signal.SIGINT)
+            check(status == 130 and "interrupted" in said, "an interrupted fill", status, said)
+        else:
+            process.kill()
+            process.communicate(timeout=60)
+        check(all(admin.range("commands", p)[1] >= before[p] for p in before), "nothing is taken away", site, before)
+    return done
+
+
 def recreated(reset, admin):
     kept = admin.offsets()
     admin.recreate("commands")
@@ -104,6 +178,8 @@ def recreated(reset, admin):
     check("LOST: " in refused.stdout and "--accept-loss" in refused.stderr, "a loss is not taken silently",
           refused.stdout, refused.stderr)
     check({p: admin.range("commands", p) for p in range(PARTITIONS)} == begin, "nothing was written", begin)
+    done = killed(reset, admin)
+    check(done == list(SITES), "each kind of action was cut short", done)
     reset("--execute", "--accept-loss")
     check(admin.offsets() == kept, "input goes on where the events end", admin.offsets(), kept)
     run_until_read(reset.instance, admin)
@@ -125,6 +201,7 @@ def main():
         try:
             live(reset, admin)
             rewound(reset, admin)
+            member_comes(reset, admin)
             recreated(reset, admin)
         finally:
             instance.end()

@@ -207,6 +207,24 @@ START_TEST(a_reset_that_was_cut_short)
 }
 END_TEST
 
+/* Killed behind the note: it is not written twice, and the rest is as it was. */
+START_TEST(a_note_that_is_there)
+{
+    facts.group = TALLY_OFFSET_NONE;
+    facts.input_high = 400;
+    facts.input_proof = RESET_OTHER;
+    facts.noted = true;
+    make();
+    ck_assert_int_eq(plan.mark, -1);
+    ck_assert_int_eq(plan.copy_to, 100);
+    ck_assert_int_eq(plan.offset, 100);
+    ck_assert(plan.aside);
+    facts.noted = false;
+    make();
+    ck_assert_int_eq(plan.mark, 100);
+}
+END_TEST
+
 START_TEST(events_that_are_gone)
 {
     facts.events_high = 40;
@@ -324,6 +342,7 @@ int main(void)
     tcase_add_test(tcase, a_commands_topic_that_ends_early);
     tcase_add_test(tcase, another_commands_topic);
     tcase_add_test(tcase, a_reset_that_was_cut_short);
+    tcase_add_test(tcase, a_note_that_is_there);
     tcase_add_test(tcase, events_that_are_gone);
     tcase_add_test(tcase, an_events_topic_that_is_new);
     tcase_add_test(tcase, another_events_topic);

@@ -518,18 +518,20 @@ START_TEST(test_a_check_tells_positions_and_strangers)
     fixture_flush(&f);
     tally_store_close(f.store, false);
     f.store = NULL;
-    ck_assert_int_eq(tally_store_check(f.dir, &f.identity, &positions, &f.err), TALLY_STATE_LOCKED);
+    ck_assert_int_eq(tally_store_check(f.dir, false, &f.identity, &positions, &f.err),
+            TALLY_STATE_LOCKED);
     tally_state_close(f.state);
     f.state = NULL;
-    ck_assert_int_eq(tally_store_check(f.dir, &f.identity, &positions, &f.err), TALLY_OK);
+    ck_assert_int_eq(tally_store_check(f.dir, false, &f.identity, &positions, &f.err), TALLY_OK);
     ck_assert_int_gt(positions.in_next, 0);
     other = f.identity;
     other.cluster_id = "another";
-    ck_assert_int_eq(tally_store_check(f.dir, &other, &positions, &f.err), TALLY_FOREIGN_STATE);
+    ck_assert_int_eq(tally_store_check(f.dir, false, &other, &positions, &f.err),
+            TALLY_FOREIGN_STATE);
     ck_assert_ptr_nonnull(strstr(f.err.message, "another"));
     other = f.identity;
     other.partition = 77;
-    ck_assert_int_eq(tally_store_check(f.dir, &other, &positions, &f.err), TALLY_NOT_FOUND);
+    ck_assert_int_eq(tally_store_check(f.dir, false, &other, &positions, &f.err), TALLY_NOT_FOUND);
     fixture_open(&f); /* nothing was changed */
 }
 END_TEST
