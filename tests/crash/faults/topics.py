@@ -11,8 +11,10 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from confluent_kafka import Producer
@@ -34,6 +36,19 @@ COMMANDS = 300
 TOGETHER = 3  # cases that run at once
 
 CASES = []
+
+# Where a reset is killed, in the order of its actions: whether the plan of a task has the action.
+RESET_SITES = {
+    "reset.unset.after": lambda row: row["group_offset"] is not None and any(
+        row["plan"][what] is not None for what in ("fill_to", "copy_from", "note_jump_to")),
+    "reset.fill.each": lambda row: row["plan"]["fill_to"] is not None,
+    "reset.fill.after": lambda row: row["plan"]["fill_to"] is not None,
+    "reset.copy.each": lambda row: row["plan"]["copy_from"] is not None,
+    "reset.copy.after": lambda row: row["plan"]["copy_from"] is not None,
+    "reset.note.after": lambda row: row["plan"]["note_jump_to"] is not None,
+    "reset.aside.after": lambda row: row["plan"]["set_aside"],
+    "reset.offset.after": lambda row: row["plan"]["set_offset"] is not None,
+}
 
 
 class Case:
@@ -69,6 +84,7 @@ class Play:
         self.instance.configure(SETTINGS)
         self.log_from = 0
         self.needed = []  # (command id, key) that must have an outcome in the end
+        self.killed = Counter()  # resets, by site
         self.dice = random.Random(f"topics {case.name}")
 
     # --- pieces ------------------------------------------------------------------------------------
@@ -166,16 +182,24 @@ class Play:
         tasks = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
         return status, tasks, output
 
-    def interrupt(self, seconds):
-        """A reset that is killed leaves nothing worse: a start halts or is right. seconds: how long a plan takes."""
-        for _ in range(5):
-            tool = subprocess.Popen([self.instance.program, "reset", "--execute", *self.case.options, "--config",
-                                     self.instance.config], env=self.instance.environment, stdout=subprocess.DEVNULL,
-                                    stderr=subprocess.DEVNULL)
-            time.sleep(self.dice.uniform(0.8, 1.5) * seconds)
-            over = tool.poll() is not None
-            tool.kill()
-            tool.wait()
+    def interrupt(self):
+        """A reset that is killed leaves nothing worse: a start halts or is right."""
+        for site, planned in RESET_SITES.items():
+            rows = [row for row in self.plan()[1] if planned(row)]
+            if not rows:
+                continue
+            hit = 1
+            if site == "reset.fill.each":
+                hit = self.dice.randint(1, sum(row["plan"]["fill_to"] - row["input_high"] for row in rows))
+            done = subprocess.run([self.instance.program, "reset", "--execute", *self.case.options, "--config",
+                                   self.instance.config], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                  env={**self.instance.environment, "TALLY_FAIL": f"{site}:{hit}:kill"}, timeout=180,
+                                  check=False)
+            killed = done.returncode == -signal.SIGKILL
+            # What is to be copied may be nothing but what a reset has filled up with.
+            must(killed or (site == "reset.copy.each" and done.returncode == 0),
+                 f"a reset that plans it is killed at {site}", done.returncode, done.stdout)
+            self.killed[site] += killed
             begin = self.start()
             while self.instance.running():
                 tasks = self.instance.tasks()
@@ -185,23 +209,18 @@ class Play:
                 must(time.monotonic() - begin < 60, "G13: a start after a reset that was killed settles", tasks)
                 time.sleep(0.05)
             self.stop()
-            if over:
-                return
-            self.world.happened["reset killed"] += 1
 
     def reset(self, code):
         if self.case.before:
             self.case.before(self)
         if self.case.options is None:
             return
-        begin = time.monotonic()
         _, tasks, output = self.plan()
-        seconds = time.monotonic() - begin
         halts = {row["halt"] for row in tasks}
         must(code == "TOPIC_CONFIG" or code in halts or "TOPIC_RECREATED" in self.case.expect or self.case.before or
              self.case.running, "G13: the plan of a reset says what a start says", code, output)
         if self.case.interrupted:
-            self.interrupt(seconds)
+            self.interrupt()
         lossless = not self.case.options and all(not row["plan"]["loses"] for row in tasks)
         must(lossless or "--accept-loss" in self.case.options, "G13: a loss is accepted in words", output)
         self.instance.tool("reset", "--execute", *self.case.options)
@@ -698,6 +717,7 @@ def play_case(world, chosen, number):
         return None, f"{chosen.name}: {error}\nlogs: {own.folder}"
     finally:
         play.close()
+        world.happened.update(play.killed)
     own.close()
     shutil.rmtree(own.folder)
     return seconds, None
@@ -763,4 +783,6 @@ def topics(world):
     only = os.environ.get("CRASH_TOPICS")  # a regular expression, to repeat some
     cases = [chosen for chosen in CASES if not only or re.search(only, chosen.name)]
     play_all(world, cases)
+    missed = [site for site in RESET_SITES if not world.happened[site]]
+    must(only or not missed, "the run is invalid: a reset is killed at each kind of action", missed)
 
