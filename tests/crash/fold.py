@@ -11,10 +11,15 @@ def dumped(*parts):
     return ".".join("".join(f"%{ord(c):02X}" if c in "%.\x7f" or c < " " else c for c in part) for part in parts)
 
 
+def shown_numbers(level):
+    """What a level, of an event or of an answer, tells readers."""
+    return tuple(level.get(name, 0) for name in (*NUMBERS, "available"))
+
+
 class Fold:
     def __init__(self):
         self.levels = {}  # (sku, warehouse) -> NUMBERS after the last event
-        self.history = {}  # (sku, warehouse) -> on_hand after each version
+        self.history = {}  # (sku, warehouse) -> shown_numbers() after each version
         self.outcomes = {}  # (command id, key) -> (status, code)
         self.expected = {}  # (store, key) -> columns of its row, not yet seen in the state
 
@@ -48,7 +53,7 @@ class Fold:
         must(payload["after"]["available"] == available, "I2: available is what nothing else claims", name,
              event["id"], payload["after"])
         self.levels[place] = after
-        history.append(after["on_hand"])
+        history.append(shown_numbers(payload["after"]))
         self.expected["ledger", f"{name}.{payload['seq']}"] = {
             "type": event["type"], "kind": payload["kind"], "deltas": payload["deltas"], "after": after,
             "command_id": event["causation_id"], "recorded_at": event["time"], "offset": offset}

@@ -5,6 +5,8 @@ import random
 import threading
 import time
 
+from fold import shown_numbers
+from verdict import Broken
 from wire import partition_of
 
 BATCH = 200
@@ -49,6 +51,7 @@ class Load:
             self.failed = self.failed or error
 
     def write(self):
+        self.world.loads += 1
         if self.count is not None:
             self.world.writer.send(self.world.generator(self.count), self.seconds)
             return
@@ -73,16 +76,23 @@ class Load:
             while not self.leaving.wait(HTTP_PAUSE):
                 instance = self.world.any_instance(clients)
                 if instance:
-                    look(instance, f"SKU-{int(clients.random() ** 2 * self.world.options.skus):05d}", self.world.shown)
+                    look(self.world, instance, f"SKU-{int(clients.random() ** 2 * self.world.options.skus):05d}")
         return work
 
 
-def look(instance, sku, shown):
+def look(world, instance, sku):
+    """Everything that was ever shown is kept: what is right later does not make up for it."""
     answer = instance.get(f"/v1/stock/{sku}", 5)
-    if answer and answer[0] == 200:
-        for level in json.loads(answer[1])["levels"]:
+    if not answer:
+        return
+    status, body = answer
+    world.answers[f"read {status}"] += 1
+    if status == 500:
+        raise Broken(f"{instance.name} answers a read of {sku} with {status}: {body[:300]}")
+    if status == 200:
+        for level in json.loads(body)["levels"]:
             if level["version"]:
-                shown[sku, level["warehouse"], level["version"]] = level["on_hand"]
+                world.shown.add((sku, level["warehouse"], level["version"], shown_numbers(level)))
 
 
 class Poster:
@@ -109,11 +119,14 @@ class Poster:
 
     def tell(self, command_id, key, answer):
         status, body = answer or (0, b"{}")
+        self.world.answers[f"post {status}"] += 1
         try:
             body = json.loads(body)
         except ValueError:
             body = {}
         if "position" not in body:
+            if 200 <= status < 300:
+                raise Broken(f"status {status} for command {command_id} without its position: {answer}")
             self.world.history.told(command_id, key, unknown=f"status {status} {body.get('code')}")
             return
         facts = {"partition": partition_of(key, self.world.partitions),

@@ -1,7 +1,9 @@
 """`./dev crash --long`: everything, many times, by two workers at once. It may be stopped at any time:
 the report says what is done, and the next run does what is missing."""
 import fcntl
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import time
 from collections import Counter
 
 from faults import FAULTS
-from report import ROOT, Report, Sums
+from report import ROOT, Report, Sums, bad, digest, tree
 from rounds import ROUNDS_A_WORLD
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -25,7 +27,7 @@ ROUNDS_OF_OTHERS = 2
 ALONE = ("big-state",)  # at the end, by one worker: it measures
 FAILURES_MAX = 10  # after so many there is enough to mend
 # I12: paths that must have been taken by the end.
-RARE = ("in doubt", "fenced", "restored", "dead-lettered", "forwarded", "rebalanced in a transaction",
+RARE = ("aborted", "in doubt", "fenced", "instance fenced", "restored", "dead-lettered", "forwarded", "rebalanced in a transaction",
         "producer replaced", "set aside", "enospc", "zombies")
 BUGS = os.path.join(ROOT, "tests/bugs/run")
 
@@ -33,7 +35,11 @@ BUGS = os.path.join(ROOT, "tests/bugs/run")
 class Long:
     def __init__(self, options):
         self.options = options
-        self.report = Report(options.report)
+        # A build in the meantime must not change what is tested, nor a commit what it is called.
+        facts = tree()
+        os.makedirs(options.dir, exist_ok=True)
+        self.program = shutil.copy(options.tally, os.path.join(options.dir, f"tally-{int(time.time())}"))
+        self.report = Report(options.report, {**facts, "program": digest(self.program)})
         self.lock = threading.Lock()
         self.running = {}  # seed of a process -> the names that it runs
         self.processes = set()
@@ -97,11 +103,14 @@ class Long:
             return [BUGS, "--crash"]
         return [sys.executable, os.path.join(HERE, "crash.py"), "--in-order", "--faults", ",".join(names),
                 "--seed", seed, "--kills", str(A_ROUND["kill"]), "--broker-kills", str(A_ROUND["broker-kill"]),
-                "--record", self.options.report, "--tally", self.options.tally, "--dir", self.options.dir]
+                "--record", self.options.report, "--tree", json.dumps(self.report.tree), "--tally", self.program,
+                "--dir", self.options.dir]
 
     def note(self, name, seed, status, seconds):
-        """A line for what wrote none: the planted bugs, which have to be found, and what ended in mid-air."""
-        if name == "bugs" or (status and not any(line["seed"] == seed for line in self.report.lines())):
+        """A line for what wrote none: the planted bugs, which have to be found, and what ended in mid-air,
+        after some good rounds or before the first."""
+        told = any(line["seed"] == seed and bad(line) for line in self.report.lines())
+        if name == "bugs" or (status and not told):
             self.report.add(fault=name, seed=seed, engine_kills=0, broker_kills=0, happened={}, restarts=[],
                             seconds=round(seconds, 1), verdict="ok" if status == 0 else f"exit status {status}")
 
@@ -145,7 +154,10 @@ class Long:
             print(f"I12: the run is invalid: {', '.join(unseen)} did not happen")
         if missing:
             print("to do: " + ", ".join(f"{missing.count(name)} {name}" for name in sorted(set(missing))))
-        print(f"{sum(sums.rounds.values()) - failed} passed, {failed} failed", flush=True)
+        skipped = sum(sums.skipped.values())
+        print(f"{sum(sums.rounds.values()) - failed - skipped} passed, {failed} failed" +
+              (f", {skipped} skipped" if skipped else ""), flush=True)
+        os.remove(self.program)
         if failed or (unseen and not missing):
             return 1
         return 130 if missing else 0

@@ -151,12 +151,12 @@ class Oracle:
                      "I7: a client is told the outcome that is committed", line, outcome)
 
     def check_seen(self, levels):
-        """I8: (sku, warehouse, version) -> on_hand that readers were shown."""
-        for (sku, warehouse, version), on_hand in levels.items():
+        """I8: (sku, warehouse, version, numbers) that readers were shown."""
+        for sku, warehouse, version, numbers in levels:
             history = self.fold.history.get((sku, warehouse), ())
-            must(0 < version <= len(history) and history[version - 1] == on_hand,
+            must(0 < version <= len(history) and history[version - 1] == numbers,
                  "I8: no reader saw what was not committed", f"{sku}.{warehouse} version {version}",
-                 f"on_hand {on_hand}", f"committed {history[version - 1:version]} of {len(history)} versions")
+                 f"shown {numbers}", f"committed {history[version - 1:version]} of {len(history)} versions")
 
     def close(self):
         for reader in (self.commands, self.events, self.dead):
@@ -194,6 +194,9 @@ def compare_dead(number, poison, records):
             must(want.value().startswith(record.value()), "I9: a cut dead letter is the begin of its record", place)
         else:
             must((record.key(), record.value()) == (want.key(), want.value()), "I9: dead letters are unchanged", place)
+            own = want.headers() or []
+            must((record.headers() or [])[:len(own)] == own, "I9: dead letters keep the sender's headers", place,
+                 own, record.headers())
         must(headers.get("__streams.errors.offset") == str(want.offset()).encode(),
              "I9: dead letters name their origin", place, headers)
         must(headers.get("__streams.errors.exception"), "I9: dead letters have a reason", place, headers)

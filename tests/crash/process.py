@@ -86,6 +86,15 @@ class Process:
         with open(self.log_path, errors="replace") as log:
             return "".join(log.readlines()[-lines:])
 
+    def log_size(self):
+        return os.path.getsize(self.log_path)
+
+    def log_between(self, begin, end=None):
+        """Its lines from one size to another, or to its end."""
+        with open(self.log_path, "rb") as log:
+            log.seek(begin)
+            return log.read(-1 if end is None else end - begin).decode(errors="replace").splitlines()
+
     def logged(self, text):
         """Lines of its log, over all its lives, that contain the text."""
         if not os.path.exists(self.log_path):

@@ -24,23 +24,53 @@ def tree():
             "sources": hashlib.sha256(sources).hexdigest()[:12]}
 
 
+def digest(path):
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()[:12]
+
+
 class Report:
-    def __init__(self, path):
+    """`facts`: of what is tested, as tree() tells them and told by who started this process: the tree
+    may have changed since its program was copied."""
+
+    def __init__(self, path, facts=None):
         self.path = path
-        self.tree = tree()
+        self.tree = facts or tree()
 
     def add(self, **facts):
+        whole = not os.path.exists(self.path) or ends_a_line(self.path)
         line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **self.tree, **facts}
         with open(self.path, "a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write("\n" * (not whole) + json.dumps(line) + "\n")
 
     def lines(self):
         """Of rounds of these sources; what was found in others says nothing about them."""
         if not os.path.exists(self.path):
             return []
-        with open(self.path) as file:
-            lines = [json.loads(line) for line in file]
-        return [line for line in lines if line["sources"] == self.tree["sources"]]
+        with open(self.path, errors="replace") as file:
+            lines = [parsed(line) for line in file]
+        return [line for line in lines if line and line["sources"] == self.tree["sources"]]
+
+
+def parsed(text):
+    """None: it was cut off when the process, or the machine, came to its end."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and "sources" in line else None
+
+
+def ends_a_line(path):
+    with open(path, "rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+
+
+def bad(line):
+    return line["verdict"] != "ok" and not line["verdict"].startswith("skipped")
 
 
 class Sums:
@@ -48,13 +78,15 @@ class Sums:
 
     def __init__(self, lines):
         self.rounds, self.violations, self.seconds, self.kills = Counter(), Counter(), Counter(), Counter()
+        self.skipped = Counter()
         self.happened = Counter()
         self.restarts = []
         self.commits = []
         for line in lines:
             name = line["fault"]
             self.rounds[name] += 1
-            self.violations[name] += line["verdict"] != "ok" and not line["verdict"].startswith("skipped")
+            self.skipped[name] += line["verdict"].startswith("skipped")
+            self.violations[name] += bad(line)
             self.seconds[name] += line["seconds"]
             self.kills[name, "engine"] += line["engine_kills"]
             self.kills[name, "broker"] += line["broker_kills"]

@@ -8,7 +8,7 @@ from collections import Counter
 from broker import Broker
 from faults import FAULTS
 from report import Report
-from verdict import Broken, Skipped, Violation
+from verdict import Broken, Skipped, Violation, must
 from world import World
 
 ROUNDS_A_WORLD = 5
@@ -32,6 +32,16 @@ class Round:
     def missed(self):
         return [path for path in FAULTS[self.name].needs if self.world.happened[path] <= self.before[path]]
 
+    def check_kept(self):
+        """I11: only what damages a state directory may cost one."""
+        self.world.count_paths()
+        if FAULTS[self.name].wipes:
+            return
+        for path in ("set aside", "rebuilt"):
+            must(self.world.happened[path] == self.before[path], "I11: no state directory is given up",
+                 f"{self.world.happened[path] - self.before[path]} {path}")
+        self.world.check_kept()
+
     def facts(self):
         happened = {path: n - self.before[path] for path, n in self.world.happened.items() if n > self.before[path]}
         return {"fault": self.name, "engine_kills": self.world.kills() - self.kills[0],
@@ -52,9 +62,9 @@ class Run:
         options.tally = shutil.copy(options.tally, self.folder)
         self.brokers = self.worlds = 0
         self.broker = None
-        self.report = Report(options.record) if options.record else None
+        self.report = Report(options.record, options.tree) if options.record else None
         self.passed = self.failed = self.skipped = 0
-        self.kills = Counter()
+        self.kills, self.happened = Counter(), Counter()
         self.restarts = []
 
     def start_broker(self, properties):
@@ -85,9 +95,12 @@ class Run:
             for name in names:
                 doing = Round(name, world, self.broker)
                 self.play(FAULTS[name], world)
+                doing.check_kept()
+                self.happened.update(doing.facts()["happened"])
                 self.note(doing, seed, "ok")
             if not FAULTS[names[0]].scenario:
                 world.finish()
+                doing.check_kept()
         except Skipped as reason:
             self.skipped += 1
             say(f"{names[0]}: SKIPPED, {reason}")

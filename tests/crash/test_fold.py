@@ -40,7 +40,7 @@ class Folding(unittest.TestCase):
 
     def test_next_event(self):
         self.fold.take(0, "S", received("c-2", 1, 2, 3, before=5))
-        self.assertEqual(self.fold.history["S", "W"], [5, 8])
+        self.assertEqual([shown[0] for shown in self.fold.history["S", "W"]], [5, 8])
 
     def test_second_outcome(self):
         self.refused("I3", self.fold.take, 0, "S", received("c-1", 7, 2, 3, before=5))

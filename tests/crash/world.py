@@ -1,6 +1,7 @@
 """Everything of one app: its topics, instances, clients, history and oracle."""
 import os
 import random
+import re
 import shutil
 import time
 from collections import Counter
@@ -23,7 +24,8 @@ __all__ = ["World", "Broken", "Violation", "must"]
 PATHS = {
     "aborted": "transaction aborted; its records are decided again",
     "unknown": "outcome left to the log; tasks are restored",
-    "fenced": "FENCED",
+    "fenced": "code=FENCED",
+    "instance fenced": "code=INSTANCE_FENCED",
     "lost": "partitions lost",
     "set aside": "state set aside; it will be restored from the events topic",
     "rebuilt": "store is rebuilt from the events topic",
@@ -32,6 +34,7 @@ PATHS = {
 
 
 # And what its metrics count, from zero in each life.
+FROM_NOTHING = r'msg="task is restored from its events" task=\S+ from=0 '
 METRICS = {"restored": "tally_restored_records_total", "producer replaced": "tally_producers_recreated_total"}
 
 
@@ -51,7 +54,11 @@ class World:
         self.happened = Counter()
         self.counted = Counter()  # of happened, what logs and processes have told already
         self.restarts = []  # seconds from a start after kill -9 until all tasks ran
-        self.shown = {}  # (sku, warehouse, version) -> on_hand that readers got
+        self.shown = set()  # (sku, warehouse, version, numbers) that readers got
+        self.loads = 0
+        # Size of instance 0's log from which on it has state of every task, and when that was taken away.
+        self.filled = self.emptied = None
+        self.answers = Counter()  # "read 200" and so on
         self.views = []  # copies of the state elsewhere: check(world) compares one with the fold
         self.history = History(os.path.join(self.folder, "history.ndjson"))
         self.generator = Generator(f"commands {seed}", self.partitions, options.skus)
@@ -192,15 +199,35 @@ class World:
         self.send(2000)
         self.settle()
         self.check()
+        # From now on every task has a store with rows in it.
+        first.stop()
+        self.filled = first.log_size()
+        first.start()
+        self.wait_running()
+
+    def check_kept(self):
+        """I11: a fault that damages no state has not made any of it anew."""
+        if self.filled is None:
+            return
+        for line in self.instance(0).log_between(self.filled, self.emptied):
+            must(not re.search(FROM_NOTHING, line), "I11: a state directory is caught up, not built anew", line)
+
+    def check_clients(self):
+        """I12: what clients were told was worth a comparison."""
+        for what in ("read 200", "post 200", "post 202"):
+            must(self.answers[what] or not self.loads, f"I12: the run is invalid: no answer was \"{what}\"",
+                 dict(self.answers))
 
     def finish(self):
         """I11: every state directory, and none at all, lead to the same state."""
+        self.check_clients()
         live = sorted(line for p, pairs in self.owners().items() for line in pairs[0][0].dump(p))
         for instance in self.running():
             instance.stop()
         for instance in list(self.instances.values()):
             self.check_start(instance, live, "as it was left")
         first = self.instance(0)
+        self.emptied = first.log_size()
         shutil.move(first.state, first.state + ".before")
         self.check_start(first, live, "made from nothing")
 

@@ -161,7 +161,8 @@ static int report(const struct program *program, uint64_t seeds, int64_t took_us
 
     for (int i = 0; i < SIM_COUNT_KINDS; i++) {
         printf("%12lld %s\n", (long long)program->counts[i], sim_count_name((enum sim_count)i));
-        if (program->counts[i] == 0 && seeds >= REQUIRED_SEEDS) {
+        /* what is missing is no finding of a run that must find something */
+        if (program->counts[i] == 0 && seeds >= REQUIRED_SEEDS && !program->options.unguarded) {
             missing++;
             printf("rare paths are taken: \"%s\" never happened\n",
                     sim_count_name((enum sim_count)i));

@@ -11,21 +11,23 @@ FAULTS = {}
 
 
 class Fault:
-    def __init__(self, run, name, scenario, needs, broker):
+    def __init__(self, run, name, scenario, needs, broker, wipes):
         self.run = run
         self.name = name
         self.scenario = scenario
         self.needs = needs
         self.broker = broker or {}
+        self.wipes = wipes
         self.about = (run.__doc__ or "").strip().split("\n")[0]
 
 
-def fault(name, scenario=False, needs=(), broker=None):
-    """needs: names of world.happened without which a run of it proves nothing (I12)."""
+def fault(name, scenario=False, needs=(), broker=None, wipes=False):
+    """needs: names of world.happened without which a run of it proves nothing (I12). wipes: it damages
+    or takes away state directories; after any other, each must be as good as before."""
     def register(run):
         if name in FAULTS:
             raise ValueError(f"two faults are called {name}")
-        FAULTS[name] = Fault(run, name, scenario, needs, broker)
+        FAULTS[name] = Fault(run, name, scenario, needs, broker, wipes)
         return run
     return register
 

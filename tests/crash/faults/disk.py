@@ -82,7 +82,7 @@ def fill(disk, leave):
     return path
 
 
-@fault("disk-full", scenario=True, needs=("enospc", "memory used up"))
+@fault("disk-full", scenario=True, needs=("enospc", "memory used up"), wipes=True)
 def disk_full(world):
     """no space: under load until memory is used up, with kill -9, with a start; then space again"""
     with small_disk(world, 192) as disk:
@@ -183,7 +183,7 @@ def shimmed(first, library, **environment):
         first.environment = plain
 
 
-@fault("io-error", scenario=True, needs=("io errors", "flush failed"))
+@fault("io-error", scenario=True, needs=("io errors", "flush failed"), wipes=True)
 def io_error(world):
     """calls to the disk fail, are cut short, or give and take wrong bytes, at any moment"""
     first = begin(world)
@@ -224,7 +224,7 @@ def comes_back(world, first, failure):
         raise Broken(f"after {failure}: {error}") from error
 
 
-@fault("power-loss", scenario=True, needs=("killed", "writes lost"))
+@fault("power-loss", scenario=True, needs=("killed", "writes lost"), wipes=True)
 def power_loss(world):
     """kill -9, and what was not synced is lost, cut short, or kept, file by file"""
     first = begin(world)
@@ -257,7 +257,7 @@ OFFLINE_FLIPS = 300
 FATAL = ("SST", "MANIFEST", "CURRENT")  # whose damage is found
 
 
-@fault("bit-flip", scenario=True, needs=("damaged", "set aside"))
+@fault("bit-flip", scenario=True, needs=("damaged", "set aside"), wipes=True)
 def bit_flip(world):
     """files of the state directory are damaged, cut, emptied or gone, at rest and in use"""
     first = begin(world)
@@ -354,7 +354,7 @@ def damage_one(folder, dice):
 # --- what belongs elsewhere ---------------------------------------------------------------------
 
 
-@fault("old-copy", scenario=True, needs=("older copy", "mixed copy", "foreign directory"))
+@fault("old-copy", scenario=True, needs=("older copy", "mixed copy", "foreign directory"), wipes=True)
 def old_copy(world):
     """older, mixed, half and foreign copies of a state directory put in its place"""
     first = begin(world)
@@ -474,7 +474,7 @@ def other_group(world, first, _):
 # --- memory and size ----------------------------------------------------------------------------
 
 
-@fault("no-memory", scenario=True, needs=("out of memory",))
+@fault("no-memory", scenario=True, needs=("out of memory",), wipes=True)
 def no_memory(world):
     """the process cannot have more memory: it ends, is started again, and nothing is lost"""
     first = begin(world)
@@ -504,7 +504,7 @@ BIG_STARTS = 20
 FIRST_COMMIT_SECONDS = 5
 
 
-@fault("big-state", scenario=True, needs=("killed",))
+@fault("big-state", scenario=True, needs=("killed",), wipes=True)
 def big_state(world):
     """kill -9 with 1 GiB of state, 20 times: no wipe, first commit within 5 s (p95)"""
     first = world.instance(0)

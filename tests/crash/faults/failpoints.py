@@ -404,7 +404,7 @@ class Sweep:
         self.world.finish()
 
 
-@fault("failpoints", scenario=True, needs=("killed",))
+@fault("failpoints", scenario=True, needs=("killed",), wipes=True)
 def failpoints(world):
     """kill at every failpoint, three times each (--sites a,b: at those)"""
     sweep = Sweep(world)
@@ -420,7 +420,7 @@ def failpoints(world):
     world.say(f"  {sweep.total} kills at {len(sites)} failpoints")
 
 
-@fault("failpoint-errors", scenario=True)
+@fault("failpoint-errors", scenario=True, wipes=True)
 def failpoint_errors(world):
     """a call fails at every failpoint where one can"""
     sweep = Sweep(world)
@@ -434,7 +434,7 @@ def failpoint_errors(world):
     world.say(f"  {sweep.total} errors at {len(sites)} failpoints")
 
 
-@fault("failpoint-lasting", scenario=True)
+@fault("failpoint-lasting", scenario=True, wipes=True)
 def failpoint_lasting(world):
     """commits and flushes fail for a while, as partitions move or the process ends"""
     sweep = Sweep(world)
@@ -445,7 +445,7 @@ def failpoint_lasting(world):
     sweep.finish()
 
 
-@fault("failpoint-stops", scenario=True)
+@fault("failpoint-stops", scenario=True, wipes=True)
 def failpoint_stops(world):
     """stopped for 1 s and 12 s, and delayed, at failpoints where something is on its way"""
     sweep = Sweep(world)
@@ -462,7 +462,7 @@ def failpoint_stops(world):
     world.say(f"  {sweep.total} stops and delays at {len(chosen)} failpoints")
 
 
-@fault("failpoint-mix", needs=("killed",))
+@fault("failpoint-mix", needs=("killed",), wipes=True)
 def failpoint_mix(world):
     """calls fail at several failpoints, then a kill at another"""
     sweep = Sweep(world)

@@ -203,7 +203,7 @@ def wait_for_all(items, places, ledger, limit=60):
 
 # --- the same command again and again ---------------------------------------------------------------
 
-@fault("repeats", needs=("killed", "restored"))
+@fault("repeats", needs=("killed", "restored"), wipes=True)
 def repeats(world):
     """the same ids up to a thousand times: in a batch, over transactions, kills, restarts, a restore"""
     run = world.random.randrange(10 ** 6)
@@ -272,7 +272,7 @@ class Same:
 RETENTION = 4  # seconds, of the scenario below
 
 
-@fault("repeats-edge", scenario=True, needs=("killed", "decided again"))
+@fault("repeats-edge", scenario=True, needs=("killed", "decided again"), wipes=True)
 def repeats_edge(world):
     """repeats before and after dedup.retention, old times, a kill and a restore between: the log decides"""
     first = world.instance(0)
