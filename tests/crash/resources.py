@@ -5,15 +5,19 @@ import time
 
 from verdict import must
 
-FILES_MORE, THREADS_MORE, BYTES_MORE = 64, 16, 512 << 20
+FILES_MORE, THREADS_MORE = 64, 16
+BYTES_MORE = (192 + 64) << 20  # what state.memory allows, and a little
+SANITIZER_MORE = 256 << 20  # what AddressSanitizer keeps of freed memory
+SANITIZED = 1 << 40  # of addresses: no other program has reserved so many
 FLUSH_SECONDS = 30
 
 
 def usage(pid):
-    """Open files, threads and resident bytes of a process."""
+    """Open files, threads, resident bytes and reserved addresses of a process."""
     with open(f"/proc/{pid}/status") as file:
         status = dict(line.split(":", 1) for line in file)
-    return (len(os.listdir(f"/proc/{pid}/fd")), int(status["Threads"]), int(status["VmRSS"].split()[0]) << 10)
+    sizes = [int(status[name].split()[0]) << 10 for name in ("VmRSS", "VmSize")]
+    return len(os.listdir(f"/proc/{pid}/fd")), int(status["Threads"]), *sizes
 
 
 class Resources:
@@ -25,8 +29,9 @@ class Resources:
     def check(self, instance):
         now = usage(instance.process.pid)
         self.first = self.first or now
+        bytes_more = BYTES_MORE + (SANITIZER_MORE if now[3] > SANITIZED else 0)
         for what, first, last, more in zip(("open files", "threads", "bytes"), self.first, now,
-                                           (FILES_MORE, THREADS_MORE, BYTES_MORE)):
+                                           (FILES_MORE, THREADS_MORE, bytes_more)):
             must(last <= first + more, "I10: an instance uses what it used at first", instance.id,
                  f"{last} {what}, at first {first}")
 
