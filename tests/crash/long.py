@@ -27,8 +27,8 @@ ROUNDS_OF_OTHERS = 2
 ALONE = ("big-state",)  # at the end, by one worker: it measures
 FAILURES_MAX = 10  # after so many there is enough to mend
 # I12: paths that must have been taken by the end.
-RARE = ("aborted", "in doubt", "fenced", "instance fenced", "restored", "dead-lettered", "forwarded", "rebalanced in a transaction",
-        "producer replaced", "set aside", "enospc", "zombies")
+RARE = ("aborted", "in doubt", "fenced", "instance fenced", "restored", "dead-lettered", "forwarded",
+        "rebalanced in a transaction", "producer replaced", "set aside", "enospc", "zombies")
 BUGS = os.path.join(ROOT, "tests/bugs/run")
 
 

@@ -455,8 +455,8 @@ def stall(world):
     world.say(f"died in a transaction (timeout {TRANSACTION} s, sweep {SWEEP} s, session {SESSION} s): its topics could"
               f" be read after {free - killed:.1f} s, its partitions ran elsewhere after {taken - killed:.1f} s;"
               f" the other one's own partitions stood still for {longest:.1f} s at most")
-    must(longest < TRANSACTION + SWEEP + GAP_SLACK, "a dead instance holds up the others no longer than its transaction",
-         f"{longest:.1f} s")
+    must(longest < TRANSACTION + SWEEP + GAP_SLACK,
+         "a dead instance holds up the others no longer than its transaction", f"{longest:.1f} s")
     verdict(world, last=False)
     with world.load(rate=1000):
         second.start()
