@@ -20,6 +20,7 @@ enum {
     COMMITTED_SLICE_MS = 1000, /* of one rd_kafka_committed; it waits inside for the coordinator */
     CLOSE_SLICE_MS = 100,
     SEEK_AGAIN_MS = 5,
+    FENCED_ASKED_MAX = 10, /* each takes up to three seconds */
 };
 
 struct kafka_consumer {
@@ -30,9 +31,13 @@ struct kafka_consumer {
     bool member;     /* of the group, to be closed */
     bool closing;    /* takes no partitions any more */
     bool assigned;   /* the listener of the running callback has called assign */
-    char *member_id; /* of the last assignment; librdkafka's memory */
+    char *member_id; /* of the last assignment */
     bool replaced;   /* another process has the name: it never joins again */
-    char **topics;   /* names that records point to */
+    bool holds;      /* partitions were announced, and not taken back yet */
+    bool fenced;     /* the handle is dead: the broker said that another has the name */
+    int fenced_asked;
+    rd_kafka_topic_partition_list_t *subscription;
+    char **topics; /* names that records point to */
     size_t topic_count;
     rd_kafka_topic_t **known; /* topics that a reader of no group has been assigned */
     size_t known_count;
@@ -95,16 +100,21 @@ static enum tally_code first_error(const rd_kafka_topic_partition_list_t *list, 
 
 /* --- rebalance --- */
 
+static void forget_member(struct kafka_consumer *consumer)
+{
+    tally_free(consumer->member_id);
+    consumer->member_id = NULL;
+}
+
 static void note_member(struct kafka_consumer *consumer)
 {
     char *member_id = rd_kafka_memberid(consumer->rk);
 
+    forget_member(consumer);
     if (member_id && *member_id) {
-        if (consumer->member_id) {
-            rd_kafka_mem_free(consumer->rk, consumer->member_id);
-        }
-        consumer->member_id = member_id;
-    } else if (member_id) {
+        consumer->member_id = tally_copy_string(member_id);
+    }
+    if (member_id) {
         rd_kafka_mem_free(consumer->rk, member_id);
     }
 }
@@ -117,7 +127,9 @@ static void on_revoke(struct kafka_consumer *consumer,
     /* Answering the revoke is what lets librdkafka join again. */
     consumer->replaced =
             lost && consumer->member_id && consumer->watermarks && !consumer->closing &&
-            kafka_member_replaced(consumer->watermarks, consumer->rk, consumer->member_id);
+            kafka_member_name(consumer->watermarks, consumer->rk, consumer->member_id) ==
+                    KAFKA_NAME_TAKEN;
+    consumer->holds = false;
     consumer->listener.revoked(consumer->listener.context, partitions, count, lost);
 }
 
@@ -136,11 +148,10 @@ static void answer_with_nothing(rd_kafka_t *rk, rd_kafka_resp_err_t kind)
     }
 }
 
-static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t kind,
-        rd_kafka_topic_partition_list_t *list, void *opaque)
+/* As the listener is told them. The caller frees them. */
+static struct tally_topic_partition *announced(struct kafka_consumer *consumer,
+        const rd_kafka_topic_partition_list_t *list, size_t count)
 {
-    struct kafka_consumer *consumer = opaque;
-    size_t count = (size_t)list->cnt;
     struct tally_topic_partition *partitions = tally_alloc((count + 1) * sizeof *partitions);
 
     for (size_t i = 0; i < count; i++) {
@@ -149,11 +160,22 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t kind,
                         .partition = list->elems[i].partition,
                         .offset = TALLY_OFFSET_NONE};
     }
+    return partitions;
+}
+
+static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t kind,
+        rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    struct kafka_consumer *consumer = opaque;
+    size_t count = (size_t)list->cnt;
+    struct tally_topic_partition *partitions = announced(consumer, list, count);
+
     consumer->assigned = false;
     if (kind == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && consumer->closing) {
         tally_log(TALLY_LOG_DEBUG, "assignment comes too late");
     } else if (kind == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         note_member(consumer);
+        consumer->holds = true;
         consumer->listener.assigned(consumer->listener.context, partitions, count);
     } else if (kind == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
         on_revoke(consumer, partitions, count);
@@ -182,7 +204,10 @@ static enum tally_code consumer_subscribe(struct tally_consumer *base, const cha
             rd_kafka_topic_partition_list_add(list, topics[i], RD_KAFKA_PARTITION_UA);
         }
         error = rd_kafka_subscribe(consumer->rk, list);
-        rd_kafka_topic_partition_list_destroy(list);
+        if (consumer->subscription) {
+            rd_kafka_topic_partition_list_destroy(consumer->subscription);
+        }
+        consumer->subscription = list;
     }
     return error ? kafka_error_set(KAFKA_ROLE_CONSUMER, consumer->rk, error, err,
                            "could not subscribe")
@@ -203,6 +228,69 @@ static enum tally_code name_taken(struct tally_error *err)
             "give each its own");
 }
 
+/* Takes back what the dead handle had been assigned. */
+static void give_up(struct kafka_consumer *consumer)
+{
+    rd_kafka_topic_partition_list_t *list = NULL;
+    struct tally_topic_partition *partitions;
+    size_t count;
+
+    if (!consumer->holds) {
+        return;
+    }
+    consumer->holds = false;
+    (void)rd_kafka_assignment(consumer->rk, &list);
+    count = list ? (size_t)list->cnt : 0;
+    partitions = announced(consumer, list, count);
+    consumer->listener.revoked(consumer->listener.context, partitions, count, true);
+    tally_free(partitions);
+    if (list) {
+        rd_kafka_topic_partition_list_destroy(list);
+    }
+}
+
+/* A fatal error stays with its handle, so the group is joined through another one. */
+static enum tally_code join_anew(struct kafka_consumer *consumer, struct tally_error *err)
+{
+    rd_kafka_t *rk;
+
+    give_up(consumer);
+    rk = kafka_config_open(KAFKA_KIND_CONSUMER, rd_kafka_conf_dup(rd_kafka_conf(consumer->rk)),
+            err);
+    if (!rk) {
+        return err->code;
+    }
+    forget_member(consumer);
+    (void)kafka_reaper_destroy(consumer->rk, KAFKA_REAP_MS);
+    consumer->rk = rk;
+    consumer->fenced = false;
+    consumer->fenced_asked = 0;
+    (void)rd_kafka_poll_set_consumer(rk);
+    (void)rd_kafka_subscribe(rk, consumer->subscription);
+    tally_log(TALLY_LOG_WARN, "joining the group anew: its session had ended, and nobody else has "
+                              "this instance.id");
+    return TALLY_AGAIN;
+}
+
+/* librdkafka 2.0.2 forgets its member id when its session ends, and goes on with heartbeats until
+ * the revoke is answered (librdkafka#3437). A broker that knows the id still takes that for
+ * a second process with the same name. So the group is asked whether there is one. */
+static enum tally_code fenced(struct kafka_consumer *consumer, struct tally_error *err)
+{
+    enum kafka_name name = KAFKA_NAME_TAKEN;
+
+    if (consumer->member_id && consumer->watermarks && !consumer->replaced) {
+        name = kafka_member_name(consumer->watermarks, consumer->rk, consumer->member_id);
+    }
+    if (name == KAFKA_NAME_OURS) {
+        return join_anew(consumer, err);
+    }
+    if (name == KAFKA_NAME_UNKNOWN && ++consumer->fenced_asked < FENCED_ASKED_MAX) {
+        return TALLY_AGAIN;
+    }
+    return name_taken(err);
+}
+
 static enum tally_code poll_error(struct kafka_consumer *consumer,
         const rd_kafka_message_t *message, struct tally_record *record, struct tally_error *err)
 {
@@ -213,7 +301,8 @@ static enum tally_code poll_error(struct kafka_consumer *consumer,
         enum tally_code code = kafka_error_set(KAFKA_ROLE_CONSUMER, consumer->rk, message->err, err,
                 "consumer: %.90s", message->payload ? rd_kafka_message_errstr(message) : "failed");
 
-        return code == TALLY_INSTANCE_FENCED ? name_taken(err) : code;
+        consumer->fenced = code == TALLY_INSTANCE_FENCED;
+        return consumer->fenced ? fenced(consumer, err) : code;
     }
     record->topic = intern(consumer, rd_kafka_topic_name(message->rkt));
     record->partition = message->partition;
@@ -230,11 +319,14 @@ static enum tally_code consumer_poll(struct tally_consumer *base, int timeout_ms
         struct tally_record *record, struct tally_error *err)
 {
     struct kafka_consumer *consumer = self(base);
-    rd_kafka_message_t *message =
-            consumer->replaced ? NULL : rd_kafka_consumer_poll(consumer->rk, timeout_ms);
+    bool dead = consumer->replaced || consumer->fenced;
+    rd_kafka_message_t *message = dead ? NULL : rd_kafka_consumer_poll(consumer->rk, timeout_ms);
     enum tally_code code = TALLY_AGAIN;
 
     *record = (struct tally_record){.partition = -1, .offset = TALLY_OFFSET_NONE};
+    if (consumer->fenced) {
+        return fenced(consumer, err);
+    }
     if (consumer->replaced) {
         if (message) {
             rd_kafka_message_destroy(message);
@@ -527,8 +619,9 @@ static void consumer_destroy(struct tally_consumer *base)
         rd_kafka_topic_destroy(consumer->known[i]);
     }
     tally_free(consumer->known);
-    if (consumer->member_id) {
-        rd_kafka_mem_free(consumer->rk, consumer->member_id);
+    forget_member(consumer);
+    if (consumer->subscription) {
+        rd_kafka_topic_partition_list_destroy(consumer->subscription);
     }
     (void)kafka_reaper_destroy(consumer->rk, KAFKA_REAP_MS);
     for (size_t i = 0; i < consumer->topic_count; i++) {

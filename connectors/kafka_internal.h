@@ -93,10 +93,12 @@ struct tally_producer *kafka_producer_create(const struct kafka_options *options
 
 /* --- kafka_member.c --- */
 
+enum kafka_name { KAFKA_NAME_OURS, KAFKA_NAME_TAKEN, KAFKA_NAME_UNKNOWN };
+
 /* Whether the group of `member`, asked through a handle with the properties of `like`, has somebody
- * else under its static name than the one with that member id. false also when nobody answers in
- * time. */
-bool kafka_member_replaced(rd_kafka_t *like, rd_kafka_t *member, const char *member_id);
+ * else under its static name than the one with that member id. UNKNOWN: nobody answers in time.
+ * OURS: that id has the name, or nobody. */
+enum kafka_name kafka_member_name(rd_kafka_t *like, rd_kafka_t *member, const char *member_id);
 
 /* --- kafka_topics.c: which topics exist, asked without ever creating one --- */
 

@@ -61,50 +61,54 @@ static rd_kafka_event_t *describe(rd_kafka_t *rk, const char *group)
     return event;
 }
 
-static bool has_another(rd_kafka_event_t *event, const char *instance, const char *member_id)
+static enum kafka_name name_in(rd_kafka_event_t *event, const char *instance, const char *member_id)
 {
     const rd_kafka_ConsumerGroupDescription_t **groups;
+    enum kafka_name name = KAFKA_NAME_UNKNOWN;
     size_t count = 0;
 
     if (rd_kafka_event_error(event)) {
-        return false;
+        return KAFKA_NAME_UNKNOWN;
     }
     groups = rd_kafka_DescribeConsumerGroups_result_groups(
             rd_kafka_event_DescribeConsumerGroups_result(event), &count);
     for (size_t i = 0; i < count; i++) {
-        if (!rd_kafka_ConsumerGroupDescription_error(groups[i]) &&
-                among(groups[i], instance, member_id)) {
-            return true;
+        if (rd_kafka_ConsumerGroupDescription_error(groups[i])) {
+            continue;
         }
+        if (among(groups[i], instance, member_id)) {
+            return KAFKA_NAME_TAKEN;
+        }
+        name = KAFKA_NAME_OURS;
     }
-    return false;
+    return name;
 }
 
-bool kafka_member_replaced(rd_kafka_t *like, rd_kafka_t *member, const char *member_id)
+enum kafka_name kafka_member_name(rd_kafka_t *like, rd_kafka_t *member, const char *member_id)
 {
     char group[NAME_MAX_BYTES] = "", instance[NAME_MAX_BYTES] = "";
     size_t group_size = sizeof group, instance_size = sizeof instance;
     rd_kafka_t *rk;
     rd_kafka_event_t *event;
     struct tally_error err = {0};
-    bool replaced;
+    enum kafka_name name;
 
     if (rd_kafka_conf_get(rd_kafka_conf(member), "group.id", group, &group_size) ||
             rd_kafka_conf_get(rd_kafka_conf(member), "group.instance.id", instance,
                     &instance_size) ||
             !*instance) {
-        return false;
+        return KAFKA_NAME_OURS;
     }
     rk = kafka_config_open(KAFKA_KIND_WATERMARK, rd_kafka_conf_dup(rd_kafka_conf(like)), &err);
     if (!rk) {
         tally_log_error(TALLY_LOG_WARN, "members of the group not asked for", &err);
-        return false;
+        return KAFKA_NAME_UNKNOWN;
     }
     event = describe(rk, group);
-    replaced = event && has_another(event, instance, member_id);
+    name = event ? name_in(event, instance, member_id) : KAFKA_NAME_UNKNOWN;
     if (event) {
         rd_kafka_event_destroy(event);
     }
     (void)kafka_reaper_destroy(rk, KAFKA_REAP_MS);
-    return replaced;
+    return name;
 }

@@ -27,6 +27,7 @@ PATHS = {
     "fenced": "code=FENCED",
     "instance fenced": "code=INSTANCE_FENCED",
     "lost": "partitions lost",
+    "joined anew": "joining the group anew",
     "set aside": "state set aside; it will be restored from the events topic",
     "rebuilt": "store is rebuilt from the events topic",
     "flush failed": "flush failed",

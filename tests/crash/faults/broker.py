@@ -59,3 +59,24 @@ def broker_away(world):
         time.sleep(SESSION_SECONDS + 8)
         world.broker.start()
         world.wait_running()
+
+
+@fault("session-over", scenario=True, needs=("joined anew",))
+def session_over(world):
+    """a session ends while its thread is busy, and the broker, killed, still knows the member: no other has its name"""
+    first = world.instance(0)
+    first.configure({"engine.threads": 1, "engine.session.timeout": "17s", "engine.transaction.timeout": "2s"})
+    world.begin()
+    first.stop()
+    first.environment["TALLY_FAIL"] = "loop.poll.after:20:delay=36000"
+    first.start()
+    del first.environment["TALLY_FAIL"]
+    with world.load(rate=200):
+        world.wait("asleep", lambda _: first.logged("site=loop.poll.after"))
+        world.broker.kill()
+        time.sleep(17)
+        world.broker.start()
+        world.wait("joined anew", lambda _: first.logged("joining the group anew"))
+        world.wait_running()
+    world.settle()
+    world.check()
