@@ -110,10 +110,11 @@ static bool is_damage(const char *errptr, bool reading)
     return true;
 }
 
-/* Trouble with reading, not with writing. */
+/* Trouble with reading, not with writing, and of the disk: not that the process has no more files
+ * or no right to them. */
 static bool is_read_error(const char *errptr)
 {
-    return starts_with(errptr, "IO error") &&
+    return starts_with(errptr, "IO error") && strstr(errptr, strerror(EIO)) &&
            (strstr(errptr, "While pread") || strstr(errptr, "While read") ||
                    strstr(errptr, "random read") || strstr(errptr, "sequentially reading"));
 }
@@ -594,6 +595,9 @@ enum tally_code store_rocksdb_open(struct tally_state *state, const char *path,
     rocksdb_options_set_compaction_filter(self->options, self->filter);
     self->env_options = rocksdb_envoptions_create();
     code = manifest_check(path, mode != STORE_ROCKSDB_READ_ONLY, err);
+    if (code == TALLY_STORE_ERROR && mode != STORE_ROCKSDB_READ_ONLY &&
+            strstr(err->message, strerror(EIO)))
+        code = state_unreadable(state, path, err);
     if (code == TALLY_OK)
         code = open_db(self, mode, err);
     *base = &self->base;
