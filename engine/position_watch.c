@@ -167,8 +167,9 @@ static enum tally_code check_ranges(struct tally_position_watch *watch, size_t i
     code = code ? code
                 : watch->consumer->ops->watermarks(watch->consumer, events, slot->partition,
                           ASK_TIMEOUT_MS, &events_low, &events_high, err);
-    if (code) {
-        return code;
+    if (code) { /* no answer for this one: the next look tells */
+        watch->verified[index] = false;
+        return TALLY_OK;
     }
     next = atomic_load(&slot->in_next); /* it may have gone on while commands were deleted */
     /* Deleted events are no harm to a state that has them. */

@@ -63,6 +63,7 @@ struct tally_stream_thread {
     } * waiting;
     size_t waiting_count;
     int64_t upkeep_ms, recheck_ms, restore_ms; /* next time */
+    size_t restore_first;                      /* task whose restore is tried first then */
 
     struct tally_series *commit_series, *committed_series, *aborted_series, *unknown_series,
             *fenced_series;

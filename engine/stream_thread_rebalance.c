@@ -247,6 +247,8 @@ void stream_thread_revoked(void *context, const struct tally_topic_partition *pa
     TALLY_FAILPOINT(REBALANCE_REVOKE_COMMITTED);
     tally_restorer_clear(thread->restorer);
     drop_waiting(thread);
+    thread->too_large.task = NULL;
+    thread->restore_first = 0;
     tally_task_manager_park_all(thread->manager, lost ? 0 : budget_ms);
     TALLY_FAILPOINT(REBALANCE_REVOKE_CLOSED);
     if (thread->consumer->ops->assign(thread->consumer, NULL, 0, &err)) {
@@ -258,6 +260,13 @@ void stream_thread_revoked(void *context, const struct tally_topic_partition *pa
 }
 
 /* --- restore ---------------------------------------------------------------------------------- */
+
+/* Before restores are tried again: each try may wait for a broker or a disk, and other tasks of the
+ * thread have work to do. */
+static void rest(struct tally_stream_thread *thread)
+{
+    thread->restore_ms = tally_mono_ms(thread->options.clock) + STORE_REOPEN_MS;
+}
 
 static void begin_restore(struct tally_stream_thread *thread, struct tally_stream_task *task)
 {
@@ -289,18 +298,24 @@ static void begin_restore(struct tally_stream_thread *thread, struct tally_strea
     }
     if (code == TALLY_STORE_ERROR || code == TALLY_SYSTEM) { /* a full disk, and the like */
         tally_task_slot_trouble(tally_stream_task_slot(task), &err);
-        thread->restore_ms = tally_mono_ms(thread->options.clock) + STORE_REOPEN_MS;
     }
+    rest(thread);
 }
 
 void stream_thread_begin_restores(struct tally_stream_thread *thread)
 {
-    bool waiting = tally_mono_ms(thread->options.clock) < thread->restore_ms;
+    size_t count = tally_task_manager_count(thread->manager);
+    size_t first = thread->restore_first;
 
-    for (size_t i = 0; i < tally_task_manager_count(thread->manager) && !waiting; i++) {
-        struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
+    for (size_t i = 0; i < count; i++) {
+        struct tally_stream_task *task =
+                tally_task_manager_at(thread->manager, (first + i) % count);
 
+        if (tally_mono_ms(thread->options.clock) < thread->restore_ms) {
+            return;
+        }
         if (tally_stream_task_state(task) == TALLY_TASK_CREATED) {
+            thread->restore_first = (first + i + 1) % count; /* one that fails does not hold up */
             begin_restore(thread, task);
         }
     }
@@ -333,7 +348,8 @@ void stream_thread_restored(void *context, struct tally_stream_task *task)
     }
 }
 
-static void restore_again(struct tally_stream_task *task, struct tally_error *err)
+static void restore_again(struct tally_stream_thread *thread, struct tally_stream_task *task,
+        struct tally_error *err)
 {
     static _Thread_local struct tally_log_limit limit;
 
@@ -342,6 +358,7 @@ static void restore_again(struct tally_stream_task *task, struct tally_error *er
         tally_log_error(TALLY_LOG_WARN, "restore failed; beginning again", err);
     }
     tally_stream_task_set_state(task, TALLY_TASK_CREATED);
+    rest(thread);
 }
 
 void stream_thread_restore_failed(void *context, struct tally_stream_task *task,
@@ -353,7 +370,7 @@ void stream_thread_restore_failed(void *context, struct tally_stream_task *task,
     if (tally_code_reaction(err->code) == TALLY_REACT_REBUILD) {
         stream_thread_rebuild(thread, task, &why);
     } else if (tally_code_reaction(err->code) == TALLY_REACT_ABORT) {
-        restore_again(task, &why); /* a read failed, so something was not proved */
+        restore_again(thread, task, &why); /* a read failed, so something was not proved */
     } else {
         stream_thread_halt(thread, task, err);
     }
