@@ -1,9 +1,10 @@
 """Damages files of a state directory, and tells what `tally fsck` says of the result.
 
 A damaged copy of one task's directory may be answered in two ways: with exactly the dump that the
-undamaged one gives (the byte was not used, or the damage is only a later part of the history that is
-gone and will be replayed, see `earlier`), or with an error that names the directory or the file.
+undamaged one gives (the byte was not used), or with an error that names the directory or the file.
+Only a manifest that was cut where a record ends is an older copy, and gives what was there then.
 """
+import json
 import os
 import random
 import shutil
@@ -91,18 +92,67 @@ def fsck(program, config, state, limit=60):
     return done.returncode, done.stdout, done.stderr.decode(errors="replace").strip()
 
 
-def manifest_is_whole(path):
-    """Whether a RocksDB manifest ends where a record does: then it is a copy from before."""
+def crc32c_table():
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ (0x82f63b78 if value & 1 else 0)
+        yield value
+
+
+CRC32C = tuple(crc32c_table())
+
+
+def masked_crc32c(data):
+    """As RocksDB writes it."""
+    crc = 0xffffffff
+    for byte in data:
+        crc = crc >> 8 ^ CRC32C[(crc ^ byte) & 0xff]
+    crc ^= 0xffffffff
+    return ((crc >> 15 | crc << 17) + 0xa282ead8) & 0xffffffff
+
+
+def is_earlier(dump, whole):
+    """Whether the lines of a dump are the state as it was at some moment before: all that was decided up
+    to some command, and nothing else."""
+    whole = [json.loads(line) for line in whole.splitlines()]
+    rows = {(row["store"], row["key"]): row["value"] for row in map(json.loads, dump.splitlines())}
+    last = max((value["offset"] for value in rows.values() if "offset" in value), default=-1)
+    ledger = {row["key"]: row["value"] for row in whole if row["store"] == "ledger"}
+    expected = {(row["store"], row["key"]): row["value"] for row in whole
+                if row["value"].get("offset", last + 1) <= last}
+    levels = {}
+    for key, entry in ledger.items():
+        place, version = key.rsplit(".", 1)
+        if entry["offset"] <= last:
+            levels[place] = max(levels.get(place, 0), int(version))
+    known = all(row["store"] in ("dedup", "ledger", "level") for row in whole)
+    return known and {k: v for k, v in rows.items() if k[0] != "level"} == expected and levels == {
+        key: value["version"] for (store, key), value in rows.items() if store == "level"} and all(
+        value["on_hand"] == ledger[f"{key}.{value['version']}"]["after"].get("on_hand", 0)
+        for (store, key), value in rows.items() if store == "level")
+
+
+def manifest_ends(path):
+    """Where the good records of a RocksDB manifest end, one after the other, and the size of the file."""
     with open(path, "rb") as file:
         data = file.read()
-    at = 0
-    while at < len(data):
+    ends, at = [], 0
+    while at + 7 <= len(data):
         left = 32768 - at % 32768
         if left < 7:
             at += left
             continue
-        length = 7 + int.from_bytes(data[at + 4:at + 6], "little") if at + 7 <= len(data) else 0
-        if length < 7 or length > left or data[at + 6] not in (1, 2, 3, 4):
-            return False
+        length = 7 + int.from_bytes(data[at + 4:at + 6], "little")
+        if length > left or at + length > len(data) or data[at + 6] not in (1, 2, 3, 4):
+            break
+        if masked_crc32c(data[at + 6:at + length]) != int.from_bytes(data[at:at + 4], "little"):
+            break
         at += length
-    return at == len(data)
+        ends.append(at)
+    return ends, len(data)
+
+
+def manifest_is_whole(path):
+    """Whether all that is in it is good and it ends where a record does: then it may be one from before."""
+    ends, size = manifest_ends(path)
+    return ends[-1:] == [size]

@@ -2,7 +2,8 @@
  * `tally run` by faults/disk.py. Only files below DISK_SHIM_DIR matter.
  *
  *   DISK_SHIM_FAULT=<call>:<effect>:<nth>:<count>    from the nth call on, count calls fail
- *       call: open, read, write, sync, name (rename, link, mkdir); effect: eio, enospc, short, flip
+ *       call: open, read, write, sync, name (rename, link, mkdir); effect: eio, enospc, short, flip;
+ *       DISK_SHIM_FIRED is a file that is made when one did
  *   DISK_SHIM_JOURNAL=<file>   a line for each change and each sync, for whoever undoes the changes
  *       that were not synced; files that would be gone are linked into DISK_SHIM_GRAVE first
  *
@@ -27,7 +28,7 @@
 enum { OLD_BYTES_MAX = 1 << 16, PATH_BYTES = 512 };
 
 static struct {
-    const char *directory, *grave;
+    const char *directory, *grave, *fired;
     char call[16], effect[16];
     unsigned long long nth, count;
     atomic_ullong calls, graves;
@@ -40,6 +41,7 @@ __attribute__((constructor)) static void begin(void)
 
     shim.directory = getenv("DISK_SHIM_DIR");
     shim.grave = getenv("DISK_SHIM_GRAVE");
+    shim.fired = getenv("DISK_SHIM_FIRED");
     if (fault && sscanf(fault, "%15[^:]:%15[^:]:%llu:%llu", shim.call, shim.effect, &shim.nth,
                          &shim.count) != 4) {
         abort();
@@ -88,8 +90,23 @@ static bool fails(void)
     return has_effect("eio") || has_effect("enospc");
 }
 
+/* A call has failed, or its bytes are others. */
+static void fired(void)
+{
+    int fd;
+
+    if (!shim.fired) {
+        return;
+    }
+    fd = (int)syscall(SYS_openat, AT_FDCWD, shim.fired, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd >= 0) {
+        syscall(SYS_close, fd);
+    }
+}
+
 static int fail(void)
 {
+    fired();
     errno = has_effect("enospc") ? ENOSPC : EIO;
     return -1;
 }
@@ -172,7 +189,7 @@ static int open_file(const char *path, int flags, mode_t mode)
     bool makes = (flags & O_CREAT) != 0 && is_ours(path) && access(path, F_OK) != 0;
     int fd;
 
-    if (hits("open", path) && (has_effect("eio") || (has_effect("enospc") && makes))) {
+    if ((has_effect("eio") || (has_effect("enospc") && makes)) && hits("open", path)) {
         return fail();
     }
     fd = (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
@@ -221,6 +238,7 @@ ssize_t pread(int fd, void *bytes, size_t size, off_t at)
     }
     got = syscall(SYS_pread64, fd, bytes, size, at);
     if (hit && got > 0 && has_effect("flip")) {
+        fired();
         ((uint8_t *)bytes)[got / 2] ^= 0x10;
     }
     return got;
@@ -238,11 +256,13 @@ static ssize_t write_at(int fd, const void *bytes, size_t size, off_t at)
         if (hit && fails()) {
             return fail();
         }
-        if (hit && has_effect("short")) {
+        if (hit && has_effect("short") && size > 1) {
+            fired();
             size = (size + 1) / 2;
         }
         note_write(fd, path, size, at);
         if (hit && has_effect("flip")) {
+            fired();
             copy = malloc(size);
             memcpy(copy, bytes, size);
             copy[size / 2] ^= 0x10;

@@ -34,10 +34,12 @@ class Process:
         self.process = None
         self.paused = False
         self.kills = 0
+        self.born_at = 0  # byte of its log
 
     def spawn(self):
         """Returns when it was."""
         with open(self.log_path, "a") as log:
+            self.born_at = os.path.getsize(self.log_path)
             command = ["setpriv", "--pdeathsig", "KILL", *self.command]
             self.process = starter.submit(subprocess.Popen, command, stdout=log, stderr=log,
                                           stdin=subprocess.DEVNULL, env=self.environment).result()
@@ -94,6 +96,10 @@ class Process:
         with open(self.log_path, "rb") as log:
             log.seek(begin)
             return log.read(-1 if end is None else end - begin).decode(errors="replace").splitlines()
+
+    def life(self):
+        """Lines of its log since it was started."""
+        return self.log_between(self.born_at)
 
     def logged(self, text):
         """Lines of its log, over all its lives, that contain the text."""
