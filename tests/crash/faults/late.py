@@ -30,7 +30,7 @@ def proxied(world, settings):
         proxy.stop()
 
 
-@fault("late", scenario=True, needs=(*(f"late {api}" for api in LATE), "late and refused", "producers"))
+@fault("late", scenario=True, needs=(*(f"late {api}" for api in LATE), "late and refused", "producer replaced"))
 def late(world):
     """requests of transactions late, twice or never; connections reset, stalled, slow; kills in between"""
     with proxied(world, SETTINGS) as (_, proxy):
@@ -96,6 +96,7 @@ def disturb(world, proxy):
     dice = world.random.random()
     if dice < 0.12:
         tally = world.any_instance(world.random)
+        world.count_paths()  # what its metrics tell ends with it
         tally.kill()
         tally.start()
     elif dice < 0.22:
@@ -105,10 +106,12 @@ def disturb(world, proxy):
 
 
 def revive(world):
-    """What a supervisor does: a late JoinGroup takes a member's place in the group, and its process ends."""
+    """What a supervisor does: a late JoinGroup takes a member's place in the group, and its process ends.
+    Nothing else may end one."""
     for tally in world.instances.values():
         if not tally.running():
-            if "INSTANCE_FENCED" not in tally.log_tail(50):
+            fenced = any('msg="tally failed" code=INSTANCE_FENCED' in line for line in tally.life())
+            if tally.process.returncode != 1 or not fenced:
                 tally.alive()
             world.happened["ended by a late JoinGroup"] += 1
             tally.start()
@@ -122,4 +125,3 @@ def count(world, proxy):
     for (action, _), times in proxy.done.items():
         if action != "late":
             world.happened[action] += times
-    world.happened["producers"] += sum(n for (api, _), n in proxy.asked.items() if api == "InitProducerId")

@@ -4,6 +4,7 @@ import time
 
 from faults import fault
 from faults.late import LOG_LINES, SETTINGS, proxied, revive
+from instance import position
 from resources import Resources
 from verdict import must
 
@@ -66,18 +67,34 @@ def hole(world, tally, proxy):
     with world.load(rate=300):
         time.sleep(1)
         proxy.freeze(HOLE_SECONDS)
-        time.sleep(HOLE_SECONDS)
+        time.sleep(1)
+        before = positions(tally)
+        time.sleep(HOLE_SECONDS - 2)
+        after = positions(tally)
+        ends = [world.oracle.commands.end(partition) for partition in range(world.partitions)]
+        time.sleep(1)
     lines = tally.logged("") - lines
     must(lines < LOG_LINES * HOLE_SECONDS, "a log has no more lines than a person can read",
          f"{lines} in a black hole of {HOLE_SECONDS} s")
+    must(before and sum(ends) > sum(before.values()) + world.partitions and all(
+        at <= before[partition] for partition, at in after.items()),
+        "I12: the run is invalid: nothing passes a black hole", before, after, ends)
     world.happened["black hole"] += 1
     quiet(world, tally, proxy, "a black hole")
 
 
+def positions(tally):
+    return {partition: position(row) for partition, row in tally.tasks().items()}
+
+
 def trickle(world, tally, proxy):
+    def slow():
+        return sum(count for (action, _), count in proxy.done.copy().items() if action == "slow")
+
+    before = slow()
     everything = set(REQUESTS) | {"LeaveGroup", "ApiVersions"}
     proxy.rule("slow", *everything, seconds=(SLOW_SECONDS, SLOW_SECONDS))
     with world.load(rate=300):
         time.sleep(SLOW_SECONDS)
-    world.happened["trickle"] += 1
+    world.happened["trickle"] += slow() - before
     quiet(world, tally, proxy, "a link of 1 KB/s")
