@@ -328,19 +328,30 @@ class Sweep:
     def fail_for_a_while(self, site, situation):
         situation.prepare(self)
         self.tally.configure(FLUSHES)
-        self.tally.environment["TALLY_FAIL"] = ",".join(f"{site}:{FIRST + i}:error" for i in range(TIMES))
+        plan = ",".join(f"{site}:{FIRST + i}:error" for i in range(TIMES))
+        failed = self.failed([site])
+        self.tally.environment["TALLY_FAIL"] = plan
         self.tally.start()
         del self.tally.environment["TALLY_FAIL"]
         self.wait_up(lambda: False)
-        with self.world.load(count=1000, seconds=2):
-            time.sleep(self.random.uniform(0.1, 1))
+        with self.world.load(seconds=2, rate=500):
+            self.watch(lambda: self.failed([site]) > failed, LIMIT)
+            time.sleep(self.random.uniform(0, 0.5))
             situation.during(self)
             if situation is SIGTERM:
                 self.ended()
                 self.tally.start()
+        times = self.failed([site]) - failed
+        must(times > 0, "I12: the run is invalid: a call that was to fail was not made", plan)
+        self.world.happened[f"failed at {site}"] += times
         self.acted += 1
         self.total += 1
         self.quiet()
+
+    def failed(self, sites):
+        """How often calls have failed there so far."""
+        with open(self.tally.log_path, errors="replace") as log:
+            return sum(" action=error" in line and any(f"site={site} " in line for site in sites) for line in log)
 
     def ended(self):
         """After SIGTERM, by itself and well."""
@@ -354,6 +365,7 @@ class Sweep:
         errors = self.random.sample([site for site in usual if self.can_fail[site]], ERRORS)
         plan = [f"{site}:{self.random.randint(1, TABLE[site][1])}:error" for site in errors]
         plan += [f"{site}:{self.random.randint(1, 4) * TABLE[site][1]}:kill" for site in self.random.sample(usual, DEATHS)]
+        failed = self.failed(errors)
         (fresh if self.random.random() < 0.3 else restart)(self)
         self.tally.environment["TALLY_FAIL"] = ",".join(plan)
         self.tally.start()
@@ -364,6 +376,7 @@ class Sweep:
                 self.tally.kill()
             else:
                 self.tally.kills += 1
+        self.world.happened["failed at a failpoint"] += self.failed(errors) - failed
         self.world.restart(self.tally)
         self.world.settle()
 
@@ -462,7 +475,7 @@ def failpoint_stops(world):
     world.say(f"  {sweep.total} stops and delays at {len(chosen)} failpoints")
 
 
-@fault("failpoint-mix", needs=("killed",), wipes=True)
+@fault("failpoint-mix", needs=("killed", "failed at a failpoint"), wipes=True)
 def failpoint_mix(world):
     """calls fail at several failpoints, then a kill at another"""
     sweep = Sweep(world)
