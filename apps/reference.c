@@ -253,7 +253,8 @@ void reference_failpoints(struct tally_buf *out)
             "\n`TALLY_FAIL=site:n:action[,...] tally run`: at the n-th hit of the site the process "
             "kills itself (`kill`), stops itself until SIGCONT (`stop`), the call there fails "
             "(`error`, where one can) or the thread sleeps (`delay=ms`). Each is logged "
-            "first.\n\n"
+            "first. `tally reset --execute` meets those named `reset.*`, and `tally run` the "
+            "others.\n\n"
             "| site | error | file | between | and |\n|---|---|---|---|---|\n");
     for (int site = 0; site < TALLY_FAILPOINTS; site++) {
         const struct tally_failpoint_row *row = &tally_failpoint_rows[site];
