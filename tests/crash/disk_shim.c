@@ -2,8 +2,8 @@
  * `tally run` by faults/disk.py. Only files below DISK_SHIM_DIR matter.
  *
  *   DISK_SHIM_FAULT=<call>:<effect>:<nth>:<count>    from the nth call on, count calls fail
- *       call: open, read, write, sync, name (rename, link, mkdir); effect: eio, enospc, short, flip;
- *       DISK_SHIM_FIRED is a file that is made when one did
+ *       call: open, read, write, sync, name (rename, link, mkdir); effect: eio, enospc, short, flip
+ *   DISK_SHIM_FIRED=<file>     made when a call has failed
  *   DISK_SHIM_JOURNAL=<file>   a line for each change and each sync, for whoever undoes the changes
  *       that were not synced; files that would be gone are linked into DISK_SHIM_GRAVE first
  *

@@ -187,7 +187,8 @@ START_TEST(failed_with_state_on_disk)
 }
 END_TEST
 
-/* Nothing is passed over in silence: a consumed command that could not be looked up is looked up again, not taken as proved. */
+/* Nothing is passed over in silence: a consumed command that could not be looked up is looked up
+ * again, not taken as proved. */
 START_TEST(a_failed_read_verifies_nothing)
 {
     struct tally_error err;
