@@ -630,7 +630,7 @@ class BigOracle:
 
     def command(self):
         return {"type": "ReceiveStock", "command_id": f"{self.dice.getrandbits(96):024x}", "warehouse": "AMS1",
-                "sku": f"BIG-{self.dice.getrandbits(40):010x}", "quantity": 1, "note": self.dice.randbytes(120).hex()}
+                "sku": f"BIG-{self.dice.getrandbits(64):016x}", "quantity": 1, "note": self.dice.randbytes(120).hex()}
 
     def load(self, count):
         producer = Producer({"bootstrap.servers": self.world.kafka, "partitioner": "murmur2_random", "linger.ms": 20,
