@@ -22,7 +22,8 @@ enum {
     ASIDE_KEPT = 2,        /* enough to look at what went wrong twice */
     ASIDE_LISTED = 64,     /* more than can be left behind between two removals */
     PROBE_BYTES = 1 << 20, /* far more than RocksDB writes while it opens */
-    OPEN_FDS = 8           /* of a walk through a directory that is removed */
+    OPEN_FDS = 8,          /* of a walk through a directory that is removed */
+    TAIL_BYTES = 80        /* of a path in a message of 256 */
 };
 
 static enum tally_code system_error(struct tally_error *err, const char *what, const char *path)
@@ -137,6 +138,13 @@ void state_directory_unlock(int fd)
 char *state_directory_task(const char *dir, const char *topology, int32_t partition)
 {
     return tally_copy_format("%s/%s/%d", dir ? dir : "memory", topology, (int)partition);
+}
+
+const char *state_directory_tail(const char *path)
+{
+    size_t len = strlen(path);
+
+    return len > TAIL_BYTES ? path + len - TAIL_BYTES : path;
 }
 
 static bool ends_with(const char *name, const char *end)

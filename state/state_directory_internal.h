@@ -13,6 +13,8 @@ TALLY_MUST_CHECK enum tally_code state_directory_lock(const char *dir, bool excl
 void state_directory_unlock(int fd);
 
 char *state_directory_task(const char *dir, const char *topology, int32_t partition); /* owned */
+/* As much of a path's end as a message has room for: it names topology and partition. */
+const char *state_directory_tail(const char *path);
 
 enum state_directory_content { STATE_DIRECTORY_NEW, STATE_DIRECTORY_STORE };
 /* Looks at a task directory without changing it. FOREIGN_STATE: it holds what tally has not put

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "state/state_directory_internal.h"
 
 enum {
     FORMAT_VERSION = 1,
@@ -186,10 +187,10 @@ static enum tally_code check_identity(const char *path, struct tally_slice store
         if (find_field(stored, '\n', name, &theirs) && tally_slice_equal(theirs, ours))
             continue;
         code = tally_error_set(err, TALLY_FOREIGN_STATE,
-                "state directory \"%.80s\" belongs to %s \"%.*s\", but this is %s \"%.*s\": use "
+                "state directory \"%s\" belongs to %s \"%.*s\", but this is %s \"%.*s\": use "
                 "another state.dir or reset it",
-                path, fields[i].what, (int)theirs.len, (const char *)theirs.data, fields[i].what,
-                (int)ours.len, (const char *)ours.data);
+                state_directory_tail(path), fields[i].what, (int)theirs.len,
+                (const char *)theirs.data, fields[i].what, (int)ours.len, (const char *)ours.data);
     }
     tally_buf_deinit(&expected);
     return code;
@@ -210,10 +211,10 @@ static bool settings_differ(struct tally_slice names, struct tally_slice stored,
 
         if (had != has || !tally_slice_equal(was, is)) {
             (void)tally_error_set(err, TALLY_FOREIGN_STATE,
-                    "state directory \"%.80s\" was made with %.*s=%.*s, but it is %.*s now: set it "
+                    "state directory \"%s\" was made with %.*s=%.*s, but it is %.*s now: set it "
                     "back or reset the directory",
-                    path, (int)name.len, (const char *)name.data, (int)was.len,
-                    (const char *)was.data, (int)is.len, (const char *)is.data);
+                    state_directory_tail(path), (int)name.len, (const char *)name.data,
+                    (int)was.len, (const char *)was.data, (int)is.len, (const char *)is.data);
             return true;
         }
         names.data += len + (comma != NULL);

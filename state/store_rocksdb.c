@@ -17,6 +17,7 @@
 #include "engine/base/mem.h"
 #include "state/manifest_internal.h"
 #include "state/row_internal.h"
+#include "state/state_directory_internal.h"
 #include "state/store_internal.h"
 
 enum {
@@ -142,7 +143,7 @@ static enum tally_code convert(struct base *base, const char *path, const char *
         atomic_store_explicit(&base->corrupt, true, memory_order_relaxed);
     shorten_paths(errptr, path);
     code = tally_error_set(err, corrupt ? TALLY_STORE_CORRUPT : TALLY_STORE_ERROR,
-            "could not %s store \"%.80s\": %.160s", what, path, errptr);
+            "could not %s store \"%s\": %.160s", what, state_directory_tail(path), errptr);
     rocksdb_free(errptr);
     return code;
 }
