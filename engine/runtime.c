@@ -216,20 +216,18 @@ enum tally_code tally_runtime_drain(struct tally_runtime *runtime, struct tally_
     TALLY_FAILPOINT(EDGES_DRAIN_ENTER);
     tally_runtime_shutting_down(runtime);
     stop_threads(runtime);
+    /* First, so that it is joined even when a stream thread is stuck and the process gives up. */
+    if (runtime->started && !tally_thread_join_within(&runtime->watch_thread,
+                                    runtime->options.config->shutdown_timeout)) {
+        return tally_error_set(err, TALLY_STUCK,
+                "the watch over positions did not end within shutdown.timeout");
+    }
     for (size_t i = 0; runtime->started && i < runtime->worker_count; i++) {
         int64_t left_ms = until_ms - tally_mono_ms(runtime->options.clock);
 
         if (!tally_thread_join_within(&runtime->workers[i].thread, left_ms > 0 ? left_ms : 0)) {
             return tally_error_set(err, TALLY_STUCK,
                     "stream thread %zu did not end within shutdown.timeout", i);
-        }
-    }
-    if (runtime->started) {
-        int64_t left_ms = until_ms - tally_mono_ms(runtime->options.clock);
-
-        if (!tally_thread_join_within(&runtime->watch_thread, left_ms > 0 ? left_ms : 0)) {
-            return tally_error_set(err, TALLY_STUCK,
-                    "the watch over positions did not end within shutdown.timeout");
         }
     }
     runtime->started = false;
