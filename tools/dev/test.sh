@@ -52,6 +52,7 @@ count_log() { # ctest's log
 run_kind() { # preset, kind
     local log=build/$1/Testing/Temporary/LastTest.log before_passed=$passed before_failed=$failed
     local parallel=$build_jobs result=0
+    kind_began=$SECONDS
     [[ $2 != integration ]] || parallel=1
     rm -f "$log"
     ctest --test-dir "build/$1" -L "^$2\$" -j "$parallel" --output-on-failure --no-tests=ignore \
@@ -75,6 +76,7 @@ run_lint() { # preset
 # Makes trouble for tally and asks the oracle, with a Kafka of its own; a fault counts as one test.
 run_crash() { # preset, argument ...
     local log=.run/crash/crash.log preset=$1 before_passed=$passed before_failed=$failed result=0
+    kind_began=$SECONDS
     shift
     [[ -x tests/crash/crash ]] || return 0
     (servers_of crash && kafka_configure)
@@ -89,6 +91,7 @@ run_crash() { # preset, argument ...
 # Plants bugs, each of which the simulator must find; a bug counts as one test.
 run_bugs() { # preset, argument ...
     local log=.run/bugs.log before_passed=$passed before_failed=$failed
+    kind_began=$SECONDS
     mkdir -p .run
     tests/bugs/run --build "build/$1" "${@:2}" 2>&1 | tee "$log" | without_sum || true
     # shellcheck disable=SC2046
@@ -130,13 +133,11 @@ run_tests() { # preset, kind ...
     TEST_TALLY=$(built "$preset")
     export TEST_TALLY
     for kind in "$@"; do
-        kind_began=$SECONDS
         case $kind in
             lint) run_lint "$preset" ;;
             unit | topology | sim) run_kind "$preset" "$kind" ;;
             integration)
                 servers_wait
-                kind_began=$SECONDS
                 run_kind "$preset" integration
                 ;;
             bugs) run_bugs "$preset" ;;
