@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "engine/base/mem.h"
+#include "tests/topology/end_state.h"
 #include "tests/topology/faulty_disk.h"
 #include "tests/topology/workload.h"
 
@@ -16,32 +17,7 @@
 #define SECOND_HALF_MS (24 * 3600 * 1000)
 #define RUNS           10 /* of a fault, spread over its calls */
 
-static const char *const topics[] = {"catalogue.events", "stock.events", "stock.commands-dlt"};
-#define TOPICS (sizeof topics / sizeof topics[0])
-
-struct end_state {
-    char *records[TOPICS];
-    char *dump;
-};
 static struct end_state clean;
-
-static struct end_state end_state_of(struct driver_fixture *fixture)
-{
-    struct end_state end = {.dump = driver_fixture_dump(fixture)};
-
-    for (size_t i = 0; i < TOPICS; i++) {
-        end.records[i] = driver_fixture_records(fixture, topics[i]);
-    }
-    return end;
-}
-
-static void free_end_state(struct end_state *end)
-{
-    for (size_t i = 0; i < TOPICS; i++) {
-        tally_free(end->records[i]);
-    }
-    tally_free(end->dump);
-}
 
 static void compare_text(const struct disk_fault *fault, const char *what, const char *actual,
         const char *expected)
@@ -60,11 +36,11 @@ static void compare(struct driver_fixture *fixture, const struct disk_fault *fau
 {
     struct end_state end = end_state_of(fixture);
 
-    for (size_t i = 0; i < TOPICS; i++) {
-        compare_text(fault, topics[i], end.records[i], clean.records[i]);
+    for (size_t i = 0; i < END_TOPICS; i++) {
+        compare_text(fault, end_topics[i], end.records[i], clean.records[i]);
     }
     compare_text(fault, "state", end.dump, clean.dump);
-    free_end_state(&end);
+    end_state_free(&end);
 }
 
 static void open_fixture(struct driver_fixture *fixture, const char *state_dir)
@@ -160,7 +136,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    free_end_state(&clean);
+    end_state_free(&clean);
 }
 
 /* A run without faults tells how many calls there are. */

@@ -7,6 +7,7 @@
 
 #include "engine/base/failpoint.h"
 #include "engine/base/mem.h"
+#include "tests/topology/end_state.h"
 #include "tests/topology/workload.h"
 
 #define RECORDS  20
@@ -15,14 +16,6 @@
 /* Hits are many where every record or every commit has one, and alike. */
 #define STEP     7
 
-static const char *const topics[] = {
-        "catalogue.events", "stock.events", "stock.commands-dlt", "catalogue.commands-dlt"};
-#define TOPICS (sizeof topics / sizeof topics[0])
-
-struct end_state {
-    char *records[TOPICS];
-    char *dump;
-};
 static struct end_state clean;
 
 struct wanted {
@@ -41,24 +34,6 @@ static enum tally_failpoint_action fail_there(void *context, enum tally_failpoin
     }
     wanted->met = true;
     return TALLY_FAILPOINT_ERROR;
-}
-
-static struct end_state end_state_of(struct driver_fixture *fixture)
-{
-    struct end_state end = {.dump = driver_fixture_dump(fixture)};
-
-    for (size_t i = 0; i < TOPICS; i++) {
-        end.records[i] = driver_fixture_records(fixture, topics[i]);
-    }
-    return end;
-}
-
-static void free_end_state(struct end_state *end)
-{
-    for (size_t i = 0; i < TOPICS; i++) {
-        tally_free(end->records[i]);
-    }
-    tally_free(end->dump);
 }
 
 /* Repeats are consumed without an event, so a restore has to account for them by their ids. */
@@ -105,9 +80,9 @@ static void compare(const struct end_state *actual, const struct wanted *wanted)
 {
     const char *name = tally_failpoint_rows[wanted->site].name;
 
-    for (size_t i = 0; i < TOPICS; i++) {
+    for (size_t i = 0; i < END_TOPICS; i++) {
         ck_assert_msg(!strcmp(actual->records[i], clean.records[i]),
-                "%s:%d: %s differs:\n%s\nexpected:\n%s", name, (int)wanted->nth, topics[i],
+                "%s:%d: %s differs:\n%s\nexpected:\n%s", name, (int)wanted->nth, end_topics[i],
                 actual->records[i], clean.records[i]);
     }
     ck_assert_msg(!strcmp(actual->dump, clean.dump), "%s:%d: state differs:\n%s\nexpected:\n%s",
@@ -126,7 +101,7 @@ static bool run_with(struct wanted wanted, bool on_disk)
     }
     end = live(&fixture, on_disk ? path : NULL, &wanted);
     compare(&end, &wanted);
-    free_end_state(&end);
+    end_state_free(&end);
     driver_fixture_close(&fixture);
     if (on_disk) {
         snprintf(command, sizeof command, "rm -rf '%s'", path);
@@ -156,7 +131,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    free_end_state(&clean);
+    end_state_free(&clean);
 }
 
 static const enum tally_failpoint in_memory[] = {TALLY_FAILPOINT_LOOP_BEGIN_AFTER,

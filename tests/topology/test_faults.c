@@ -6,39 +6,14 @@
 #include <stdlib.h>
 
 #include "engine/base/mem.h"
+#include "tests/topology/end_state.h"
 #include "tests/topology/workload.h"
 
 #define RECORDS   40
 #define LIVES_MAX 4
 #define CALLS_MAX 5000 /* of one kind in a run; more means that it does not end */
 
-static const char *const topics[] = {
-        "catalogue.events", "stock.events", "stock.commands-dlt", "catalogue.commands-dlt"};
-#define TOPICS (sizeof topics / sizeof topics[0])
-
-struct end_state {
-    char *records[TOPICS];
-    char *dump;
-};
 static struct end_state clean;
-
-static struct end_state end_state_of(struct driver_fixture *fixture)
-{
-    struct end_state end = {.dump = driver_fixture_dump(fixture)};
-
-    for (size_t i = 0; i < TOPICS; i++) {
-        end.records[i] = driver_fixture_records(fixture, topics[i]);
-    }
-    return end;
-}
-
-static void free_end_state(struct end_state *end)
-{
-    for (size_t i = 0; i < TOPICS; i++) {
-        tally_free(end->records[i]);
-    }
-    tally_free(end->dump);
-}
 
 static const char *name_of(const struct tally_memory_fault *fault)
 {
@@ -67,10 +42,10 @@ static void run_to_the_end(struct driver_fixture *fixture, const struct tally_me
 
 static void compare(const struct end_state *actual, const struct tally_memory_fault *fault)
 {
-    for (size_t i = 0; i < TOPICS; i++) {
+    for (size_t i = 0; i < END_TOPICS; i++) {
         ck_assert_msg(!strcmp(actual->records[i], clean.records[i]),
-                "%s: %s differs:\n%s\nexpected:\n%s", name_of(fault), topics[i], actual->records[i],
-                clean.records[i]);
+                "%s: %s differs:\n%s\nexpected:\n%s", name_of(fault), end_topics[i],
+                actual->records[i], clean.records[i]);
     }
     ck_assert_msg(!strcmp(actual->dump, clean.dump), "%s: state differs:\n%s\nexpected:\n%s",
             name_of(fault), actual->dump, clean.dump);
@@ -110,7 +85,7 @@ static bool run_with(const struct tally_memory_fault *fault, bool on_disk)
     hit = tally_memory_broker_hits(tally_topology_driver_broker(fixture.driver)) > 0;
     end = end_state_of(&fixture);
     compare(&end, fault);
-    free_end_state(&end);
+    end_state_free(&end);
     driver_fixture_close(&fixture);
     if (on_disk) {
         remove_directory(path);
@@ -142,7 +117,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    free_end_state(&clean);
+    end_state_free(&clean);
 }
 
 START_TEST(killed_before_any_call)
@@ -242,7 +217,7 @@ START_TEST(a_second_fault_while_recovering)
     ck_assert_uint_eq(tally_memory_broker_hits(tally_topology_driver_broker(fixture.driver)), 2);
     end = end_state_of(&fixture);
     compare(&end, &next);
-    free_end_state(&end);
+    end_state_free(&end);
     driver_fixture_close(&fixture);
 }
 END_TEST
@@ -278,7 +253,7 @@ START_TEST(a_fault_while_restoring)
         hit = tally_memory_broker_hits(tally_topology_driver_broker(fixture.driver)) > 0;
         end = end_state_of(&fixture);
         compare(&end, &fault);
-        free_end_state(&end);
+        end_state_free(&end);
         driver_fixture_close(&fixture);
         ck_assert_uint_lt(nth, CALLS_MAX);
     }
@@ -325,7 +300,7 @@ static struct counts run_misrouted(const struct tally_memory_fault *fault, bool 
     rebuilt = driver_fixture_dump(&fixture);
     ck_assert_str_eq(rebuilt, end.dump);
     tally_free(rebuilt);
-    free_end_state(&end);
+    end_state_free(&end);
     driver_fixture_close(&fixture);
     return counts;
 }
