@@ -315,18 +315,6 @@ static enum tally_code take_record(struct tally_restorer *restorer, struct resto
     return code;
 }
 
-/* The store could not be read: the record comes again, because skipping it would leave it
- * unverified. STORE_CORRUPT when that goes on for too long. */
-static enum tally_code take_again(struct tally_restorer *restorer, size_t index,
-        const struct tally_record *record, struct tally_error *err)
-{
-    struct restoration *item = &restorer->items[index];
-
-    item->next = record->offset;
-    restorer->changed = true;
-    return tally_stream_task_read_failed(item->task, tally_mono_ms(restorer->options.clock), err);
-}
-
 static size_t find_item(const struct tally_restorer *restorer, const struct tally_record *record)
 {
     for (size_t i = 0; i < restorer->count; i++) {
@@ -473,7 +461,10 @@ static void poll_records(struct tally_restorer *restorer, int64_t until_ms, stru
         index = find_item(restorer, &record);
         if (!code && index < restorer->count) {
             code = take_record(restorer, &restorer->items[index], &record, err);
-            code = code == TALLY_STORE_ERROR ? take_again(restorer, index, &record, err) : code;
+            if (code == TALLY_STORE_ERROR) { /* begun again, or given up */
+                code = tally_stream_task_read_failed(restorer->items[index].task,
+                        tally_mono_ms(restorer->options.clock), err);
+            }
         }
         if (code && index < restorer->count && tally_code_reaction(code) >= TALLY_REACT_ABORT) {
             fail(restorer, index, err);
