@@ -61,6 +61,7 @@ def parse():
     parser.add_argument("--list", action="store_true", help="print the faults")
     parser.add_argument("--long", action="store_true", help="all faults many times; goes on where it was stopped")
     parser.add_argument("--fresh", action="store_true", help="with --long: from the beginning")
+    parser.add_argument("--workers", type=int, default=2, help="with --long: how many rounds run at once")
     parser.add_argument("--report", default=".run/crash-report.txt", help="of --long: a line for each round")
     parser.add_argument("--record", help="append a line for each round to this report")
     parser.add_argument("--tree", type=json.loads, help=argparse.SUPPRESS)  # what --long says is tested

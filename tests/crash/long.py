@@ -1,4 +1,4 @@
-"""`./dev crash --long`: everything, many times, by two workers at once. It may be stopped at any time:
+"""`./dev crash --long`: everything, many times, by a few workers at once. It may be stopped at any time:
 the report says what is done, and the next run does what is missing."""
 import fcntl
 import json
@@ -16,7 +16,6 @@ from report import ROOT, Report, Sums, bad, digest, tree
 from rounds import ROUNDS_A_WORLD
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-WORKERS = 2
 KILLS = {"kill": ("engine", 500), "broker-kill": ("broker", 100)}
 A_ROUND = {"kill": 10, "broker-kill": 5}
 # Until something has happened so often; and how often it does in a round, about.
@@ -129,7 +128,7 @@ class Long:
                 os.remove(self.options.report)
             signal.signal(signal.SIGTERM, self.stop)
             signal.signal(signal.SIGINT, self.stop)
-            self.employ(WORKERS)
+            self.employ(self.options.workers)
             self.alone = True
             self.employ(1)
         return self.summary()
