@@ -2,7 +2,7 @@
 # ./dev build, and what other verbs build with.
 
 # Output of a step that went well is noise; of one that did not, everything.
-build_preset() { # preset
+build_preset() { # preset, target ...
     local log=build/$1/dev.log
     case $1 in
         dev | clang | release | asan | tsan | fuzz) ;;
@@ -14,7 +14,7 @@ build_preset() { # preset
         fail "preset $1 does not configure"
     fi
     say "building build/$1"
-    if ! ninja -C "build/$1" -j "$build_jobs" >"$log" 2>&1; then
+    if ! ninja -C "build/$1" -j "$build_jobs" "${@:2}" >"$log" 2>&1; then
         sed '/^\[[0-9]*\/[0-9]*\]/d' "$log" >&2
         fail "preset $1 does not build"
     fi

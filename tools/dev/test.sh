@@ -221,6 +221,11 @@ verb_fuzz() {
 
 verb_bench() {
     verb_deps
+    if [[ ${1:-} == instructions ]]; then # needs no servers
+        build_preset release bench_instructions
+        tests/bench/instructions.py "${@:2}"
+        return
+    fi
     [[ -x tests/bench/bench ]] || fail 'tests/bench/bench is missing'
     with_servers
     build_preset release
