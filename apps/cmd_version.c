@@ -1,4 +1,5 @@
-/* apps/cmd_version.c - the version, and with -v the shared libraries that are really loaded. */
+/* apps/cmd_version.c - the version, and with -v the shared libraries that are really loaded. What
+ * makes a build slower than the shipped one is named behind the commit: tests/bench refuses it. */
 #include "apps/cmd.h"
 
 #include <link.h>
@@ -8,6 +9,35 @@
 
 #include "connectors/kafka_client.h"
 #include "engine/base/version.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HAS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define HAS_SANITIZER 1
+#endif
+#endif
+
+static const char *const slowing[] = {
+#ifdef TALLY_CHECKS
+        "checks", "failpoints",
+#endif
+#ifdef HAS_SANITIZER
+        "sanitizers",
+#endif
+#ifndef __OPTIMIZE__
+        "no optimisation",
+#endif
+        NULL};
+
+static void print_version(void)
+{
+    printf("tally %s (%s)", tally_version(), tally_commit());
+    for (size_t i = 0; slowing[i]; i++) {
+        printf("%s%s", i ? ", " : ", built with ", slowing[i]);
+    }
+    printf("\n");
+}
 
 /* A library's file behind its links carries the full version: librocksdb.so.7.8.3. */
 static int print_library(struct dl_phdr_info *info, size_t size, void *context)
@@ -36,12 +66,13 @@ int cmd_version(int argc, char **argv)
             .usage = "version [-v]",
             .options = options,
             .no_settings = true,
-            .about = "Prints the version and the commit it was built from.",
+            .about = "Prints the version, the commit it was built from, and what makes this build "
+                     "slow.",
             .examples = "  tally version -v\n"};
     int status = cli_begin(&cli, argc, argv);
 
     if (status == CLI_CONTINUE) {
-        printf("tally %s (%s)\n", tally_version(), tally_commit());
+        print_version();
         if (verbose) {
             printf("librdkafka %s\nlibraries\n", tally_kafka_version());
             dl_iterate_phdr(print_library, NULL);

@@ -1,26 +1,48 @@
 """Suite `idle`: memory and CPU of an instance that has nothing to do."""
-import json
-import os
 import shutil
 import time
 
-from setup import say
+from figures import Turns, cpu_seconds, rss_mb
 
-SECONDS = 15
+SETTLE_SECONDS = 10  # a JVM is not idle before
 
 
 def run(setup):
+    return setup.attempt("idle", None, lambda: run_suite(setup))
+
+
+def run_suite(setup):
+    turns = Turns()
     setup.empty_topics()
-    state = os.path.join(setup.folder, "idle-state")
-    tally = setup.start_tally(f"{setup.name}-idle", state)
+    for i in range(1, 1 + (1 if setup.options.quick else 2)):
+        turns.take("tally", i, lambda: run_tally(setup, i))
+        if setup.peer:
+            turns.take("peer", i, lambda: run_peer(setup, i))
+    return setup.publish("idle", None, turns, {"peer": ("rss_mb", "cpu_percent")})
+
+
+def watch(setup, pid):
+    time.sleep(SETTLE_SECONDS)
+    cpu = cpu_seconds(pid)
+    time.sleep(setup.options.seconds)
+    return {"rss_mb": rss_mb(pid, "VmRSS"),
+            "cpu_percent": round((cpu_seconds(pid) - cpu) * 100 / setup.options.seconds, 2)}
+
+
+def run_tally(setup, number):
+    tally = setup.tally(f"idle-{number}")
     try:
-        tally.wait_ready()
-        time.sleep(3)
-        cpu = tally.cpu()
-        time.sleep(SECONDS)
-        result = {"rss_mb": tally.rss_now(), "cpu_percent": round((tally.cpu() - cpu) * 100 / SECONDS, 2)}
+        tally.wait_started()
+        return watch(setup, tally.pid)
     finally:
         tally.stop()
-        shutil.rmtree(state, ignore_errors=True)
-    say(f"idle: {result}")
-    print(json.dumps({"suite": "idle", **setup.environment_of_run(), "tally": result}))
+        shutil.rmtree(setup.state, ignore_errors=True)
+
+
+def run_peer(setup, number):
+    process = setup.peer.stay(f"idle-{number}")
+    try:
+        return watch(setup, process.pid)
+    finally:
+        setup.peer.end(process)
+        setup.peer.discard()

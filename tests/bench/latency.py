@@ -1,38 +1,36 @@
-"""Suite `latency`: commands at a fixed rate, from the append time of a command, which is its event's
-`time`, to the moment when a read_committed consumer has the event."""
+"""Suite `latency`: commands at a fixed rate, from the append time of a command (the event's `time`; the
+peer hands its record's timestamp on) to the moment when a read_committed consumer has the event. One
+instrument for all sides, which take turns; the first quarter of a run is warm-up."""
 import datetime
-import json
+import math
 import multiprocessing
-import os
 import random
 import shutil
-import signal
-import subprocess
 import time
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from setup import PARTITIONS, Unusable, say
+from figures import Turns, Unusable, cpu_seconds
+from setup import PARTITIONS
 from wire import msgpack_decode
 
 RATE = 2000
-SECONDS = 20
+QUANTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9)
+JVM_SECONDS = 10  # until the peer has its partitions; it says nothing before it has had a record
 
 
 def run(setup):
-    setup.empty_topics()
-    state = os.path.join(setup.folder, "latency-state")
-    tally = setup.start_tally(f"{setup.name}-latency", state)
-    try:
-        tally.wait_ready()
-        ours = measure(setup)
-        say(f"tally: {ours}")
-    finally:
-        tally.stop()
-        shutil.rmtree(state, ignore_errors=True)
-    peers = {name: run_peer(setup, name, more) for name, more in (
-        ("default", []), ("commit_10ms", ["commit.interval.ms=10"]))} if setup.has_peer() else None
-    print(json.dumps({"suite": "latency", **setup.environment_of_run(), "rate": RATE, "tally": ours, "peer": peers}))
+    return setup.attempt("latency", None, lambda: run_suite(setup))
+
+
+def run_suite(setup):
+    turns = Turns()
+    for i in range(1, setup.options.runs + 1):
+        turns.take("tally", i, lambda: run_tally(setup, i))
+        for side, more in (("peer", []), ("peer_10ms", ["commit.interval.ms=10"])) if setup.peer else ():
+            turns.take(side, i, lambda: run_peer(setup, f"{side}-{i}", more))
+    return setup.publish("latency", None, turns, {side: ("p50_ms", "p99_ms") for side in ("peer", "peer_10ms")},
+                         rate=RATE)
 
 
 def send(kafka, topic, count, salt):
@@ -51,52 +49,65 @@ def send(kafka, topic, count, salt):
     producer.flush()
 
 
-def measure(setup):
-    """The first quarter is warm-up."""
-    count = RATE * SECONDS
+def event_time(message):
+    event = datetime.datetime.fromisoformat(msgpack_decode(message.value())["time"].replace("Z", "+00:00"))
+    return event.timestamp()
+
+
+def measure(setup, topic, time_of):
+    count = RATE * setup.options.seconds * 4 // 3
     consumer = Consumer({"bootstrap.servers": setup.options.kafka, "group.id": "bench-latency",
                          "isolation.level": "read_committed", "fetch.wait.max.ms": 5, "enable.auto.commit": False})
-    ends = [consumer.get_watermark_offsets(TopicPartition(setup.events, p), 30)[1] for p in range(PARTITIONS)]
-    consumer.assign([TopicPartition(setup.events, p, end) for p, end in enumerate(ends)])
+    ends = [consumer.get_watermark_offsets(TopicPartition(topic, p), 30)[1] for p in range(PARTITIONS)]
+    consumer.assign([TopicPartition(topic, p, end) for p, end in enumerate(ends)])
     sender = multiprocessing.Process(target=send, args=(setup.options.kafka, setup.commands, count,
-                                                         f"{int(time.time()):08x}-0000-7000-8000"))
+                                                        f"{int(time.time()):08x}-0000-7000-8000"))
     sender.start()
     millis, quiet_since = [], time.monotonic()
     while len(millis) < count and time.monotonic() - quiet_since < 20:
         for message in consumer.consume(100, 0.05):
-            now, quiet_since = time.time(), time.monotonic()
             if message.error() is None:
-                event = datetime.datetime.fromisoformat(msgpack_decode(message.value())["time"].replace("Z", "+00:00"))
-                millis.append((now - event.timestamp()) * 1000)
+                millis.append((time.time() - time_of(message)) * 1000)
+                quiet_since = time.monotonic()
     sender.join()
     consumer.close()
-    millis = sorted(millis[count // 4:])
-    pick = {f"p{str(q).replace('.', '')}_ms": round(millis[min(int(len(millis) * q / 100), len(millis) - 1)], 1)
-            for q in (50, 90, 99, 99.9)}
-    return {"events": len(millis), **pick}
+    if len(millis) != count:
+        raise Unusable(f"{len(millis)} events came of {count} commands")
+    return distribution(millis[count // 4:])
+
+
+def distribution(millis):
+    millis = sorted(millis)
+    pick = {q: round(millis[math.ceil(len(millis) * q / 100) - 1], 1) for q in QUANTILES}
+    return {"events": len(millis), "p50_ms": pick[50], "p99_ms": pick[99], "p999_ms": pick[99.9],
+            "max_ms": round(millis[-1], 1), "quantiles_ms": [[q, value] for q, value in pick.items()]}
+
+
+def run_tally(setup, number):
+    setup.empty_topics()
+    tally = setup.tally(f"latency-{number}")
+    try:
+        tally.wait_started()
+        cpu = tally.cpu()
+        result = measure(setup, setup.events, event_time)
+        return {**result, "cpu_percent": cpu_percent(setup, tally.cpu() - cpu)}
+    finally:
+        tally.stop()
+        shutil.rmtree(setup.state, ignore_errors=True)
+
+
+def cpu_percent(setup, seconds):
+    return round(seconds * 100 / (setup.options.seconds * 4 / 3), 1)
 
 
 def run_peer(setup, name, more):
-    options = setup.options
-    output, app = f"{setup.name}.peer-{name}", f"{setup.name}-peer-{name}"
-    state = os.path.join(setup.folder, "peer-state")
     setup.empty_topics()
-    setup.create_topic(output)
-    peer = subprocess.Popen([setup.peer_program, "stream", options.kafka, setup.commands, output, app, state, "1",
-                             str(options.threads), "variant=full", "end=stay", *more], stdout=subprocess.PIPE,
-                            stderr=setup.peer_log(), env=setup.peer_environment, text=True)
+    process = setup.peer.stay(f"latency-{name}", *more)
     try:
-        time.sleep(10)  # it says nothing until it has had a record
-        done = subprocess.run([setup.peer_program, "latency", options.kafka, setup.commands, output, str(RATE),
-                               str(SECONDS)], text=True, stdout=subprocess.PIPE, stderr=setup.peer_log(), check=True,
-                              env=setup.peer_environment)
+        time.sleep(JVM_SECONDS)
+        cpu = cpu_seconds(process.pid)
+        result = measure(setup, setup.peer.output, lambda message: message.timestamp()[1] / 1000)
+        return {**result, "cpu_percent": cpu_percent(setup, cpu_seconds(process.pid) - cpu)}
     finally:
-        peer.send_signal(signal.SIGKILL)
-        peer.wait()
-    shutil.rmtree(state, ignore_errors=True)
-    setup.delete_topics(lambda topic: topic.startswith((output, app)))
-    result = json.loads(done.stdout.strip().splitlines()[-1])
-    if not result["events"]:
-        raise Unusable(f"the peer gave no events:\n{setup.peer_log_tail()}")
-    say(f"peer {name}: {result}")
-    return result
+        setup.peer.end(process)
+        setup.peer.discard()

@@ -1,83 +1,57 @@
-"""Suite `restart`: kill -9 in the middle of the load, start again, until all tasks run and until HTTP
-answers. The peer is a static member, which spares it its session timeout."""
-import json
-import os
+"""Suite `restart`: kill -9 in the middle of the load and a start at once. Seconds until HTTP answers a
+read of a level, until all tasks run, until a command of this life is committed. The peer's are until its
+state is restored: as a static member, and once as it is by default, which waits for its session to end."""
 import shutil
-import signal
-import statistics
-import subprocess
 import time
-import urllib.request
 
-from setup import PARTITIONS, Unusable, say
+from figures import Turns, say
+from setup import PARTITIONS
+
+EVERY = 0.005
+READ = "/v1/stock/SKU-00000000/W1"  # the hottest key of the load
 
 
 def run(setup):
+    return setup.attempt("restart", None, lambda: run_suite(setup))
+
+
+def run_suite(setup):
     setup.load()
     setup.fresh_events()
-    app, state = f"{setup.name}-restart", os.path.join(setup.folder, "restart-state")
-    tally = setup.start_tally(app, state)
-    running, answering = [], []
+    turns, options = Turns(), setup.options
+    tally = setup.tally("restart")
     try:
-        for i in range(1, setup.options.runs + 1):
-            wait_position(tally, setup.options.records * i // (setup.options.runs + 1))
-            tally.process.send_signal(signal.SIGKILL)
-            tally.process.wait()
-            begin = time.monotonic()
-            tally = setup.start_tally(app, state)
-            answering.append(wait(tally, begin, lambda tasks: True))
-            running.append(wait(tally, begin, all_running))
-            say(f"restart {i}: answers after {answering[-1]} s, running after {running[-1]} s")
+        for i in range(1, options.runs + 1):
+            tally.until("at its place", lambda: tally.position() >= options.records * i // (options.runs + 1), 600, 0.02)
+            turns.take("tally", i, lambda: kill_and_start(tally))
+        tally.until("at the end", lambda: tally.position() >= options.records, 600)
     finally:
         tally.stop()
-        shutil.rmtree(state, ignore_errors=True)
-    document = {"suite": "restart", "case": "full", **setup.environment_of_run(), "load": setup.load_of_run(None),
-                "tally": {"threads": setup.options.threads, "running_s": running, "answering_s": answering,
-                          "median_running_s": statistics.median(running)},
-                "peer": run_peer(setup) if setup.has_peer() else None}
-    print(json.dumps(document))
+        shutil.rmtree(setup.state, ignore_errors=True)
+    setup.raw(setup.events, options.records)
+    for i in range(1, options.runs + 1 if setup.peer else 1):
+        turns.take("peer", i, lambda: setup.peer.restart(f"restart-static-{i}", "group.instance.id=one"))
+    if setup.peer and not options.quick:
+        say("the peer's default, which takes a minute")
+        turns.take("peer_default", 1, lambda: setup.peer.restart("restart-default"))
+    return setup.publish("restart", None, turns, {"peer": ("running_s",), "peer_default": ("running_s",)})
 
 
-def tasks_of(tally):
-    try:
-        with urllib.request.urlopen(f"http://{tally.address}/v1/ops/tasks", timeout=5) as answer:
-            return json.load(answer)["items"]
-    except OSError:
-        return None
+def kill_and_start(tally):
+    tally.kill()
+    begin = time.monotonic()
+    tally.start()
+    seconds = {}
+
+    def wait(name, what, condition):
+        tally.until(what, condition, 120, EVERY)
+        seconds[name] = round(time.monotonic() - begin, 3)
+
+    wait("answering_s", "answering", lambda: (tally.get(READ) or [0])[0] == 200)
+    wait("running_s", "running", lambda: all_running(tally.tasks()))
+    wait("processing_s", "processing", lambda: tally.series("tally_commands_total"))
+    return seconds
 
 
 def all_running(tasks):
     return len(tasks) == PARTITIONS and all(task["state"] == "RUNNING" for task in tasks)
-
-
-def wait(tally, begin, condition):
-    """Seconds since begin."""
-    while True:
-        tasks = tasks_of(tally)
-        if tasks is not None and condition(tasks):
-            return round(time.monotonic() - begin, 3)
-        if time.monotonic() - begin > 120 or tally.process.poll() is not None:
-            raise Unusable(f"tally did not come back, see {tally.log}")
-        time.sleep(0.005)
-
-
-def wait_position(tally, target):
-    wait(tally, time.monotonic(), lambda tasks: sum(
-        int((task["position"] or "@-1").rsplit("@", 1)[1]) + 1 for task in tasks) >= target)
-
-
-def run_peer(setup):
-    options = setup.options
-    output, app = f"{setup.name}.peer-restart", f"{setup.name}-peer-restart"
-    state = os.path.join(setup.folder, "peer-state")
-    setup.create_topic(output)
-    common = [setup.peer_program]
-    subprocess.run([*common, "stream", options.kafka, setup.commands, output, app, state, str(options.records // 2),
-                    str(options.threads), "variant=full", "end=kill", "group.instance.id=one"],
-                   stdout=subprocess.DEVNULL, stderr=setup.peer_log(), env=setup.peer_environment, check=False)
-    done = subprocess.run([*common, "restart", options.kafka, setup.commands, output, app, state,
-                           str(options.threads), "variant=full", "group.instance.id=one"], text=True, check=True,
-                          stdout=subprocess.PIPE, stderr=setup.peer_log(), env=setup.peer_environment)
-    shutil.rmtree(state, ignore_errors=True)
-    setup.delete_topics(lambda name: name.startswith((output, app)))
-    return {"threads": options.threads, "member": "static", **json.loads(done.stdout.strip().splitlines()[-1])}

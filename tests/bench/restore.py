@@ -1,40 +1,37 @@
 """Suite `restore`: tally starts with an empty state directory and a full events topic, and has to read
 it all. The control reads the same topic and does nothing with it."""
-import json
-import os
 import shutil
 
-from setup import measured, ratio, say, summary
+from figures import Turns, measured
 
 
 def run(setup):
+    return setup.attempt("restore", None, lambda: run_suite(setup))
+
+
+def run_suite(setup):
     setup.load()
-    records = setup.options.records
-    app = f"{setup.name}-restore"
-    state = os.path.join(setup.folder, "restore-state")
     setup.fresh_events()
-    tally = setup.start_tally(app, state)
+    records, turns = setup.options.records, Turns()
+    tally = setup.tally("restore")
     try:
-        tally.wait("tally_commands_total", records)
+        tally.wait_series("tally_commands_total", records)
+        tally.check_work(records)
     finally:
         tally.stop()
-    raw, restored = [], []
     for i in range(1, setup.options.runs + 1):
-        raw.append(setup.raw(setup.events, records))
-        restored.append(run_restore(setup, app, state, records))
-        say(f"restore {i}: {restored[-1]['per_s']}/s, raw {raw[-1]['per_s']}/s")
-    shutil.rmtree(state, ignore_errors=True)
-    raw, restored = summary(raw), summary(restored)
-    print(json.dumps({"suite": "restore", "case": "full", **setup.environment_of_run(), "load": setup.load_of_run(setup.record_bytes),
-                      "tally": {"threads": setup.options.threads, **restored}, "raw": raw,
-                      "ratio": {"raw": ratio(restored, raw)}}))
+        turns.take("raw", i, lambda: setup.raw(setup.events, records))
+        turns.take("tally", i, lambda: run_restore(setup, records))
+    shutil.rmtree(setup.state, ignore_errors=True)
+    return setup.publish("restore", None, turns, {"raw": ("per_s",)})
 
 
-def run_restore(setup, app, state, records):
-    shutil.rmtree(state)
-    tally = setup.start_tally(app, state)
+def run_restore(setup, records):
+    """The clock ends when all tasks run: all of it can be queried, and what was flushed is on disk."""
+    shutil.rmtree(setup.state)
+    tally = setup.tally("restore")
     try:
-        seconds = tally.wait("tally_restored_records_total", records)
+        seconds = tally.wait_series("tally_restored_records_total", records)
         return measured(records, seconds, tally.cpu() * 1e6 / records, tally.rss())
     finally:
         tally.stop()

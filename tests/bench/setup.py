@@ -1,123 +1,71 @@
-"""What the suites share: topics, load, the processes that are measured, medians."""
-import bisect
+"""What the suites share: options, topics, the load, settings, and the documents that they write."""
+import datetime
 import json
 import os
-import random
+import platform
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import time
-import urllib.request
 
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+import confluent_kafka.admin as kafka
 
-from instance import free_port
+import build
+from figures import Turns, Unusable, cpu_seconds, listener, measured, ratio, say
+from sides import Peer, Tally, check_count
 
 PARTITIONS = 4
-POLL_SECONDS = 0.1
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-class Unusable(Exception):
-    """The measurement means nothing; the text says why."""
-
-
-def say(*words):
-    print(*words, file=sys.stderr, flush=True)
-
-
-def cpu_seconds(pid):
-    """Of the whole process, from its start."""
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def rss_mb(pid, name="VmHWM"):
-    """VmHWM: the highest so far."""
-    with open(f"/proc/{pid}/status") as file:
-        return int(re.search(name + r":\s+(\d+)", file.read())[1]) // 1024
-
-
-def listener(port):
-    """The process that listens on a local port, or None."""
-    with open("/proc/net/tcp") as file:
-        rows = [line.split() for line in file.readlines()[1:]]
-    with open("/proc/net/tcp6") as file:
-        rows += [line.split() for line in file.readlines()[1:]]
-    inodes = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].rsplit(":", 1)[1], 16) == port}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            for descriptor in os.listdir(f"/proc/{pid}/fd"):
-                if os.readlink(f"/proc/{pid}/fd/{descriptor}") in inodes:
-                    return int(pid)
-        except OSError:
-            continue
-    return None
+SIMPLE = {"dedup.retention": 0, "stock.ledger": False}  # the work of the peer's variant=simple
 
 
 class Setup:
     def __init__(self, options):
         self.options = options
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
+        self.program = os.path.abspath(options.tally)
+        self.commit = build.check(self.program, self.environment)
         self.name = f"bench-{int(time.time())}"
         self.folder = os.path.join(os.path.abspath(options.dir), self.name)
-        self.program = os.path.abspath(options.tally)
-        self.raw_program = options.raw or os.path.join(os.path.dirname(self.program), "bench_raw_consumer")
-        self.peer_program = os.path.join(options.peer, "run")
+        self.state = os.path.join(self.folder, "state")
         self.commands = f"{self.name}.stock.commands"
         self.events = f"{self.name}.stock.events"
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
-        self.peer_environment = dict(os.environ)
-        self.admin = AdminClient({"bootstrap.servers": options.kafka})
         self.broker = listener(int(options.kafka.rsplit(":", 1)[1]))
         self.loaded = False
-        self.record_bytes = 0  # of the values that the raw consumer read last
+        self.record_bytes = 0  # of a command; 0 until the raw consumer has read them
+        self.began = time.time()
         os.makedirs(self.folder)
-        for program in (self.program,):
-            if not os.access(program, os.X_OK):
-                raise SystemExit(f"bench: {program} is missing: ./dev build release")
-        if not os.access(self.raw_program, os.X_OK):
-            subprocess.run(["ninja", "-C", os.path.dirname(self.program), "bench_raw_consumer"], check=True,
-                           stdout=sys.stderr)
+        self.peer = Peer(self) if not options.no_peer else None
+        self.raw_program, self.generator = self.helper("raw_consumer"), self.helper("generator")
+        self.admin = kafka.AdminClient({"bootstrap.servers": options.kafka})
 
-    def peer_log(self):
-        """What the peer says besides its result; kept out of sight unless it fails."""
-        return open(os.path.join(self.folder, "peer.log"), "a")
-
-    def peer_log_tail(self):
-        with open(os.path.join(self.folder, "peer.log")) as file:
-            return "".join(file.readlines()[-5:])
-
-    def has_peer(self):
-        return os.access(self.peer_program, os.X_OK)
+    def helper(self, name):
+        """A program that is built beside tally."""
+        path = os.path.join(os.path.dirname(self.program), f"bench_{name}")
+        if os.path.exists(os.path.join(os.path.dirname(path), "build.ninja")):
+            subprocess.run(["ninja", "-C", os.path.dirname(path), f"bench_{name}"], check=True, stdout=sys.stderr)
+        if not os.access(path, os.X_OK):
+            raise Unusable(f"{path} is missing: ./dev build release")
+        return path
 
     # --- topics and load ------------------------------------------------------------------------
 
-    def write_config(self, app, state, address):
+    def write_config(self, app, state, address, settings):
         path = os.path.join(self.folder, f"{app}.yaml")
+        rows = {"kafka.bootstrap.servers": self.options.kafka, "app.id": app, "topics.prefix": f"{self.name}.",
+                "topics.partitions": PARTITIONS, "topologies": ["stock"], "stock.require_registration": False,
+                "state.dir": state, "engine.threads": self.options.threads, "http.listen": address, **settings}
         with open(path, "w") as file:
-            file.write(f"""kafka: {{ bootstrap.servers: "{self.options.kafka}" }}
-app.id: {app}
-topics.prefix: {self.name}.
-topics.partitions: {PARTITIONS}
-topologies: [stock]
-stock.require_registration: false
-state: {{ dir: "{state}" }}
-engine: {{ threads: {self.options.threads} }}
-http: {{ listen: "{address}" }}
-""")
+            file.writelines(f"{name}: {json.dumps(value)}\n" for name, value in rows.items())
         return path
 
-    def create_topics(self):
-        config = self.write_config("topics", os.path.join(self.folder, "none"), "127.0.0.1:1")
+    def create_topics(self, settings=None):
+        config = self.write_config("topics", os.path.join(self.folder, "none"), "127.0.0.1:1", settings or {})
         subprocess.run([self.program, "topics", "create", "--config", config], check=True, stdout=subprocess.DEVNULL,
                        env=self.environment)
 
     def create_topic(self, name):
-        self.admin.create_topics([NewTopic(name, PARTITIONS, 1)])[name].result(30)
+        self.admin.create_topics([kafka.NewTopic(name, PARTITIONS, 1)])[name].result(30)
 
     def delete_topics(self, wanted):
         """Deletes the topics whose names satisfy wanted(), and waits until they are gone."""
@@ -129,19 +77,24 @@ http: {{ listen: "{address}" }}
         while any(name in self.admin.list_topics(timeout=30).topics for name in names):
             time.sleep(0.1)
 
+    def limit_topic(self, name, size):
+        """Lets the broker drop what is older than the last `size` bytes of each partition."""
+        entry = kafka.ConfigEntry("retention.bytes", str(size), incremental_operation=kafka.AlterConfigOpType.SET)
+        resource = kafka.ConfigResource(kafka.ResourceType.TOPIC, name, incremental_configs=[entry])
+        self.admin.incremental_alter_configs([resource])[resource].result(30)
+
+    def generate(self, records, first, topic=None):
+        options = self.options
+        subprocess.run([self.generator, options.kafka, topic or self.commands, str(records), str(options.skus),
+                        options.keys, str(first)], check=True, env=self.environment)
+
     def load(self):
-        """The commands topic, once for all runs."""
+        """The commands topic, once for all suites that read the same commands."""
         if self.loaded:
             return
-        self.create_topics()
-        options = self.options
-        say(f"generating {options.records} commands")
-        if self.has_peer():
-            subprocess.run([self.peer_program, "generate", options.kafka, self.commands, str(options.records),
-                            str(options.skus), options.keys], check=True, env=self.peer_environment,
-                           stdout=sys.stderr)
-        else:
-            generate(options.kafka, self.commands, options.records, options.skus, options.keys == "zipf")
+        self.empty_topics()
+        say(f"generating {self.options.records} commands")
+        self.generate(self.options.records, 0)
         self.loaded = True
 
     def empty_topics(self):
@@ -163,143 +116,64 @@ http: {{ listen: "{address}" }}
     def broker_cpu(self):
         return cpu_seconds(self.broker) if self.broker else 0
 
+    def tally(self, app, settings=None, state=None):
+        return Tally(self, f"{self.name}-{app}", state or self.state, settings or {})
+
     def raw(self, topic, expected):
-        """Everything in the topic, with nothing done to it."""
+        """Reads all of a topic and does nothing with it; Dirty unless it holds just what is expected."""
         done = subprocess.run([self.raw_program, self.options.kafka, topic, str(PARTITIONS)], check=True,
                               stdout=subprocess.PIPE, text=True, env=self.environment)
         result = json.loads(done.stdout)
-        if result["records"] != expected:
-            raise Unusable(f"the raw consumer read {result['records']} records, not {expected}")
-        self.record_bytes = round(result["bytes"] / expected)
-        return measured(expected, result["seconds"], result["cpu_us_per_record"], result["max_rss_mb"])
+        check_count(topic, result["records"], expected)
+        size = round(result["bytes"] / expected)
+        if topic == self.commands:
+            self.record_bytes = size
+        return measured(expected, result["seconds"], result["cpu_us_per_record"], result["max_rss_mb"], bytes=size)
 
-    def start_tally(self, app, state):
-        address = f"127.0.0.1:{free_port()}"
-        config = self.write_config(app, state, address)
-        log = open(os.path.join(self.folder, f"{app}.log"), "w")
-        process = subprocess.Popen([self.program, "run", "--config", config], stdout=log, stderr=log,
-                                   stdin=subprocess.DEVNULL, env=self.environment)
-        return Watched(process, address, log.name)
+    # --- documents ------------------------------------------------------------------------------
 
-    def environment_of_run(self):
-        version = subprocess.run([self.program, "version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    def conditions(self):
+        options = self.options
         with open(f"/proc/{self.broker}/cmdline" if self.broker else "/dev/null") as file:
             found = re.search(r"kafka[-_a-z.0-9]*-(\d+\.\d+\.\d+)", file.read())
-        return {"commit": version.split("(")[-1].strip(")\n"), "cores": os.cpu_count(),
-                "broker": {"version": found[1] if found else "unknown", "placement": "same cores, own process"}}
+        with open("/proc/cpuinfo") as file:
+            cpu = re.search(r"model name\s*:\s*(.*)", file.read())
+        return {"commit": self.commit, "date": datetime.datetime.now(datetime.timezone.utc).strftime("%F %H:%MZ"),
+                "cores": os.cpu_count(), "cpu": cpu[1] if cpu else platform.machine(), "kernel": platform.release(),
+                "load_average": os.getloadavg()[0], "quick": options.quick,
+                "broker": {"version": found[1] if found else "unknown", "placement": "same cores, own process"},
+                "load": {"records": options.records, "bytes": self.record_bytes or None, "skus": options.skus,
+                         "partitions": PARTITIONS, "format": "json", "threads": options.threads,
+                         "keys": "zipf0.99" if options.keys == "zipf" else "uniform"}}
 
-    def load_of_run(self, size):
-        options = self.options
-        return {"records": options.records, "bytes": size, "skus": options.skus, "partitions": PARTITIONS,
-                "keys": "zipf0.99" if options.keys == "zipf" else "uniform", "format": "json"}
-
-
-class Watched:
-    """A `tally run` whose metrics are read while it works."""
-
-    def __init__(self, process, address, log):
-        self.process, self.address, self.log = process, address, log
-
-    def series(self, name):
-        """Sum of a metric's series; None while nobody answers."""
+    def attempt(self, suite, case, run):
+        """run(), or a document that says why there are no figures; that is false."""
         try:
-            with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=5) as answer:
-                lines = answer.read().decode().splitlines()
-        except OSError:
-            return None
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((name + "{", name + " ")))
+            return run()
+        except (Unusable, subprocess.CalledProcessError) as error:
+            turns = Turns()
+            turns.void["suite"] = str(error)
+            return self.publish(suite, case, turns, {})
 
-    def wait(self, name, target, limit=600):
-        """Seconds from the last poll that saw 0 to the first that saw the target."""
-        begin, end = time.monotonic(), time.monotonic() + limit
-        while True:
-            if self.process.poll() is not None:
-                with open(self.log) as file:
-                    raise Unusable("tally run ended:\n" + "".join(file.readlines()[-10:]))
-            asked = time.monotonic()
-            value = self.series(name)
-            if not value:
-                begin = asked
-            elif value >= target:
-                return time.monotonic() - begin
-            if asked > end:
-                raise Unusable(f"{name} reached {value}, not {target}, in {limit} s")
-            time.sleep(POLL_SECONDS)
-
-    def cpu(self):
-        return cpu_seconds(self.process.pid)
-
-    def rss(self):
-        return rss_mb(self.process.pid)
-
-    def rss_now(self):
-        return rss_mb(self.process.pid, "VmRSS")
-
-    def wait_ready(self, limit=60):
-        end = time.monotonic() + limit
-        while not self.is_ready():
-            if time.monotonic() > end or self.process.poll() is not None:
-                raise Unusable(f"tally is not ready, see {self.log}")
-            time.sleep(POLL_SECONDS)
-
-    def is_ready(self):
-        try:
-            with urllib.request.urlopen(f"http://{self.address}/health/startup", timeout=5):
-                return True
-        except OSError:
-            return False
-
-    def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-# --- figures ------------------------------------------------------------------------------------
-
-
-def measured(records, seconds, cpu_us, rss_mb, **more):
-    return {"per_s": round(records / seconds), "cpu_us": round(cpu_us, 3), "rss_mb": rss_mb, **more}
-
-
-def summary(runs):
-    """Medians, and the spread that a difference must exceed to be one."""
-    rates = [run["per_s"] for run in runs]
-    return {"runs": runs, "median_per_s": round(statistics.median(rates)), "range_per_s": [min(rates), max(rates)],
-            "cpu_us": round(statistics.median(run["cpu_us"] for run in runs), 3),
-            "rss_mb": max(run["rss_mb"] for run in runs)}
-
-
-def ratio(one, other, name="median_per_s"):
-    return round(one[name] / other[name], 3) if other and other[name] else None
-
-
-# --- load without the peer ------------------------------------------------------------------------
-
-
-def generate(kafka, topic, records, skus, zipf):
-    """Commands of the same shape, size and key distribution as the peer's."""
-    rnd = random.Random(42)
-    producer = Producer({"bootstrap.servers": kafka, "linger.ms": 20, "partitioner": "murmur2_random",
-                         "queue.buffering.max.messages": 1000000})
-    cumulative, total = [], 0.0
-    for i in range(skus if zipf else 0):
-        total += (i + 1) ** -0.99
-        cumulative.append(total)
-    for i in range(records):
-        rank = bisect.bisect_left(cumulative, rnd.random() * total) if zipf else rnd.randrange(skus)
-        sku = f"SKU-{min(rank, skus - 1) * 2654435761 % skus:08d}"
-        value = (f'{{"type":"ReceiveStock","command_id":"{i >> 32:08x}-0000-7000-8000-{i:012x}","sku":"{sku}",'
-                 f'"warehouse":"W{rnd.randint(1, 3)}","quantity":{rnd.randint(1, 9)}}}')
-        while True:
-            try:
-                producer.produce(topic, value=value, key=sku)
-                break
-            except BufferError:
-                producer.poll(0.1)
-        if i % 1000 == 0:
-            producer.poll(0)
-    producer.flush()
+    def publish(self, suite, case, turns, compared, **more):
+        """One document to stdout and to the folder that `report` reads. `compared`: side -> the figures by
+        which tally is compared with it; there is no ratio to a side that failed or is missing. Returns
+        whether all of it counts."""
+        sides = turns.summary()
+        missing = [] if self.peer or "peer" not in compared else ["peer"]
+        ratios = {side: {name: ratio(sides["tally"], sides[side], name) for name in names}
+                  for side, names in compared.items() if "tally" in sides and side in sides}
+        document = {"suite": suite, "case": case, **self.conditions(), **more, **sides, "ratio": ratios,
+                    "missing": missing, "void": turns.void}
+        text = json.dumps(document)
+        print(text, flush=True)
+        os.makedirs(self.options.results, exist_ok=True)
+        path = os.path.join(self.options.results, f"{suite}-{case}.json" if case else f"{suite}.json")
+        with open(path + ".part", "w") as file:
+            file.write(text + "\n")
+        os.replace(path + ".part", path)
+        for name in missing:
+            say(f"{suite}: no {name}, so no ratio to it")
+        for name, why in turns.void.items():
+            say(f"{suite}: VOID: {name}: {why}")
+        return not turns.void

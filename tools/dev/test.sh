@@ -220,13 +220,13 @@ verb_fuzz() {
 }
 
 verb_bench() {
+    case " $* " in *' report '* | *' --help '*) exec tests/bench/bench "$@" ;; esac
     verb_deps
     if [[ ${1:-} == instructions ]]; then # needs no servers
         build_preset release bench_instructions
         tests/bench/instructions.py "${@:2}"
         return
     fi
-    [[ -x tests/bench/bench ]] || fail 'tests/bench/bench is missing'
     with_servers
     build_preset release
     servers_wait

@@ -1,0 +1,78 @@
+"""The figures that tally is held to: where each is found in the documents of the suites, what it must
+reach and what it aims at. A row whose document is missing, or void, is "not measured"."""
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Kept when the value is at least, or at most, this."""
+
+    value: float
+    at_most: bool = False
+
+    def holds(self, value):
+        return value <= self.value if self.at_most else value >= self.value
+
+
+@dataclass(frozen=True)
+class Goal:
+    what: str
+    document: str
+    path: str  # in the document; numbers of several runs are {"median", "range"}
+    unit: str  # printed behind the value
+    limit: Limit
+    aim: Limit
+    instead: str = ""  # the `what` of another goal: one of the two is enough
+
+    def value(self, documents):
+        """None: not measured."""
+        return pick(documents, self.document, self.path)
+
+
+def pick(documents, document, path):
+    node = documents.get(document, {})
+    if "suite" in node.get("void", {}):
+        return None
+    for name in path.split("."):
+        node = node.get(name) if isinstance(node, dict) else None
+    return node["median"] if isinstance(node, dict) else node
+
+
+def span(documents, document, path):
+    """[low, high] over the runs, or None."""
+    return pick(documents, document, path + ".range")
+
+
+def at_least(value):
+    return Limit(value)
+
+
+def at_most(value):
+    return Limit(value, True)
+
+
+TABLE = [
+    Goal("commands/s, level, ledger, outcome, event ÷ Kafka Streams `full`", "stream-full", "ratio.peer.per_s", " ×",
+         at_least(4), at_least(6)),
+    Goal("commands/s, level and event alone ÷ Kafka Streams `simple`", "stream-simple", "ratio.peer.per_s", " ×",
+         at_least(3.5), at_least(5)),
+    Goal("CPU per command ÷ Kafka Streams `full`", "stream-full", "ratio.peer.cpu_us", "", at_most(0.25),
+         at_most(0.167)),
+    Goal("CPU per command ÷ Kafka Streams `simple`", "stream-simple", "ratio.peer.cpu_us", "", at_most(0.25),
+         at_most(0.167)),
+    Goal("commands/s `full` ÷ bare consumer of the commands", "stream-full", "ratio.raw.per_s", "", at_least(0.12),
+         at_least(0.2)),
+    Goal("peak memory under that load", "stream-full", "tally.rss_mb", " MiB", at_most(256), at_most(160)),
+    Goal("kill -9 under load → processing again", "restart", "tally.processing_s", " s", at_most(1.0),
+         at_most(0.6)),
+    Goal("kill -9 under load → HTTP reads", "restart", "tally.answering_s", " s", at_most(0.3), at_most(0.1)),
+    Goal("restore into an empty directory", "restore", "tally.per_s", " events/s", at_least(1e6), at_least(1.5e6),
+         "the same ÷ bare consumer of the events"),
+    Goal("the same ÷ bare consumer of the events", "restore", "ratio.raw.per_s", "", at_least(0.4),
+         at_least(0.6), "restore into an empty directory"),
+    Goal("2 000/s: command → committed event, median", "latency", "tally.p50_ms", " ms", at_most(12), at_most(7)),
+    Goal("2 000/s: command → committed event, 99 %", "latency", "tally.p99_ms", " ms", at_most(35), at_most(18)),
+    Goal("idle: memory", "idle", "tally.rss_mb", " MiB", at_most(32), at_most(20)),
+    Goal("idle: share of a core", "idle", "tally.cpu_percent", " %", at_most(0.5), at_most(0.5)),
+    Goal("commands/s with rows in state ÷ with none", "filled", "ratio.empty.per_s", "", at_least(0.6), at_least(0.8)),
+]

@@ -1,0 +1,190 @@
+"""Makes the measured part of docs/performance.md, and its plots, of the documents of the last runs."""
+import json
+import math
+import os
+
+import plot
+from figures import Unusable, say
+from goals import TABLE, pick, span
+
+BEGIN = "<!-- What follows, to the mark at its end, is written by `./dev bench report`. -->"
+END = "<!-- The end of what `./dev bench report` writes. -->"
+SIDES = {"tally": "tally", "peer": "peer", "raw": "raw", "peer_default": "peer, default member",
+         "peer_10ms": "peer, 10 ms commits", "empty": "tally, empty state"}
+# document, its heading, its sides, and the columns: heading, name in the document, unit
+DETAILS = [
+    ("stream-full", "Load, `full`", ("tally", "peer", "raw"), (
+        ("commands/s", "per_s", ""), ("CPU per command", "cpu_us", " µs"), ("broker's CPU", "broker_cpu_us", " µs"),
+        ("peak memory", "rss_mb", " MiB"))),
+    ("stream-simple", "Load, `simple`", ("tally", "peer", "raw"), (
+        ("commands/s", "per_s", ""), ("CPU per command", "cpu_us", " µs"), ("broker's CPU", "broker_cpu_us", " µs"),
+        ("peak memory", "rss_mb", " MiB"))),
+    ("restore", "Restore", ("tally", "raw"), (
+        ("events/s", "per_s", ""), ("CPU per event", "cpu_us", " µs"), ("peak memory", "rss_mb", " MiB"))),
+    ("restart", "kill -9 under load", ("tally", "peer", "peer_default"), (
+        ("HTTP reads", "answering_s", " s"), ("running", "running_s", " s"), ("processing", "processing_s", " s"))),
+    ("latency", "Command to committed event, 2 000/s", ("tally", "peer", "peer_10ms"), (
+        ("median", "p50_ms", " ms"), ("99 %", "p99_ms", " ms"), ("99.9 %", "p999_ms", " ms"),
+        ("share of a core", "cpu_percent", " %"))),
+    ("idle", "Idle", ("tally", "peer"), (("memory", "rss_mb", " MiB"), ("share of a core", "cpu_percent", " %"))),
+    ("filled", "Rows in state", ("tally", "empty"), (
+        ("commands/s", "per_s", ""), ("CPU per command", "cpu_us", " µs"), ("peak memory", "rss_mb", " MiB"))),
+]
+
+
+def write(results, docs):
+    documents = read(results)
+    path = os.path.join(docs, "performance.md")
+    with open(path) as file:
+        before, rest = file.read().split(BEGIN)
+    after = rest.split(END)[1]
+    plots = draw(documents)
+    folder = os.path.join(docs, "performance")
+    os.makedirs(folder, exist_ok=True)
+    for name, svg in plots.items():
+        with open(os.path.join(folder, name), "w") as file:
+            file.write(svg)
+    with open(path, "w") as file:
+        file.write(f"{before}{BEGIN}\n\n{measured_part(documents, plots)}\n{END}{after}")
+    say(f"{path}: {len(documents)} documents, {len(plots)} plots")
+    return 0
+
+
+def read(results):
+    """Name without .json -> document."""
+    documents = {}
+    for name in sorted(os.listdir(results)) if os.path.isdir(results) else []:
+        if name.endswith(".json"):
+            with open(os.path.join(results, name)) as file:
+                documents[name[:-5]] = json.load(file)
+    if not documents:
+        raise Unusable(f"nothing was measured yet: {results} holds no documents, see ./dev bench")
+    return documents
+
+
+def row(*cells):
+    return "| " + " | ".join(cells) + " |"
+
+
+def table(head, rows):
+    return "\n".join([row(*head), "|" + "---|" * len(head), *(row(*cells) for cells in rows)]) + "\n"
+
+
+def limit(goal, which):
+    mark = "≤" if which.at_most else "≥"
+    return f"{mark} {plot.number(which.value)}{goal.unit}"
+
+
+def verdict(goal, documents):
+    def holds(one, which):
+        value = one.value(documents)
+        return value is not None and which.holds(value)
+
+    if goal.value(documents) is None:
+        return "not measured"
+    if holds(goal, goal.aim):
+        return "yes, and the aim"
+    if holds(goal, goal.limit):
+        return "yes"
+    other = next((one for one in TABLE if one.what == goal.instead), None)
+    return "no, but the other is enough" if other and holds(other, other.limit) else "**no**"
+
+
+def cell(documents, name, path, unit):
+    value, reach = pick(documents, name, path), span(documents, name, path)
+    if value is None:
+        return ""
+    shown = plot.number(value) + unit
+    return shown if not reach or reach[0] == reach[1] else f"{shown} ({plot.number(reach[0])}–{plot.number(reach[1])})"
+
+
+def conditions(documents):
+    head = ("document", "commit", "when", "load", "runs", "load average before")
+    rows = []
+    for name, one in documents.items():
+        load = one["load"]
+        runs = len((one.get("tally") or {}).get("runs", []))
+        rows.append((name + (", a smoke run" if one["quick"] else ""), one["commit"], one["date"],
+                     f"{plot.number(load['records'])} of {plot.number(load['skus'])} SKUs, {load['keys']}",
+                     str(runs), f"{one['load_average']:.1f}"))
+    one = next(iter(documents.values()))
+    return (f"{one['cores']} cores ({one['cpu']}), shared with the broker, Kafka {one['broker']['version']} in a process "
+            f"of its own; {one['load']['partitions']} partitions, {one['load']['threads']} threads, JSON commands of "
+            f"{max(d['load']['bytes'] or 0 for d in documents.values())} bytes. Medians of the runs, ranges in "
+            "brackets; a difference inside the ranges is none.\n\n" + table(head, rows))
+
+
+def details(documents):
+    parts = []
+    for name, heading, sides, columns in DETAILS:
+        one = documents.get(name)
+        if not one or "suite" in one["void"]:
+            continue
+        if name == "filled":
+            heading = f"{plot.number(one['filled_rows'])} outcomes and as many ledger rows in state"
+        rows = [(SIDES[side], *(cell(documents, name, f"{side}.{column}", unit) for _, column, unit in columns))
+                for side in sides if one.get(side)]
+        rows += [(f"tally ÷ {SIDES[side]}", *("" if ratios.get(column) is None else plot.number(ratios[column])
+                                              for _, column, _ in columns)) for side, ratios in one["ratio"].items()]
+        parts.append(f"### {heading}\n\n" + table(("", *(head for head, _, _ in columns)), rows))
+    return "\n".join(parts)
+
+
+def troubles(documents):
+    lines = [f"- {name}: {side} is void: {why.splitlines()[0]}" for name, one in documents.items()
+             for side, why in one["void"].items()]
+    lines += [f"- {name}: measured without the {side}, so without a ratio to it" for name, one in documents.items()
+              for side in one["missing"]]
+    if len({one["commit"] for one in documents.values()}) > 1:
+        lines.append("- the documents are of different commits")
+    return "\n".join(lines) + "\n\n" if lines else ""
+
+
+def measured_part(documents, plots):
+    goals = [(goal.what, "" if goal.value(documents) is None else plot.number(goal.value(documents)) + goal.unit,
+              limit(goal, goal.limit), limit(goal, goal.aim), verdict(goal, documents)) for goal in TABLE]
+    pictures = "".join(f"![{name[:-4]}](performance/{name})\n\n" for name in plots)
+    return (f"## Figures\n\n{table(('what', 'measured', 'at least', 'aim', 'holds'), goals)}\n{troubles(documents)}"
+            f"## Conditions\n\n{conditions(documents)}\n## In full\n\n{details(documents)}\n{pictures}".rstrip() + "\n")
+
+
+# --- plots --------------------------------------------------------------------------------------
+
+
+def draw(documents):
+    plots = {}
+    for name, heading, unit in (("throughput", "commands per second", "per_s"), ("cpu", "CPU per command, µs", "cpu_us")):
+        rows = [(f"{side} {case}", pick(documents, document, f"{side}.{unit}"), *span(documents, document, f"{side}.{unit}"))
+                for case, document in (("full", "stream-full"), ("simple", "stream-simple")) for side in ("tally", "peer")
+                if pick(documents, document, f"{side}.{unit}") is not None]
+        if rows:
+            plots[f"{name}.svg"] = plot.bars(heading, rows)
+    memory = {side: curve(documents.get("stream-full", {}).get(side)) for side in ("tally", "peer")}
+    memory = {side: points for side, points in memory.items() if points}
+    if memory:
+        plots["memory.svg"] = plot.lines("memory under the load `full`, MiB", memory, "seconds", "MiB")
+    quantiles = {SIDES[side]: spread(documents.get("latency", {}).get(side)) for side in ("tally", "peer", "peer_10ms")}
+    quantiles = {side: points for side, points in quantiles.items() if points}
+    if quantiles:
+        plots["latency.svg"] = plot.lines("from command to committed event at 2 000/s, ms", quantiles, "% of the commands",
+                                          "ms", [(place(q), f"{q:g}") for q in (1, 25, 50, 75, 90, 99, 99.9)], log=True)
+    return plots
+
+
+def curve(side):
+    """Resident memory of its last run over time."""
+    kept = side["runs"][-1]["rss_over_time"] if side else {"mb": []}
+    return [(i * kept["every_s"], mb) for i, mb in enumerate(kept["mb"])]
+
+
+def place(quantile):
+    """Where a quantile is drawn: nines apart."""
+    return -math.log10(1 - quantile / 100)
+
+
+def spread(side):
+    """Quantiles of the run with the median p99."""
+    if not side:
+        return []
+    runs = sorted(side["runs"], key=lambda run: run["p99_ms"])
+    return [(place(q), ms) for q, ms in runs[(len(runs) - 1) // 2]["quantiles_ms"]]

@@ -1,0 +1,45 @@
+"""Which suites there are, in their order, and about how long each takes. The rates are those of a slow
+machine with two cores; a faster one is done earlier."""
+RAW, TALLY, PEER_FULL, PEER_SIMPLE, GENERATOR = 2.5e6, 1.8e5, 7.5e4, 1.9e5, 3e5  # records a second
+START, JVM = 3, 8  # seconds around a run: topics, start, end
+
+
+def stream(o):
+    full = o.records * (2 / RAW + 1 / TALLY) + START + peer(o, o.records * (1 / PEER_FULL + 1 / RAW) + JVM)
+    simple = o.records * (2 / RAW + 0.6 / TALLY) + START + peer(o, o.records * (1 / PEER_SIMPLE + 1 / RAW) + JVM)
+    return o.records / GENERATOR + o.runs * ((full if o.case != "simple" else 0) + (simple if o.case != "full" else 0))
+
+
+def restore(o):
+    return o.records / TALLY + o.runs * (o.records * (1 / RAW + 0.5 / TALLY) + 2 * START)
+
+
+def restart(o):
+    life = 2 * JVM + o.records * (0.5 / PEER_FULL + 1.5 / 1e6)
+    return o.records / TALLY + o.runs * START + peer(o, o.runs * life + (0 if o.quick else life + 45))
+
+
+def latency(o):
+    return o.runs * (o.seconds * 4 / 3 + START + peer(o, 2 * (o.seconds * 4 / 3 + 10 + START)))
+
+
+def idle(o):
+    return (1 if o.quick else 2) * (o.seconds + 10 + START + peer(o, o.seconds + 10 + START))
+
+
+def filled(o):
+    """Filling slows down as state grows."""
+    return o.filled_rows * (1 / TALLY + 1 / GENERATOR) + o.runs * 2 * (o.records / 3 * (1 / TALLY + 1 / GENERATOR) + START)
+
+
+def peer(options, seconds):
+    return 0 if options.no_peer else seconds
+
+
+SECONDS = {"stream": stream, "restore": restore, "restart": restart, "latency": latency, "idle": idle, "filled": filled}
+
+
+def text(suites, options):
+    parts = {suite: SECONDS[suite](options) / 60 for suite in suites}
+    return (f"about {sum(parts.values()):.0f} minutes on a quiet machine with two cores: "
+            + ", ".join(f"{suite} {minutes:.1f}" for suite, minutes in parts.items()))
