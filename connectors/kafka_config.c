@@ -77,8 +77,9 @@ static const struct {
         {SENDER, "linger.ms", "0"}, /* one caller waits for each */
         {P | WRITER, "batch.num.messages", "20000"},
         {P | WRITER, "batch.size", "1000000"},
-        {PRODUCERS, "retry.backoff.ms",
-                "5"}, /* CONCURRENT_TRANSACTIONS, librdkafka's default 100 */
+        /* CONCURRENT_TRANSACTIONS: offsets of a transaction that follows the last one at once, the
+         * markers of which the broker writes in 1 to 4 ms. librdkafka's default is 100. */
+        {PRODUCERS, "retry.backoff.ms", "2"},
         {P, "queue.buffering.max.messages", "0"}, /* bytes are the limit, see UNCOMMITTED_COPIES */
         {SENDER, "queue.buffering.max.messages", "20000"},
         {SENDER, "queue.buffering.max.kbytes", "32768"},

@@ -242,8 +242,20 @@ static size_t run_length(const struct tally_stream_thread *thread, size_t from)
     return end - from;
 }
 
+enum tally_code stream_thread_produce(struct tally_stream_thread *thread, struct tally_error *err)
+{
+    enum tally_code code = tally_collector_flush(thread->collector, thread->producer, err);
+
+    thread->produced = true;
+    if (!code) {
+        code = thread->producer->ops->poll(thread->producer, 0, err);
+        code = code ? code : TALLY_FAILPOINT_CODE(LOOP_SERVE_AFTER, TALLY_DELIVERY_FAILED, err);
+    }
+    return code;
+}
+
 static enum tally_code process_run(struct tally_stream_thread *thread,
-        const struct tally_record *records, size_t count, struct tally_error *err)
+        const struct tally_record *records, size_t count, bool dry, struct tally_error *err)
 {
     struct tally_stream_task *task =
             tally_task_manager_find(thread->manager, records->topic, records->partition);
@@ -271,17 +283,14 @@ static enum tally_code process_run(struct tally_stream_thread *thread,
     if (count > 0) {
         code = tally_stream_task_process(task, records, count, thread->consumer, err);
     }
-    if (!code) {
-        code = tally_collector_flush(thread->collector, thread->producer, err);
+    if (dry && !thread->produced) {
+        return code; /* the commit follows at once and does it */
     }
-    if (!code) {
-        code = thread->producer->ops->poll(thread->producer, 0, err);
-        code = code ? code : TALLY_FAILPOINT_CODE(LOOP_SERVE_AFTER, TALLY_DELIVERY_FAILED, err);
-    }
-    return code;
+    return code ? code : stream_thread_produce(thread, err);
 }
 
-static enum tally_code process_batch(struct tally_stream_thread *thread, struct tally_error *err)
+static enum tally_code process_batch(struct tally_stream_thread *thread, bool dry,
+        struct tally_error *err)
 {
     enum tally_code code = TALLY_OK;
     size_t from = 0;
@@ -289,7 +298,7 @@ static enum tally_code process_batch(struct tally_stream_thread *thread, struct 
     while (from < thread->batch_count && !code) {
         size_t count = run_length(thread, from);
 
-        code = process_run(thread, &thread->batch[from], count, err);
+        code = process_run(thread, &thread->batch[from], count, dry, err);
         from += count;
     }
     stream_thread_drop_batch(thread);
@@ -472,7 +481,7 @@ static enum tally_code turn(struct tally_stream_thread *thread, int wait_ms, boo
     }
     if (!code) {
         *busy = thread->batch_count > 0 || thread->open || restoring;
-        code = thread->producer ? process_batch(thread, err) : TALLY_OK;
+        code = thread->producer ? process_batch(thread, dry, err) : TALLY_OK;
     }
     stream_thread_drop_batch(thread);
     if (!code && commit_is_due(thread, dry)) {

@@ -10,7 +10,10 @@
  *  (2) Every transaction carries the offsets of every RUNNING task, so that a zombie is fenced even
  *      when it only has timers (KIP-447).
  *  (3) A producer that is in doubt never begins again: it is replaced under the same
- *      transactional.id, which fences whatever is still in flight (KIP-890 guard). */
+ *      transactional.id, which fences whatever is still in flight (KIP-890 guard).
+ * A small transaction sends its offsets before its records: soon after a commit the broker still
+ * writes the markers of that one, and librdkafka waits retry.backoff.ms before it asks again for
+ * offsets, but 20 ms for records. */
 #include "engine/base/failpoint.h"
 #include "engine/stream_thread_internal.h"
 
@@ -96,6 +99,7 @@ enum tally_code stream_thread_begin(struct tally_stream_thread *thread, struct t
     code = code ? code : TALLY_FAILPOINT_CODE(LOOP_BEGIN_AFTER, TALLY_TXN_ABORTED, err);
     if (!code) {
         thread->open = true;
+        thread->produced = false;
         thread->records.count = 0;
         thread->too_large.written = false;
         thread->begin_ms = now_ms(thread);
@@ -203,6 +207,9 @@ enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t
     code = TALLY_FAILPOINT_CODE(COMMIT_OFFSETS_BEFORE, TALLY_TXN_ABORTED, err);
     code = code ? code : send_offsets(thread, deadline_ms, err);
     code = code ? code : TALLY_FAILPOINT_CODE(COMMIT_OFFSETS_AFTER, TALLY_TXN_ABORTED, err);
+    if (!code && !thread->produced) {
+        code = stream_thread_produce(thread, err);
+    }
     if (!code) {
         code = commit_transaction(thread, deadline_ms, err);
     }

@@ -37,6 +37,7 @@ struct tally_stream_thread {
     struct tally_restorer *restorer;
 
     bool open;        /* a transaction is open */
+    bool produced;    /* its records have gone to the producer; else the commit hands them over */
     int64_t begin_ms; /* monotonic */
     bool paused;      /* all RUNNING tasks are paused: no producer, or no memory */
 
@@ -72,6 +73,8 @@ struct tally_stream_thread {
 /* stream_thread.c */
 void stream_thread_set_state(struct tally_stream_thread *thread, enum thread_state next);
 void stream_thread_drop_batch(struct tally_stream_thread *thread);
+/* Hands over what the tasks have to produce. */
+enum tally_code stream_thread_produce(struct tally_stream_thread *thread, struct tally_error *err);
 
 /* stream_thread_commit.c */
 /* Makes and initialises the producer where there is none. AGAIN: not yet. */
