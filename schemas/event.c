@@ -6,8 +6,7 @@
  *      members that a newer release added. */
 #include <inttypes.h>
 
-#include "schemas/envelope_internal.h"
-#include "schemas/serde_internal.h"
+#include "schemas/event_internal.h"
 
 #define TOPOLOGY_MAX 64  /* bytes of a topology's name */
 #define EVENT_ID_MAX 128 /* that, two numbers and two signs */
@@ -155,7 +154,7 @@ void tally_event_encode(const struct tally_event *event, enum tally_format forma
     tally_write_map(&writer, 7u + (event->actor.len > 0) + (event->correlation_id.len > 0));
     write_text(&writer, TALLY_SLICE("id"), print_id(event, id));
     write_text(&writer, TALLY_SLICE("type"), event->type);
-    write_text(&writer, TALLY_SLICE("version"), TALLY_SLICE("1.0"));
+    write_text(&writer, TALLY_SLICE("version"), TALLY_SLICE(EVENT_VERSION));
     write_text(&writer, TALLY_SLICE("source"), print_source(event, source));
     serde_write_name(&writer, TALLY_SLICE("time"));
     tally_write_time(&writer, event->time_ms);
@@ -190,13 +189,14 @@ static enum tally_code broken(struct event_decoder *decoder, const char *what)
 }
 
 /* <topology>/<partition>@<offset>; false: another form, topology or partition. */
-static bool read_id(struct tally_slice id, const char *topology, int32_t partition, int64_t *offset)
+static bool read_id(struct tally_slice id, struct tally_slice topology, int32_t partition,
+        int64_t *offset)
 {
-    size_t len = strlen(topology);
+    size_t len = topology.len;
     int64_t number;
     const uint8_t *at;
 
-    if (id.len <= len || id.data[len] != '/' || memcmp(id.data, topology, len) != 0) {
+    if (id.len <= len || id.data[len] != '/' || memcmp(id.data, topology.data, len) != 0) {
         return false;
     }
     id = tally_slice_of(id.data + len + 1, id.len - len - 1);
@@ -214,34 +214,6 @@ static struct tally_slice text_of(const struct tally_token *value)
     return value->type == TALLY_STRING ? value->string : TALLY_NONE;
 }
 
-static bool read_fingerprint(struct tally_slice text, uint64_t *fingerprint)
-{
-    *fingerprint = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t digit = text.data[i];
-
-        if (digit >= '0' && digit <= '9') {
-            *fingerprint = *fingerprint << 4 | (uint64_t)(digit - '0');
-        } else if (digit >= 'a' && digit <= 'f') {
-            *fingerprint = *fingerprint << 4 | (uint64_t)(digit - 'a' + 10);
-        } else {
-            return false;
-        }
-    }
-    return text.len == 16;
-}
-
-static bool read_status(struct tally_slice text, enum tally_status *status)
-{
-    for (int i = TALLY_ACCEPTED; i <= TALLY_PENDING; i++) {
-        if (serde_name_is(text, tally_status_name((enum tally_status)i))) {
-            *status = (enum tally_status)i;
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool read_stamp(const struct tally_token *map, struct tally_outcome_stamp *stamp)
 {
     const struct tally_token *command = tally_token_member(map, "command");
@@ -252,8 +224,8 @@ static bool read_stamp(const struct tally_token *map, struct tally_outcome_stamp
         return false;
     }
     stamp->command = command->string;
-    return read_fingerprint(text_of(fingerprint), &stamp->fingerprint) &&
-           read_status(text_of(status), &stamp->status);
+    return event_read_fingerprint(text_of(fingerprint), &stamp->fingerprint) &&
+           event_read_status(text_of(status), &stamp->status);
 }
 
 static struct tally_slice copy_encoded(const struct tally_token *token, struct tally_arena *arena)
@@ -374,8 +346,7 @@ static bool read_envelope(struct event_decoder *decoder, const struct tally_toke
            decoder->payload->type == TALLY_MAP;
 }
 
-enum tally_code tally_event_decode(struct tally_slice value, struct tally_slice key,
-        const char *topology, int32_t partition, const struct tally_schema *const *types,
+enum tally_code event_read_tree(struct tally_slice value, const struct tally_schema *const *types,
         struct tally_arena *arena, struct tally_event *event, struct tally_error *err)
 {
     struct event_decoder decoder = {.arena = arena, .event = event, .err = err};
@@ -384,15 +355,13 @@ enum tally_code tally_event_decode(struct tally_slice value, struct tally_slice 
     enum tally_code code;
     bool whole;
 
-    *event = (struct tally_event){
-            .topology = tally_slice_string(topology), .partition = partition, .key = key};
     code = tally_document_parse(value, arena, &root, &refusal, err);
     if (code) {
         return code;
     }
     id = tally_token_member(root, "id");
     if (!id || id->type != TALLY_STRING ||
-            !read_id(id->string, topology, partition, &event->command_offset)) {
+            !read_id(id->string, event->topology, event->partition, &event->command_offset)) {
         return TALLY_NOT_FOUND;
     }
     whole = read_envelope(&decoder, root);
@@ -407,4 +376,19 @@ enum tally_code tally_event_decode(struct tally_slice value, struct tally_slice 
     }
     code = read_body(&decoder, types);
     return code ? code : read_common(&decoder);
+}
+
+enum tally_code tally_event_decode(struct tally_slice value, struct tally_slice key,
+        const char *topology, int32_t partition, const struct tally_schema *const *types,
+        struct tally_arena *arena, struct tally_event *event, struct tally_error *err)
+{
+    const struct tally_event empty = {
+            .topology = tally_slice_string(topology), .partition = partition, .key = key};
+
+    *event = empty;
+    if (event_scan(value, types, arena, event)) {
+        return TALLY_OK;
+    }
+    *event = empty;
+    return event_read_tree(value, types, arena, event, err);
 }

@@ -92,12 +92,23 @@ struct tally_presence {
 };
 #define TALLY_BIT(n) (UINT64_C(1) << (n))
 
+/* The first seven bytes of a literal as a big-endian number, filled up with zeros: on the wire they
+ * stand behind one byte, a quote or MessagePack's head. */
+#define TALLY_NAME_BYTE(name, at) \
+    ((uint64_t)(uint8_t)(name)[sizeof(name) > (at) ? (at) : sizeof(name) - 1] << (48 - 8 * (at)))
+#define TALLY_NAME_WORD(name)                                                                \
+    (TALLY_NAME_BYTE(name, 0) | TALLY_NAME_BYTE(name, 1) | TALLY_NAME_BYTE(name, 2) |        \
+            TALLY_NAME_BYTE(name, 3) | TALLY_NAME_BYTE(name, 4) | TALLY_NAME_BYTE(name, 5) | \
+            TALLY_NAME_BYTE(name, 6))
+
 struct tally_schema;
 struct tally_violations;
 struct tally_field {
-    const char *name; /* on the wire */
-    uint8_t bit;      /* in struct tally_presence; one struct may serve several schemas */
-    uint8_t kind;     /* enum tally_field_kind */
+    const char *name;   /* on the wire */
+    uint64_t name_word; /* TALLY_NAME_WORD of it */
+    uint8_t name_len;
+    uint8_t bit;  /* in struct tally_presence; one struct may serve several schemas */
+    uint8_t kind; /* enum tally_field_kind */
     uint8_t flags;
     uint8_t text;    /* enum tally_text */
     uint16_t offset; /* in the struct */

@@ -70,18 +70,35 @@ void serde_members_sort(struct serde_member *members, struct serde_member *spare
 /* NULL: fine; otherwise what is expected, for a violation's detail. */
 const char *serde_text_check(struct tally_slice text, enum tally_text kind);
 
-/* True when all bytes are ASCII and none is NUL: most text, answered without a call. */
-static inline bool serde_text_plain(struct tally_slice text)
+/* Eight bytes of ASCII without a NUL; false as well for some that have a 0x01. */
+static inline bool serde_word_plain(uint64_t word)
 {
     const uint64_t high = UINT64_C(0x8080808080808080), one = UINT64_C(0x0101010101010101);
+
+    return ((word | (word - one)) & high) == 0; /* a high bit, or a byte that borrowed */
+}
+
+/* True only when all bytes are ASCII and none is NUL: most text, answered without a call. */
+static inline bool serde_text_plain(struct tally_slice text)
+{
     uint64_t word;
+    uint32_t first, last;
     size_t at = 0;
 
-    for (; at + 8 <= text.len; at += 8) {
-        memcpy(&word, text.data + at, 8);
-        if (((word | (word - one)) & high) != 0) {
-            return false; /* a high bit, or a byte that borrowed: perhaps a NUL */
+    if (text.len >= 8) {
+        for (; at + 8 <= text.len; at += 8) {
+            memcpy(&word, text.data + at, 8);
+            if (!serde_word_plain(word)) {
+                return false;
+            }
         }
+        memcpy(&word, text.data + text.len - 8, 8); /* the rest, some of it again */
+        return serde_word_plain(word);
+    }
+    if (text.len >= 4) {
+        memcpy(&first, text.data, 4);
+        memcpy(&last, text.data + text.len - 4, 4);
+        return serde_word_plain((uint64_t)first << 32 | last);
     }
     for (; at < text.len; at++) {
         if (text.data[at] == 0 || text.data[at] >= 0x80) {

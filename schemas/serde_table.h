@@ -61,6 +61,8 @@
 
 #define FIELD_ROW(struct_, bit_, member_, name_, type_, presence_, help_) \
     {.name = (name_),                                                     \
+            .name_word = TALLY_NAME_WORD(name_),                          \
+            .name_len = sizeof(name_) - 1,                                \
             .bit = (bit_),                                                \
             .offset = OFFSET_OF(struct_, member_, MEMBER_##type_),        \
             TYPE_##type_,                                                 \

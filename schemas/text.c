@@ -4,38 +4,22 @@
 
 enum { UPPER = 1, LOWER = 2, DIGIT = 4, DOT = 8, UNDERSCORE = 16, HYPHEN = 32, COLON = 64 };
 
-static unsigned class_of(uint8_t byte)
-{
-    if (byte >= 'A' && byte <= 'Z') {
-        return UPPER;
-    }
-    if (byte >= 'a' && byte <= 'z') {
-        return LOWER;
-    }
-    if (byte >= '0' && byte <= '9') {
-        return DIGIT;
-    }
-    switch (byte) {
-    case '.':
-        return DOT;
-    case '_':
-        return UNDERSCORE;
-    case '-':
-        return HYPHEN;
-    case ':':
-        return COLON;
-    default:
-        return 0;
-    }
-}
+#define FIVE(at, class)                                                               \
+    [at] = (class), [(at) + 1] = (class), [(at) + 2] = (class), [(at) + 3] = (class), \
+    [(at) + 4] = (class)
+#define LETTERS(at, class)                                                                  \
+    FIVE(at, class), FIVE((at) + 5, class), FIVE((at) + 10, class), FIVE((at) + 15, class), \
+            FIVE((at) + 20, class), [(at) + 25] = (class)
+static const uint8_t class_of[256] = {LETTERS('A', UPPER), LETTERS('a', LOWER), FIVE('0', DIGIT),
+        FIVE('5', DIGIT), ['.'] = DOT, ['_'] = UNDERSCORE, ['-'] = HYPHEN, [':'] = COLON};
 
-static bool all_of(struct tally_slice text, unsigned first, unsigned rest)
+static inline bool all_of(struct tally_slice text, unsigned first, unsigned rest)
 {
-    if (text.len == 0 || !(class_of(text.data[0]) & first)) {
+    if (text.len == 0 || !(class_of[text.data[0]] & first)) {
         return false;
     }
     for (size_t i = 1; i < text.len; i++) {
-        if (!(class_of(text.data[i]) & rest)) {
+        if (!(class_of[text.data[i]] & rest)) {
             return false;
         }
     }

@@ -246,20 +246,43 @@ static bool digits(const uint8_t *text, size_t count, int64_t *value)
     return true;
 }
 
+/* The number of two digits; of anything else, one over 99. */
+static inline unsigned pair(const uint8_t *text)
+{
+    unsigned tens = (unsigned)text[0] - '0', ones = (unsigned)text[1] - '0';
+
+    return tens > 9 || ones > 9 ? 100 : 10 * tens + ones;
+}
+
+/* The date at the begin of a time: days since 1970, or -1. */
+static int64_t parse_days(const uint8_t *t)
+{
+    unsigned century = pair(t), years = pair(t + 2), month = pair(t + 5), day = pair(t + 8);
+    unsigned year = 100 * century + years;
+
+    if (century > 99 || years > 99 || year < 1970 || month < 1 || month > 12 || day < 1 ||
+            day > days_in_month(year, month)) {
+        return -1;
+    }
+    return days_of(year, month, day);
+}
+
 bool tally_parse_time(struct tally_slice text, int64_t *time_ms)
 {
     const uint8_t *t = text.data;
-    int64_t year, month, day, hour, minute, second, ms = 0;
+    int64_t days, ms = 0;
+    unsigned hour, minute, second;
     size_t fraction;
 
     if (text.len < 20 || text.len > 30 || t[4] != '-' || t[7] != '-' || t[10] != 'T' ||
-            t[13] != ':' || t[16] != ':' || t[text.len - 1] != 'Z' || !digits(t, 4, &year) ||
-            !digits(t + 5, 2, &month) || !digits(t + 8, 2, &day) || !digits(t + 11, 2, &hour) ||
-            !digits(t + 14, 2, &minute) || !digits(t + 17, 2, &second)) {
+            t[13] != ':' || t[16] != ':' || t[text.len - 1] != 'Z') {
         return false;
     }
-    if (year < 1970 || month < 1 || month > 12 || day < 1 || day > days_in_month(year, month) ||
-            hour > 23 || minute > 59 || second > 59) {
+    days = parse_days(t);
+    hour = pair(t + 11);
+    minute = pair(t + 14);
+    second = pair(t + 17);
+    if (days < 0 || hour > 23 || minute > 59 || second > 59) {
         return false;
     }
     if (text.len > 20) {
@@ -267,11 +290,13 @@ bool tally_parse_time(struct tally_slice text, int64_t *time_ms)
         if (t[19] != '.' || fraction == 0 || !digits(t + 20, fraction, &ms)) {
             return false;
         }
-        (void)digits(t + 20, fraction < 3 ? fraction : 3, &ms);
-        ms *= fraction == 1 ? 100 : fraction == 2 ? 10 : 1;
+        if (fraction != 3) {
+            (void)digits(t + 20, fraction < 3 ? fraction : 3, &ms);
+            ms *= fraction == 1 ? 100 : fraction == 2 ? 10 : 1;
+        }
     }
-    *time_ms = days_of(year, month, day) * DAY_MS;
-    *time_ms += ((hour * 60 + minute) * 60 + second) * 1000 + ms;
+    *time_ms = days * DAY_MS;
+    *time_ms += (((int64_t)hour * 60 + minute) * 60 + second) * 1000 + ms;
     return true;
 }
 

@@ -1,7 +1,9 @@
 /* tests/fuzz/fuzz_event.c - any bytes as a record of an events topic. What is read as an event is
- * written, read and written again to the same bytes, in both formats. */
+ * written, read and written again to the same bytes, in both formats; and what event_scan reads,
+ * event_read_tree reads alike. */
 #include <stdlib.h>
 
+#include "schemas/event_internal.h"
 #include "schemas/stock_records.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -29,6 +31,20 @@ static struct tally_slice encode(const struct tally_event *event, enum tally_for
     return bytes;
 }
 
+static void compare_readers(struct tally_slice bytes)
+{
+    const struct tally_event empty = {
+            .topology = TALLY_SLICE("stock"), .partition = 2, .key = TALLY_SLICE("key")};
+    struct tally_event scanned = empty, read = empty;
+    struct tally_error err;
+
+    if (event_scan(bytes, stock_event_schemas, &arena, &scanned)) {
+        tally_assert(event_read_tree(bytes, stock_event_schemas, &arena, &read, &err) == TALLY_OK);
+        tally_assert(tally_slice_equal(encode(&scanned, TALLY_FORMAT_MSGPACK),
+                encode(&read, TALLY_FORMAT_MSGPACK)));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct tally_event event, again;
@@ -37,6 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!arena.block_size) {
         tally_arena_init(&arena, 1u << 16);
     }
+    compare_readers(tally_slice_of(size ? data : NULL, size));
     if (decode(tally_slice_of(size ? data : NULL, size), &event) == TALLY_OK) {
         for (int format = TALLY_FORMAT_JSON; format <= TALLY_FORMAT_MSGPACK; format++) {
             first = encode(&event, (enum tally_format)format);
