@@ -42,6 +42,14 @@ class Names:
         return number, self.names[number]
 
 
+def stacks(path, program, root):
+    """{stack: count} of what callgrind wrote to path; a stack is a tuple of (function, file), root first."""
+    with open(path) as file:
+        functions = parse(file)
+    chains = inlined(program, addresses_in(functions, program))
+    return Stacks(functions, program, chains, root).fold()
+
+
 def parse(lines):
     """Functions by callgrind's number for them."""
     functions, objects, names = {}, Names(), Names()
@@ -116,20 +124,25 @@ def real(chain):
             yield name, file
 
 
-class Stacks:
-    """Counts by stack, from every call of `root` down; fold() gives them."""
+def addresses_in(functions, program):
+    """Every address of the program where something was counted."""
+    found = set()
+    for function in functions.values():
+        if function.object == program:
+            found.update(function.own)
+            found.update(address for address, _ in function.calls)
+    return sorted(found)
 
-    def __init__(self, functions, program, root):
+
+class Stacks:
+    """Counts by stack, from every call of `root` down; fold() gives them. chains: those of inlined()."""
+
+    def __init__(self, functions, program, chains, root):
         self.functions = functions
+        self.program = program
+        self.chains = chains
         self.root = root
         self.bodies = {}
-        addresses = set()
-        for function in functions.values():
-            if function.object == program:
-                addresses.update(function.own)
-                addresses.update(address for address, _ in function.calls)
-        self.chains = inlined(program, sorted(addresses))
-        self.program = program
 
     def body(self, number):
         """What happens in a function: {chain: [own, {callee: count}]}, and the sum."""
@@ -153,7 +166,6 @@ class Stacks:
         return self.bodies[number]
 
     def fold(self):
-        """{stack: count}; a stack is a tuple of (function, file), the root first."""
         folded = defaultdict(float)
         starts = []
         for number in self.functions:

@@ -3,9 +3,10 @@
 load of instructions.c, with the release build's flags. Needs no broker and no quiet machine: what is counted
 depends on the code, the compiler and the libraries alone.
 
-  instructions.py           count twice, print one JSON document, compare with the stored figure
-  instructions.py --store   the same, and make it the stored figure
-  instructions.py --check   count once; fail if a part differs from the stored figure by more than the room
+  instructions.py               count twice, print one JSON document, compare with the stored figure
+  instructions.py --part PART   the same, with the functions of one part only
+  instructions.py --store       the same, and make it the stored figure
+  instructions.py --check       count once; fail where a part is off the stored figure by more than ROOM
 """
 import argparse
 import json
@@ -60,20 +61,18 @@ def count(program, folder):
     shutil.rmtree(state, ignore_errors=True)
     os.mkdir(state)
     done = subprocess.run(
-        ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--dump-instr=yes", "-q",
+        ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no", "--dump-instr=yes",
          f"--callgrind-out-file={output}", program, state],
-        cwd=folder, env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, text=True, stdout=subprocess.PIPE)
+        cwd=folder, env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, text=True, capture_output=True)
     if done.returncode != 0:
-        raise Unusable(f"{program} ended with {done.returncode} under valgrind")
+        raise Unusable(f"{program} ended with {done.returncode} under valgrind:\n{done.stderr}")
     shutil.rmtree(state)
     return json.loads(done.stdout), output
 
 
 def stacks_of(program, output):
     """{stack: instructions}, without the broker's."""
-    with open(output) as file:
-        functions = callgrind.parse(file)
-    folded = callgrind.Stacks(functions, program, WHOLE).fold()
+    folded = callgrind.stacks(output, program, WHOLE)
     if not folded:
         raise Unusable(f"nothing was counted below {WHOLE}")
     return {stack: number for stack, number in folded.items() if not any(BROKER in file for _, file in stack)}
@@ -98,11 +97,13 @@ def parts_of(stacks, commands):
     return {part: round(number, 1) for part, number in parts.items()}
 
 
-def functions_of(stacks, commands):
-    """[name, own, with all below, the part with most of its own], by own count."""
+def functions_of(stacks, commands, only):
+    """[name, own, with all below, the part with most of its own], by own count; of one part, or of all."""
     owner = {name: part for part, names in PARTS.items() for name in names}
     own, below, where = defaultdict(float), defaultdict(float), defaultdict(lambda: defaultdict(float))
     for stack, number in stacks.items():
+        if only and part_of(stack, owner) != only:
+            continue
         own[stack[-1][0]] += number / commands
         where[stack[-1][0]][part_of(stack, owner)] += number
         for name in {name for name, _ in stack}:
@@ -162,7 +163,9 @@ def verdicts(parts, stored):
         if part not in old or abs(difference) <= allowed[part]:
             continue
         if difference > 0:
-            yield f"{part}: {number} instructions per command, {difference:.1f} more than stored ({old[part]})"
+            yield (f"{part}: {number} instructions per command, {difference:.1f} more than stored ({old[part]}): "
+                   f"`./dev bench instructions --part {part}` shows its functions" if part != "total" else
+                   f"total: {number} instructions per command, {difference:.1f} more than stored ({old[part]})")
         else:
             yield (f"{part}: {number} instructions per command, {-difference:.1f} less than stored ({old[part]}): "
                    "store the new figure with `./dev bench instructions --store`")
@@ -191,7 +194,7 @@ def check(program, folder):
     return not wrong
 
 
-def measure(program, folder, store):
+def measure(program, folder, store, only):
     counted = []
     for run in (1, 2):
         say(f"counting, run {run} of 2")
@@ -201,11 +204,11 @@ def measure(program, folder, store):
     parts, again = counted
     spread = {part: abs(again[part] - number) * 100 / number if number else 0.0 for part, number in parts.items()}
     stored = stored_figure()
-    functions = functions_of(stacks, load["commands"])
+    functions = functions_of(stacks, load["commands"], only)
     show(parts, stored, spread)
-    say(f"\n{'function':60}{'own':>10}{'below':>10}  mostly in")
+    say(f"\n{'function':58}{'own':>10}{'below':>10}  mostly in")
     for name, own, below, part in functions[:FUNCTIONS]:
-        say(f"  {name[:57]:58}{own:>10}{below:>10}  {part}")
+        say(f"  {name[:55]:56}{own:>10}{below:>10}  {part}")
     figure = {"conditions": conditions(), "load": load, "parts": parts}
     print(json.dumps({"suite": "instructions", "commit": first_line("git", "-C", ROOT, "rev-parse", "--short", "HEAD"),
                       **figure, "spread_percent": round(max(spread.values()), 3),
@@ -224,6 +227,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default=os.path.join(ROOT, "build", "release", "bench_instructions"))
     parser.add_argument("--store", action="store_true", help="make this the stored figure")
+    parser.add_argument("--part", choices=[*PARTS, "rest"], help="show the functions of this part alone")
     parser.add_argument("--check", action="store_true", help="compare with the stored figure, for CI")
     options = parser.parse_args()
     program = os.path.abspath(options.program)
@@ -234,7 +238,7 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             if options.check:
                 return 0 if check(program, folder) else 1
-            measure(program, folder, options.store)
+            measure(program, folder, options.store, options.part)
     except Unusable as error:
         say(f"instructions: {error}")
         return 1

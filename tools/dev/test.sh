@@ -99,6 +99,22 @@ run_bugs() { # preset, argument ...
     tell_kind bugs "$before_passed" "$before_failed"
 }
 
+# Compares instructions per command with the stored figure; a part counts as one test. It is the release
+# build that is counted.
+run_instructions() {
+    local output line before_passed=$passed before_failed=$failed
+    kind_began=$SECONDS
+    if ! (build_preset release bench_instructions); then
+        count 0 1
+        return
+    fi
+    output=$(tests/bench/instructions.py --check 2>&1) || sed '/^[0-9]*%: Checks: /d' <<<"$output"
+    line=$(grep '^[0-9]*%: Checks: ' <<<"$output") || line='0%: Checks: 1, Failures: 1, Errors: 0'
+    # shellcheck disable=SC2046
+    count $(awk '{ print $3 - $5 - $7, $5 + $7 }' <<<"$line")
+    tell_kind instructions "$before_passed" "$before_failed"
+}
+
 # Servers start now and are waited for by servers_wait; they stop when ./dev ends, whatever happens.
 with_servers() {
     servers_of test
@@ -141,6 +157,7 @@ run_tests() { # preset, kind ...
                 run_kind "$preset" integration
                 ;;
             bugs) run_bugs "$preset" ;;
+            instructions) run_instructions ;;
             crash) run_crash "$preset" --ci ;;
         esac
     done
@@ -156,8 +173,8 @@ kinds() { # allowed kinds, default kinds, given
 }
 
 verb_test() {
-    local chosen
-    chosen=$(kinds 'lint unit topology sim bugs integration crash' 'lint unit topology sim bugs integration crash' "${1:-}")
+    local chosen all='lint unit topology sim bugs instructions integration crash'
+    chosen=$(kinds "$all" "$all" "${1:-}")
     # shellcheck disable=SC2086
     run_tests dev $chosen
 }
@@ -223,7 +240,7 @@ verb_bench() {
     case " $* " in *' report '* | *' --help '*) exec tests/bench/bench "$@" ;; esac
     verb_deps
     if [[ ${1:-} == instructions ]]; then # needs no servers
-        build_preset release bench_instructions
+        build_preset release bench_instructions >&2
         tests/bench/instructions.py "${@:2}"
         return
     fi
