@@ -2,7 +2,7 @@
  * stream thread and stock topology over the broker in memory, state in RocksDB, a clock that stands
  * still. Counted are ROUNDS commits, the last with a flush, after as many of a warm-up.
  * bench_instructions DIR   DIR: an empty folder for the state
- * The only line it prints is the load, as JSON. */
+ * The only line it prints is what it is and its load, as JSON. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
+#include "engine/base/version.h"
 #include "engine/topology_driver.h"
 #include "topologies/registry.h"
 
@@ -83,7 +84,7 @@ static unsigned next_sku(void)
     return (unsigned)(low * UINT64_C(2654435761) % SKUS);
 }
 
-/* Of the same shape and size as those of setup.py. */
+/* Of the same shape and size as those of generator.c. */
 static void pipe_command(struct tally_topology_driver *driver)
 {
     char sku[16], value[VALUE_MAX];
@@ -183,9 +184,11 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "bench_instructions: %s: %s\n", tally_code_name(code), err.message);
         return 1;
     }
-    printf("{\"commands\":%d,\"warm_up\":%d,\"bytes\":%.0f,\"skus\":%d,\"keys\":\"zipf%.2f\","
-           "\"partitions\":1,\"format\":\"json\",\"commits\":%d,\"flushes\":1}\n",
-            ROUNDS * ROUND_COMMANDS, ROUNDS * ROUND_COMMANDS,
+    printf("{\"commit\":\"%s\",\"load\":{\"records\":%d,\"warm_up\":%d,\"bytes\":%.0f,\"skus\":%d,"
+           "\"keys\":\"zipf%.2f\",\"partitions\":1,\"threads\":1,\"format\":\"json\",\"commits\":%"
+           "d,"
+           "\"flushes\":1}}\n",
+            tally_commit(), ROUNDS * ROUND_COMMANDS, ROUNDS * ROUND_COMMANDS,
             (double)load.bytes / (double)load.commands, SKUS, EXPONENT, ROUNDS);
     return 0;
 }

@@ -9,8 +9,10 @@ depends on the code, the compiler and the libraries alone.
   instructions.py --check       count once; fail where a part is off the stored figure by more than ROOM
 """
 import argparse
+import datetime
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -19,6 +21,7 @@ import tempfile
 from collections import defaultdict
 
 import callgrind
+from figures import Unusable, say
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -44,19 +47,11 @@ LEAST = 0.002  # of the total: by so much a part may differ in any case, as inli
 FUNCTIONS = 25
 
 
-class Unusable(Exception):
-    """The measurement means nothing; the text says why."""
-
-
-def say(*words):
-    print(*words, file=sys.stderr, flush=True)
-
-
 # --- counting -----------------------------------------------------------------------------------
 
 
 def count(program, folder):
-    """One run: (load, what callgrind wrote)."""
+    """One run: what the program says, its commit and load; and the file that callgrind wrote."""
     state, output = os.path.join(folder, "state"), os.path.join(folder, "callgrind.out")
     shutil.rmtree(state, ignore_errors=True)
     os.mkdir(state)
@@ -119,7 +114,8 @@ def first_line(*command):
     return subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True).stdout.splitlines()[0]
 
 
-def conditions():
+def counted_with():
+    """What the figure depends on besides tally's sources."""
     packages = ["librocksdb7.8", "libyajl2", "libxxhash0", "libjemalloc2", "libc6"]
     versions = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *packages], text=True,
                               stdout=subprocess.PIPE).stdout
@@ -147,98 +143,127 @@ def change(new, old):
 
 def show(parts, stored, spread):
     old = stored["parts"] if stored else {}
-    say(f"{'instructions per command':26}{'stored':>10}{'now':>10}{'change':>10}{'spread':>10}")
+    lines = [f"{'instructions per command':26}{'stored':>10}{'now':>10}{'change':>10}{'spread':>10}"]
     for part, number in parts.items():
         before = old.get(part)
-        difference = "" if not before else f"{change(number, before):+.2f} %"
-        say(f"  {part:24}{before or '':>10}{number:>10}{difference:>10}{f'{spread[part]:.3f} %':>10}")
+        difference = f"{change(number, before):+.2f} %" if before else ""
+        lines.append(f"  {part:24}{before or '':>10}{number:>10}{difference:>10}{f'{spread[part]:.3f} %':>10}")
+    return "\n".join(lines)
 
 
 def verdicts(parts, stored):
     """What is wrong, a line each."""
     old = stored["parts"]
-    allowed = {part: max(ROOM * number, LEAST * old["total"]) for part, number in old.items()}
-    for part, number in parts.items():
-        difference = number - old.get(part, 0)
-        if part not in old or abs(difference) <= allowed[part]:
+    store = "store the new figure with `./dev bench instructions --store`"
+    for part in [*parts, *(part for part in old if part not in parts)]:
+        if part not in old or part not in parts:
+            yield f"{part}: {'no stored figure' if part in parts else 'stored, but no part any more'}: {store}"
             continue
-        if difference > 0:
-            yield (f"{part}: {number} instructions per command, {difference:.1f} more than stored ({old[part]}): "
-                   f"`./dev bench instructions --part {part}` shows its functions" if part != "total" else
-                   f"total: {number} instructions per command, {difference:.1f} more than stored ({old[part]})")
+        number, difference = parts[part], parts[part] - old[part]
+        if abs(difference) <= max(ROOM * old[part], LEAST * old["total"]):
+            continue
+        text = f"{part}: {number} instructions per command, {abs(difference):.1f} "
+        if difference < 0:
+            yield f"{text}less than stored ({old[part]}): {store}"
+        elif part == "total":
+            yield f"{text}more than stored ({old[part]})"
         else:
-            yield (f"{part}: {number} instructions per command, {-difference:.1f} less than stored ({old[part]}): "
-                   "store the new figure with `./dev bench instructions --store`")
+            yield (f"{text}more than stored ({old[part]}): `./dev bench instructions --part {part}` shows its "
+                   "functions")
 
 
-def check(program, folder):
+def check(program):
     """For CI: prints a line like that of a check program."""
     stored = stored_figure()
     if not stored:
         raise Unusable(f"{STORED} is missing: `./dev bench instructions --store`")
-    load, output = count(program, folder)
-    parts = parts_of(stacks_of(program, output), load["commands"])
+    with tempfile.TemporaryDirectory() as folder:
+        said, output = count(program, folder)
+        parts = parts_of(stacks_of(program, output), said["load"]["records"])
     wrong = list(verdicts(parts, stored))
-    if load != stored["load"]:
-        wrong.append(f"the load is {load}, stored is {stored['load']}")
-    for line in wrong:
-        print(line)
-    here = conditions()
-    if wrong and here != stored["conditions"]:
-        print(f"the stored figure was counted with {stored['conditions']}, this one with {here}")
+    if said["load"] != stored["load"]:
+        wrong.append(f"the load is {said['load']}, stored is {stored['load']}: `./dev bench instructions --store`")
     if wrong:
-        show(parts, stored, dict.fromkeys(parts, 0.0))
-    checked = len(parts)
-    print(f"100%: Checks: {checked}, Failures: 0, Errors: 0" if not wrong else
-          f"{100 - 100 * len(wrong) // checked}%: Checks: {checked}, Failures: {len(wrong)}, Errors: 0")
+        print(*wrong, sep="\n")
+        print(show(parts, stored, dict.fromkeys(parts, 0.0)))
+        if counted_with() != stored["counted_with"]:
+            print(f"the stored figure was counted with {stored['counted_with']}, this one with {counted_with()}")
+    checks = len(parts) + 1
+    print(f"{100 - 100 * len(wrong) // checks}%: Checks: {checks}, Failures: {len(wrong)}, Errors: 0")
     return not wrong
 
 
-def measure(program, folder, store, only):
+def document(said, counted, functions, stored):
+    """As the other suites print them; the runs differ where anything but the code had a say."""
+    parts = counted[0]
+    with open("/proc/cpuinfo") as file:
+        cpu = re.search(r"model name\s*:\s*(.*)", file.read())
+    return {"suite": "instructions", "case": None, "commit": said["commit"],
+            "date": datetime.datetime.now(datetime.timezone.utc).strftime("%F %H:%MZ"), "cores": os.cpu_count(),
+            "cpu": cpu[1] if cpu else platform.machine(), "kernel": platform.release(),
+            "load_average": os.getloadavg()[0], "quick": False,
+            "broker": {"version": "none", "placement": "in memory, not counted"}, "load": said["load"],
+            "counted_with": counted_with(), "tally": {"runs": counted}, "parts": parts,
+            "spread_percent": round(max(spread_of(counted).values()), 3),
+            "stored": stored["parts"] if stored else None,
+            "change_percent": {part: change(number, stored["parts"].get(part)) for part, number in parts.items()}
+            if stored else None,
+            "functions": functions[:FUNCTIONS], "ratio": {}, "missing": [], "void": {}}
+
+
+def spread_of(counted):
+    return {part: abs(counted[1][part] - number) * 100 / number if number else 0.0
+            for part, number in counted[0].items()}
+
+
+def measure(program, results, store=False, only=None):
+    """Two runs; prints the document and leaves it in the folder of results."""
     counted = []
-    for run in (1, 2):
-        say(f"counting, run {run} of 2")
-        load, output = count(program, folder)
-        stacks = stacks_of(program, output)
-        counted.append(parts_of(stacks, load["commands"]))
-    parts, again = counted
-    spread = {part: abs(again[part] - number) * 100 / number if number else 0.0 for part, number in parts.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        for run in (1, 2):
+            say(f"counting, run {run} of 2")
+            said, output = count(program, folder)
+            stacks = stacks_of(program, output)
+            counted.append(parts_of(stacks, said["load"]["records"]))
     stored = stored_figure()
-    functions = functions_of(stacks, load["commands"], only)
-    show(parts, stored, spread)
+    functions = functions_of(stacks, said["load"]["records"], only)
+    say(show(counted[0], stored, spread_of(counted)))
     say(f"\n{'function':58}{'own':>10}{'below':>10}  mostly in")
     for name, own, below, part in functions[:FUNCTIONS]:
         say(f"  {name[:55]:56}{own:>10}{below:>10}  {part}")
-    figure = {"conditions": conditions(), "load": load, "parts": parts}
-    print(json.dumps({"suite": "instructions", "commit": first_line("git", "-C", ROOT, "rev-parse", "--short", "HEAD"),
-                      **figure, "spread_percent": round(max(spread.values()), 3),
-                      "stored": stored["parts"] if stored else None,
-                      "change_percent": {part: change(number, stored["parts"].get(part))
-                                         for part, number in parts.items()} if stored else None,
-                      "functions": functions[:FUNCTIONS]}))
+    text = json.dumps(document(said, counted, functions, stored))
+    print(text, flush=True)
+    os.makedirs(results, exist_ok=True)
+    with open(os.path.join(results, "instructions.json"), "w") as file:
+        file.write(text + "\n")
     if store:
         with open(STORED, "w") as file:
-            json.dump(figure, file, indent=1)
+            json.dump({"counted_with": counted_with(), "load": said["load"], "parts": counted[0]}, file, indent=1)
             file.write("\n")
         say(f"stored in {os.path.relpath(STORED, ROOT)}")
+
+
+def run(setup):
+    """As a suite of `bench all`."""
+    measure(setup.helper("instructions"), setup.options.results)
+    return True
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default=os.path.join(ROOT, "build", "release", "bench_instructions"))
+    parser.add_argument("--results", default=os.path.join(ROOT, ".run", "bench"), help="folder of the document")
     parser.add_argument("--store", action="store_true", help="make this the stored figure")
     parser.add_argument("--part", choices=[*PARTS, "rest"], help="show the functions of this part alone")
     parser.add_argument("--check", action="store_true", help="compare with the stored figure, for CI")
     options = parser.parse_args()
     program = os.path.abspath(options.program)
-    if not os.access(program, os.X_OK):
-        say(f"instructions: {program} is missing: `./dev bench instructions` builds it")
-        return 1
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            if options.check:
-                return 0 if check(program, folder) else 1
-            measure(program, folder, options.store, options.part)
+        if not os.access(program, os.X_OK):
+            raise Unusable(f"{program} is missing: `./dev bench instructions` builds it")
+        if options.check:
+            return 0 if check(program) else 1
+        measure(program, options.results, options.store, options.part)
     except Unusable as error:
         say(f"instructions: {error}")
         return 1

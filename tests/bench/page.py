@@ -130,6 +130,17 @@ def details(documents):
     return "\n".join(parts)
 
 
+def instructions(documents):
+    """By part; nothing when they were not counted."""
+    one = documents.get("instructions")
+    if not one:
+        return ""
+    total = one["parts"]["total"]
+    rows = [(part, plot.number(number), f"{number * 100 / total:.0f} %") for part, number in one["parts"].items()]
+    return ("\n### Instructions per command\n\nCounted by callgrind on a fixed load, without Kafka and its client.\n\n"
+            + table(("part", "instructions", "share"), rows))
+
+
 def troubles(documents):
     lines = [f"- {name}: {side} is void: {why.splitlines()[0]}" for name, one in documents.items()
              for side, why in one["void"].items()]
@@ -145,7 +156,7 @@ def measured_part(documents, plots):
               limit(goal, goal.limit), limit(goal, goal.aim), verdict(goal, documents)) for goal in TABLE]
     pictures = "".join(f"![{name[:-4]}](performance/{name})\n\n" for name in plots)
     return (f"## Figures\n\n{table(('what', 'measured', 'at least', 'aim', 'holds'), goals)}\n{troubles(documents)}"
-            f"## Conditions\n\n{conditions(documents)}\n## In full\n\n{details(documents)}\n{pictures}".rstrip() + "\n")
+            f"## Conditions\n\n{conditions(documents)}\n## In full\n\n{details(documents)}{instructions(documents)}\n{pictures}".rstrip() + "\n")
 
 
 # --- plots --------------------------------------------------------------------------------------

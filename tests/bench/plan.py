@@ -32,11 +32,16 @@ def filled(o):
     return o.filled_rows * (1 / TALLY + 1 / GENERATOR) + o.runs * 2 * (o.records / 3 * (1 / TALLY + 1 / GENERATOR) + START)
 
 
+def instructions(_):
+    return 60
+
+
 def peer(options, seconds):
     return 0 if options.no_peer else seconds
 
 
-SECONDS = {"stream": stream, "restore": restore, "restart": restart, "latency": latency, "idle": idle, "filled": filled}
+SECONDS = {"stream": stream, "restore": restore, "restart": restart, "latency": latency, "idle": idle, "filled": filled,
+           "instructions": instructions}
 
 
 def text(suites, options):
