@@ -187,6 +187,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t kind,
         answer_with_nothing(rk, kind);
     }
     tally_free(partitions);
+    rd_kafka_yield(rk); /* or the poll would go on waiting for a record of paused partitions */
 }
 
 static enum tally_code consumer_subscribe(struct tally_consumer *base, const char *const *topics,

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "engine/base/clock.h"
 #include "engine/base/failpoint.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
@@ -26,6 +27,8 @@
 enum {
     BATCH_RECORDS = 512,
     FULL_WAIT_MS = 10,
+    INIT_SLICE_MS = 20,  /* how soon an answer of the coordinator is seen */
+    ASKS_AGAIN_MS = 400, /* from here on the handle itself may ask: fixed, 500 in librdkafka */
 };
 
 struct topic {
@@ -44,6 +47,7 @@ struct kafka_producer {
     bool doubt;         /* invariant 3, but for connections */
     atomic_uint closed; /* connections, ever */
     unsigned closed_at_begin;
+    bool left_behind; /* an earlier handle did not end, and may still call back */
     struct {
         rd_kafka_resp_err_t error;
         char what[128];
@@ -160,13 +164,49 @@ static enum tally_code find_too_large(struct kafka_producer *producer, enum tall
                    : code;
 }
 
+/* Another handle under the same name, where nothing was produced yet. The old one is gone before
+ * the new one asks for its producer id: a late request of it would fence the new one. */
+static void open_anew(struct kafka_producer *producer)
+{
+    rd_kafka_t *rk = kafka_config_open(KAFKA_KIND_PRODUCER,
+            rd_kafka_conf_dup(rd_kafka_conf(producer->rk)), NULL);
+
+    if (rk) { /* else the old one goes on asking */
+        producer->left_behind =
+                !kafka_reaper_destroy(producer->rk, KAFKA_REAP_MS) || producer->left_behind;
+        producer->rk = rk;
+    }
+}
+
+/* After a crash the coordinator ends the transaction that was open, and until it has says so. That
+ * takes some milliseconds, but librdkafka asks again after 500. A new handle asks at once. */
 static enum tally_code producer_init(struct tally_producer *base, int timeout_ms,
         struct tally_error *err)
 {
     struct kafka_producer *producer = self(base);
+    int64_t now_ms = tally_mono_ms(tally_clock_real());
+    int64_t deadline_ms = now_ms + timeout_ms, opened_ms = now_ms, patience_ms = 0;
 
-    return transactional(producer, rd_kafka_init_transactions(producer->rk, timeout_ms), err,
-            "initialise transactions");
+    for (;;) {
+        rd_kafka_error_t *error = rd_kafka_init_transactions(producer->rk, INIT_SLICE_MS);
+        rd_kafka_resp_err_t reason =
+                error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
+        bool concurrent = reason == RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS;
+        int64_t age_ms;
+
+        now_ms = tally_mono_ms(tally_clock_real());
+        age_ms = now_ms - opened_ms;
+        if ((!concurrent && reason != RD_KAFKA_RESP_ERR__TIMED_OUT) || now_ms >= deadline_ms) {
+            return transactional(producer, error, err, "initialise transactions");
+        }
+        rd_kafka_error_destroy(error);
+        if (concurrent && age_ms >= patience_ms && age_ms < ASKS_AGAIN_MS &&
+                producer->topic_count == 0) {
+            open_anew(producer);
+            opened_ms = tally_mono_ms(tally_clock_real());
+            patience_ms = patience_ms ? 2 * patience_ms : INIT_SLICE_MS;
+        }
+    }
 }
 
 static enum tally_code producer_begin(struct tally_producer *base, struct tally_error *err)
@@ -434,7 +474,7 @@ static void producer_destroy(struct tally_producer *base)
         tally_free(producer->topics[i].name);
     }
     tally_free(producer->topics);
-    if (kafka_reaper_destroy(producer->rk, KAFKA_REAP_MS)) {
+    if (kafka_reaper_destroy(producer->rk, KAFKA_REAP_MS) && !producer->left_behind) {
         tally_free(producer); /* else a thread of librdkafka may still close a socket */
     }
 }
