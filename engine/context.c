@@ -23,7 +23,9 @@ void context_touch(struct tally_touch *touch, struct tally_slice key)
     if (touch->count == touch->capacity) {
         touch->capacity = touch->capacity ? touch->capacity * 2 : 1024;
         touch->keys = tally_realloc(touch->keys, touch->capacity * sizeof touch->keys[0]);
+        touch->absent = tally_realloc(touch->absent, touch->capacity * sizeof touch->absent[0]);
     }
+    touch->absent[touch->count] = false;
     touch->keys[touch->count++] = key;
 }
 

@@ -122,6 +122,7 @@ void tally_stream_task_destroy(struct tally_stream_task *task)
     tally_buf_deinit(&task->row);
     tally_buf_deinit(&task->memo);
     tally_free(task->touch.keys);
+    tally_free(task->touch.absent);
     tally_free(task->items);
     tally_free(task->append_times);
     tally_free(task);
@@ -367,10 +368,15 @@ static void decide(struct tally_context *ctx, const struct tally_command *comman
 static enum tally_code find_outcome(struct tally_stream_task *task, const struct batch_item *item,
         int64_t time_ms, struct tally_outcome *outcome, struct tally_error *err)
 {
+    struct tally_store *store = task->slot->store;
     struct tally_slice row;
-    enum tally_code code =
-            tally_store_get(task->slot->store, tally_key_bytes(&item->dedup), &row, err);
+    enum tally_code code = TALLY_OK;
 
+    if (!item->is_new) {
+        code = tally_store_get(store, item->dedup, &row, err);
+    } else if (!tally_store_written(store, item->dedup, &row)) {
+        code = TALLY_NOT_FOUND;
+    }
     if (code) {
         return code;
     }
@@ -463,6 +469,15 @@ static enum tally_code run_item(struct tally_stream_task *task, struct batch_ite
     return TALLY_OK;
 }
 
+static void set_dedup(struct tally_stream_task *task, struct batch_item *item)
+{
+    struct tally_key key;
+
+    context_dedup_key(item->command.id, item->command.key, &key);
+    item->dedup = tally_arena_copy(&task->batch, tally_key_bytes(&key));
+    item->is_new = false;
+}
+
 static void route_batch(struct tally_stream_task *task, const struct tally_record *records,
         size_t count, struct tally_consumer *consumer)
 {
@@ -481,8 +496,9 @@ static void route_batch(struct tally_stream_task *task, const struct tally_recor
         if (item->kind != BATCH_DECIDE) {
             continue;
         }
-        context_dedup_key(item->command.id, item->command.key, &item->dedup);
-        context_touch(&task->touch, tally_key_bytes(&item->dedup));
+        set_dedup(task, item);
+        item->dedup_at = task->touch.count;
+        context_touch(&task->touch, item->dedup);
         if (item->command.schema && !item->command.violations) {
             task->aggregate->touch(&task->touch, &item->command);
         }
@@ -514,9 +530,13 @@ enum tally_code tally_stream_task_process(struct tally_stream_task *task,
     }
     tally_log_task(task->name);
     route_batch(task, records, count, consumer);
-    code = tally_store_prefetch(task->slot->store, task->touch.keys, task->touch.count, err);
+    code = tally_store_prefetch(task->slot->store, task->touch.keys, task->touch.count,
+            task->touch.absent, err);
     for (size_t i = 0; i < count && !code; i++) {
         tally_log_position(records[i].topic, records[i].partition, records[i].offset);
+        if (task->items[i].kind == BATCH_DECIDE) {
+            task->items[i].is_new = task->touch.absent[task->items[i].dedup_at];
+        }
         code = run_item(task, &task->items[i], consumer, err);
     }
     if (!code && last->offset + 1 == task->next.in_next) {
@@ -724,7 +744,7 @@ enum tally_code tally_stream_task_verify(struct tally_stream_task *task,
 
     stream_task_route(task, record, consumer, &item);
     if (item.kind == BATCH_DECIDE) {
-        context_dedup_key(item.command.id, item.command.key, &item.dedup);
+        set_dedup(task, &item);
         code = find_outcome(task, &item, task->next.decision_time, &outcome, err);
         if (code == TALLY_NOT_FOUND) {
             code = was_too_large(task, &item, &too_large, err);

@@ -21,7 +21,9 @@ struct batch_item {
     bool cut;                   /* BATCH_DEAD: no topic takes all of it */
     int32_t target;             /* BATCH_FORWARD */
     struct tally_command command;
-    struct tally_key dedup;
+    struct tally_slice dedup; /* key of the id's outcome; in the batch arena */
+    size_t dedup_at;          /* among the touched keys */
+    bool is_new;              /* the id had no outcome before this transaction */
 };
 
 /* A client that waits for the outcome of a command of the open transaction. */

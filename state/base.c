@@ -2,6 +2,7 @@
 #include "state/base_internal.h"
 
 #include "engine/base/mem.h"
+#include "state/run_internal.h"
 #include "state/store_internal.h"
 
 void base_init(struct base *base, const struct base_ops *ops, struct tally_state *state,
@@ -45,6 +46,103 @@ struct base_snapshot *base_snapshot_ref(struct base_snapshot *snapshot)
     return snapshot;
 }
 
+/* --- highest keys ------------------------------------------------------------------------------
+ */
+
+static void highest_destroy(struct base_highest *highest)
+{
+    if (!highest)
+        return;
+    for (size_t i = 0; i < highest->count; i++) {
+        tally_free((void *)(uintptr_t)highest->keys[i].data);
+    }
+    tally_free(highest->keys);
+    tally_free(highest);
+}
+
+static struct tally_slice *highest_of(const struct base_highest *highest, uint8_t store)
+{
+    for (size_t i = 0; i < highest->count; i++) {
+        if (highest->keys[i].data[0] == store)
+            return &highest->keys[i];
+    }
+    return NULL;
+}
+
+static void highest_raise(struct base_highest *highest, struct tally_slice key)
+{
+    struct tally_slice *known = highest_of(highest, key.data[0]);
+    uint8_t *copy;
+
+    if (known && tally_slice_compare(key, *known) <= 0)
+        return;
+    copy = tally_alloc(key.len);
+    memcpy(copy, key.data, key.len);
+    if (known) {
+        tally_free((void *)(uintptr_t)known->data);
+    } else {
+        highest->keys = tally_realloc(highest->keys, (highest->count + 1) * sizeof *highest->keys);
+        known = &highest->keys[highest->count++];
+    }
+    *known = tally_slice_of(copy, key.len);
+}
+
+void base_find_highest(struct base_snapshot *snapshot)
+{
+    struct base_highest *highest = tally_alloc_zero(1, sizeof *highest);
+    struct tally_slice upper = TALLY_NONE;
+    enum tally_code code = TALLY_OK;
+    uint8_t store = 1, bound = 0;
+
+    while (code == TALLY_OK && store > 0) { /* byte 0: meta keys */
+        struct cursor *last = snapshot->base->ops->iterate(snapshot, TALLY_NONE, upper, true);
+
+        code = cursor_next(last, NULL);
+        if (code == TALLY_OK) {
+            store = last->key.data[0];
+            if (store > 0)
+                highest_raise(highest, last->key);
+        }
+        cursor_destroy(last);
+        bound = store;
+        upper = tally_slice_of(&bound, 1);
+    }
+    if (code == TALLY_OK || code == TALLY_NOT_FOUND) {
+        snapshot->highest = highest;
+    } else {
+        highest_destroy(highest); /* whoever reads next is told */
+    }
+}
+
+void base_extend_highest(struct base_snapshot *snapshot, const struct base_snapshot *before,
+        struct run *const *runs, size_t count)
+{
+    struct base_highest *highest;
+
+    if (!before || !before->highest)
+        return;
+    highest = tally_alloc_zero(1, sizeof *highest);
+    for (size_t i = 0; i < before->highest->count; i++) {
+        highest_raise(highest, before->highest->keys[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        for (unsigned store = 0; store < runs[i]->store_count; store++) {
+            highest_raise(highest, run_highest(runs[i], store));
+        }
+    }
+    snapshot->highest = highest;
+}
+
+bool base_above(const struct base_snapshot *snapshot, struct tally_slice key)
+{
+    const struct tally_slice *known;
+
+    if (!snapshot->highest)
+        return false;
+    known = highest_of(snapshot->highest, key.data[0]);
+    return !known || tally_slice_compare(key, *known) > 0;
+}
+
 void base_snapshot_unref(struct base_snapshot *snapshot)
 {
     struct base *base;
@@ -54,6 +152,7 @@ void base_snapshot_unref(struct base_snapshot *snapshot)
         return;
     }
     base = snapshot->base;
+    highest_destroy(snapshot->highest);
     base->ops->snapshot_destroy(snapshot);
     base_unref(base);
 }

@@ -51,10 +51,27 @@ struct base {
     atomic_llong age_cutoff_ms; /* DEDUP rows before it need not be kept */
 };
 
+/* The highest key of each store in a snapshot, or a higher one: what is above it is not there, and
+ * need not be looked for. Ids that are made in the order of time (RFC 9562, UUIDv7) are. */
+struct base_highest {
+    struct tally_slice *keys; /* one a store that has rows; owned */
+    size_t count;
+};
+
 struct base_snapshot {
     struct base *base;
     atomic_int references;
+    struct base_highest *highest; /* NULL: not known */
 };
+
+struct run;
+/* Set the highest keys of a new snapshot, before anyone else sees it: by looking, or from those of
+ * the one before and of the runs that were ingested since. */
+void base_find_highest(struct base_snapshot *snapshot);
+void base_extend_highest(struct base_snapshot *snapshot, const struct base_snapshot *before,
+        struct run *const *runs, size_t count);
+/* The key is above all of its store. */
+bool base_above(const struct base_snapshot *snapshot, struct tally_slice key);
 
 struct base_snapshot *base_snapshot_ref(struct base_snapshot *snapshot);
 void base_snapshot_unref(struct base_snapshot *snapshot);

@@ -83,6 +83,7 @@ static enum tally_code reopen_base(struct tally_store *store, struct tally_error
     TALLY_FAILPOINT(STORE_REOPEN_AFTER);
     store->lost = false;
     snapshot = store->base->ops->snapshot(store->base);
+    base_find_highest(snapshot);
     store_publish_base(store, snapshot, store->flushed, now_ms(store));
     base_snapshot_unref(snapshot);
     return TALLY_OK;
@@ -129,6 +130,7 @@ static enum tally_code flush_view(struct tally_store *store, struct tally_view *
         return code;
     atomic_store_explicit(&store->base->age_cutoff_ms, view->cutoff_ms, memory_order_relaxed);
     snapshot = store->base->ops->snapshot(store->base);
+    base_extend_highest(snapshot, view->snapshot, view->runs, view->run_count);
     store->base->ops->sizes(snapshot, &sst_bytes, &level0_files);
     store->crowded = level0_files >= LEVEL0_CROWDED;
     store_publish_base(store, snapshot, view->sequence, started);

@@ -8,15 +8,17 @@
 #include <stdio.h>
 
 enum { PARTS_MAX = 8 };
+enum rows { CHANGING, ONCE };
 
 struct store_schema {
     const char *topology, *name, *parts;
     uint8_t byte;
+    enum rows rows;
 };
 
 static const struct store_schema schemas[TALLY_STORES] = {
-#define X(id, topology_, name_, byte_, parts_) \
-    [TALLY_STORE_##id] = {topology_, name_, parts_, byte_},
+#define X(id, topology_, name_, byte_, rows_, parts_) \
+    [TALLY_STORE_##id] = {topology_, name_, parts_, byte_, rows_},
 #include "state/key_schema.def"
 #undef X
 };
@@ -105,6 +107,11 @@ const char *tally_store_name(enum tally_store_id store)
 uint8_t tally_store_byte(enum tally_store_id store)
 {
     return schemas[store].byte;
+}
+
+bool tally_store_rows_once(enum tally_store_id store)
+{
+    return schemas[store].rows == ONCE;
 }
 
 /* --- text ----------------------------------------------------------------------------------------

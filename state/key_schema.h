@@ -6,7 +6,7 @@
 #define TALLY_KEY_MAX 256 /* id byte + command id (64) + record key (<= 128) with room */
 
 enum tally_store_id { /* index in the table; the byte on disk is tally_store_byte(id) */
-#define X(id, topology, name, byte, parts) TALLY_STORE_##id,
+#define X(id, topology, name, byte, rows, parts) TALLY_STORE_##id,
 #include "state/key_schema.def"
 #undef X
     TALLY_STORES
@@ -42,3 +42,4 @@ bool tally_store_find(const char *topology, const char *name, enum tally_store_i
 bool tally_store_of_key(const char *topology, struct tally_slice key, enum tally_store_id *id);
 const char *tally_store_name(enum tally_store_id store);
 uint8_t tally_store_byte(enum tally_store_id store);
+bool tally_store_rows_once(enum tally_store_id store); /* rows are ONCE */

@@ -17,6 +17,7 @@ enum {
     CHUNK_SIZE = 256 * 1024,
     HUGE_PAGE = 2 * 1024 * 1024,
     TABLE_SLOTS_MIN = 1024,
+    SPARE_CHUNKS = 16,
     VALUE_ROOM_MAX = 512, /* an absent key's entry keeps at most so much for its value */
     ROW_COST = 32         /* of a dirty entry beside its bytes, in overlay->dirty_bytes */
 };
@@ -41,14 +42,20 @@ void overlay_init(struct overlay *overlay, atomic_llong *account)
     account_add(overlay, (long long)(TABLE_SLOTS_MIN * sizeof *overlay->slots));
 }
 
+static void free_chunks(struct overlay_chunk *chunk)
+{
+    while (chunk) {
+        struct overlay_chunk *next = chunk->next;
+
+        tally_free(chunk);
+        chunk = next;
+    }
+}
+
 void overlay_deinit(struct overlay *overlay)
 {
-    while (overlay->oldest) {
-        struct overlay_chunk *chunk = overlay->oldest;
-
-        overlay->oldest = chunk->next;
-        tally_free(chunk);
-    }
+    free_chunks(overlay->oldest);
+    free_chunks(overlay->spare);
     tally_free(overlay->slots);
     tally_free(overlay->dirty);
     account_add(overlay, -(long long)overlay->size);
@@ -87,12 +94,6 @@ static struct overlay_slot *slot_of_entry(const struct overlay *overlay,
         at = (at + 1) & overlay->mask;
     }
     return &overlay->slots[at];
-}
-
-struct overlay_entry *overlay_find(const struct overlay *overlay, struct tally_slice key,
-        uint64_t hash)
-{
-    return slot_of(overlay, key, hash)->entry;
 }
 
 /* A large table is read at random: with huge pages a look-up misses the TLB less often. */
@@ -144,6 +145,7 @@ static void insert(struct overlay *overlay, uint64_t hash, struct overlay_entry 
     }
     overlay->slots[at] = (struct overlay_slot){.hash = hash, .entry = entry};
     overlay->entries++;
+    overlay->stores[entry->bytes[0]].tabled++;
 }
 
 /* Takes an entry out of the table; later slots of its cluster move up, so no markers are left. */
@@ -165,6 +167,7 @@ static void remove_entry(struct overlay *overlay, struct overlay_entry *entry)
     }
     overlay->slots[hole] = (struct overlay_slot){0};
     overlay->entries--;
+    overlay->stores[entry->bytes[0]].tabled--;
     entry->state = ENTRY_DEAD;
 }
 
@@ -178,8 +181,14 @@ static size_t entry_size(const struct overlay_entry *entry)
 static struct overlay_chunk *add_chunk(struct overlay *overlay, size_t entry_bytes)
 {
     size_t size = entry_bytes > CHUNK_SIZE ? entry_bytes : CHUNK_SIZE;
-    struct overlay_chunk *chunk = tally_alloc(sizeof *chunk + size);
+    struct overlay_chunk *chunk = overlay->spare;
 
+    if (chunk && size == CHUNK_SIZE) {
+        overlay->spare = chunk->next;
+    } else {
+        chunk = tally_alloc(sizeof *chunk + size);
+        account_add(overlay, (long long)(sizeof *chunk + size));
+    }
     *chunk = (struct overlay_chunk){.size = size};
     if (overlay->newest) {
         overlay->newest->next = chunk;
@@ -187,7 +196,6 @@ static struct overlay_chunk *add_chunk(struct overlay *overlay, size_t entry_byt
         overlay->oldest = chunk;
     }
     overlay->newest = chunk;
-    account_add(overlay, (long long)(sizeof *chunk + size));
     return chunk;
 }
 
@@ -223,13 +231,20 @@ static void set_value(struct overlay_entry *entry, struct tally_slice value, boo
 struct overlay_entry *overlay_load(struct overlay *overlay, struct tally_slice key, uint64_t hash,
         struct tally_slice value, bool absent)
 {
-    size_t room = absent ? overlay->value_room[key.data[0]] : value.len;
-    struct overlay_entry *entry = allocate(overlay, key, room);
+    size_t room = absent ? overlay->stores[key.data[0]].value_room : value.len;
+    struct overlay_entry *entry;
 
+    tally_assert(overlay->stores[key.data[0]].logged == 0); /* it was looked for */
+    entry = allocate(overlay, key, room);
     set_value(entry, value, absent);
     entry->read = true;
     insert(overlay, hash, entry);
     return entry;
+}
+
+static size_t dirty_cost(const struct overlay_entry *entry)
+{
+    return ROW_COST + entry->key_len + entry->value_len;
 }
 
 static void make_dirty(struct overlay *overlay, struct overlay_entry *entry)
@@ -242,7 +257,45 @@ static void make_dirty(struct overlay *overlay, struct overlay_entry *entry)
     entry->state = ENTRY_DIRTY;
     entry->dirty_index = (uint32_t)overlay->dirty_count;
     overlay->dirty[overlay->dirty_count++] = entry;
-    overlay->dirty_bytes += ROW_COST + entry->key_len + entry->value_len;
+    overlay->dirty_bytes += dirty_cost(entry);
+}
+
+static void forget_dirty(struct overlay *overlay, struct overlay_entry *entry)
+{
+    overlay->dirty[entry->dirty_index] = NULL;
+    overlay->dirty_bytes -= dirty_cost(entry);
+    entry->state = ENTRY_DEAD;
+}
+
+/* Puts what was logged of a store into the table, the last version of each key. */
+static void table_store(struct overlay *overlay, uint8_t store)
+{
+    for (size_t i = 0; overlay->stores[store].logged > 0; i++) {
+        struct overlay_entry *entry = overlay->dirty[i];
+        struct overlay_slot *slot;
+        uint64_t hash;
+
+        if (!entry || !entry->logged || entry->bytes[0] != store)
+            continue;
+        hash = row_hash(entry_key(entry));
+        slot = slot_of(overlay, entry_key(entry), hash);
+        entry->logged = false;
+        overlay->stores[store].logged--;
+        if (slot->entry) {
+            forget_dirty(overlay, slot->entry);
+            slot->entry = entry;
+        } else {
+            insert(overlay, hash, entry);
+        }
+    }
+}
+
+struct overlay_entry *overlay_find(struct overlay *overlay, struct tally_slice key, uint64_t hash)
+{
+    overlay->stores[key.data[0]].read = true;
+    if (overlay->stores[key.data[0]].logged > 0)
+        table_store(overlay, key.data[0]);
+    return slot_of(overlay, key, hash)->entry;
 }
 
 /* Puts a copy with more room in the place of an entry. */
@@ -251,7 +304,9 @@ static struct overlay_entry *replace(struct overlay *overlay, struct overlay_ent
 {
     struct overlay_entry *entry = allocate(overlay, entry_key(old), value_room);
 
-    slot_of_entry(overlay, old)->entry = entry;
+    if (!old->logged)
+        slot_of_entry(overlay, old)->entry = entry;
+    entry->logged = old->logged;
     entry->state = old->state;
     entry->absent = old->absent;
     entry->read = old->read;
@@ -265,15 +320,30 @@ static struct overlay_entry *replace(struct overlay *overlay, struct overlay_ent
     return entry;
 }
 
-void overlay_put(struct overlay *overlay, struct tally_slice key, struct tally_slice value,
+/* What the next absent key of the store keeps for its value. */
+static void note_room(struct overlay *overlay, uint8_t store, size_t len)
+{
+    overlay->stores[store].value_room = (uint16_t)(len < VALUE_ROOM_MAX ? len : VALUE_ROOM_MAX);
+}
+
+static void log_write(struct overlay *overlay, struct tally_slice key, struct tally_slice value,
+        bool absent)
+{
+    struct overlay_entry *entry = allocate(overlay, key, absent ? 0 : value.len);
+
+    set_value(entry, value, absent);
+    entry->logged = true;
+    overlay->stores[key.data[0]].logged++;
+    make_dirty(overlay, entry);
+}
+
+static void table_write(struct overlay *overlay, struct tally_slice key, struct tally_slice value,
         bool absent)
 {
     uint64_t hash = row_hash(key);
-    struct overlay_entry *entry = overlay_find(overlay, key, hash);
+    struct overlay_entry *entry = slot_of(overlay, key, hash)->entry;
     size_t len = absent ? 0 : value.len;
 
-    if (!absent)
-        overlay->value_room[key.data[0]] = (uint16_t)(len < VALUE_ROOM_MAX ? len : VALUE_ROOM_MAX);
     if (!entry) {
         entry = allocate(overlay, key, len);
         insert(overlay, hash, entry);
@@ -290,6 +360,21 @@ void overlay_put(struct overlay *overlay, struct tally_slice key, struct tally_s
     }
 }
 
+void overlay_put(struct overlay *overlay, struct tally_slice key, struct tally_slice value,
+        bool absent)
+{
+    uint8_t store = key.data[0];
+
+    if (!absent)
+        note_room(overlay, store, value.len);
+    if (overlay->stores[store].read || overlay->stores[store].tabled > 0) {
+        tally_assert(overlay->stores[store].logged == 0);
+        table_write(overlay, key, value, absent);
+    } else {
+        log_write(overlay, key, value, absent);
+    }
+}
+
 static bool in_range(struct tally_slice key, struct tally_slice lower, struct tally_slice upper)
 {
     return tally_slice_compare(key, lower) >= 0 &&
@@ -297,45 +382,66 @@ static bool in_range(struct tally_slice key, struct tally_slice lower, struct ta
 }
 
 size_t overlay_rows(const struct overlay *overlay, struct tally_slice lower,
-        struct tally_slice upper, struct row **rows)
+        struct tally_slice upper, struct row *rows)
 {
     size_t count = 0;
 
-    *rows = tally_alloc((overlay->dirty_count + 1) * sizeof **rows);
     for (size_t i = 0; i < overlay->dirty_count; i++) {
         const struct overlay_entry *entry = overlay->dirty[i];
 
+        if (!entry)
+            continue;
         if ((lower.len > 0 || upper.len > 0) && !in_range(entry_key(entry), lower, upper))
             continue;
-        (*rows)[count++] = (struct row){.key = entry->bytes,
+        rows[count++] = (struct row){.key = entry->bytes,
                 .value_len = entry->value_len,
                 .key_len = entry->key_len,
                 .deleted = entry->absent};
     }
-    row_sort(*rows, count);
     return count;
+}
+
+/* After commit, rollback and clear: nothing is dirty, nothing was read. */
+static void begin(struct overlay *overlay)
+{
+    overlay->dirty_count = 0;
+    overlay->dirty_bytes = 0;
+    for (size_t i = 0; i < sizeof overlay->stores / sizeof overlay->stores[0]; i++) {
+        overlay->stores[i].logged = 0;
+        overlay->stores[i].read = false;
+    }
 }
 
 void overlay_commit(struct overlay *overlay)
 {
     for (size_t i = 0; i < overlay->dirty_count; i++) {
-        if (overlay->dirty[i]->read) {
-            overlay->dirty[i]->state = ENTRY_CLEAN;
+        struct overlay_entry *entry = overlay->dirty[i];
+
+        if (!entry)
+            continue;
+        if (entry->logged) {
+            entry->state = ENTRY_DEAD;
+        } else if (entry->read) {
+            entry->state = ENTRY_CLEAN;
         } else {
-            remove_entry(overlay, overlay->dirty[i]);
+            remove_entry(overlay, entry);
         }
     }
-    overlay->dirty_count = 0;
-    overlay->dirty_bytes = 0;
+    begin(overlay);
 }
 
 void overlay_rollback(struct overlay *overlay)
 {
     for (size_t i = 0; i < overlay->dirty_count; i++) {
-        remove_entry(overlay, overlay->dirty[i]);
+        struct overlay_entry *entry = overlay->dirty[i];
+
+        if (entry && entry->logged) {
+            entry->state = ENTRY_DEAD;
+        } else if (entry) {
+            remove_entry(overlay, entry);
+        }
     }
-    overlay->dirty_count = 0;
-    overlay->dirty_bytes = 0;
+    begin(overlay);
 }
 
 /* --- eviction --------------------------------------------------------------------------------- */
@@ -385,6 +491,35 @@ static void shrink_table(struct overlay *overlay)
     }
     if (slots < overlay->mask + 1)
         resize(overlay, slots);
+}
+
+void overlay_clear(struct overlay *overlay)
+{
+    size_t spare = 0;
+
+    for (struct overlay_chunk *chunk = overlay->spare; chunk; chunk = chunk->next) {
+        spare++;
+    }
+    while (overlay->oldest) {
+        struct overlay_chunk *chunk = overlay->oldest;
+
+        if (chunk->size != CHUNK_SIZE || spare == SPARE_CHUNKS) {
+            free_oldest(overlay);
+            continue;
+        }
+        overlay->oldest = chunk->next;
+        chunk->next = overlay->spare;
+        overlay->spare = chunk;
+        spare++;
+    }
+    overlay->newest = NULL;
+    for (size_t i = 0; i < sizeof overlay->stores / sizeof overlay->stores[0]; i++) {
+        overlay->stores[i].tabled = 0;
+    }
+    begin(overlay);
+    memset(overlay->slots, 0, (overlay->mask + 1) * sizeof *overlay->slots);
+    shrink_table(overlay);
+    overlay->entries = 0;
 }
 
 void overlay_evict(struct overlay *overlay, size_t limit)

@@ -1,7 +1,7 @@
 /* state/row.c - hashing and sorting of keys.
  * Sorting is a radix sort on eight bytes at a time: commits sort tens of thousands of keys whose
- * first bytes (store, common part of ids) are mostly equal, so every byte that does not vary costs
- * one look at a histogram and comparisons of whole keys are left to small groups. */
+ * first bytes (store, common part of ids) are mostly equal, so bytes that do not vary are
+ * passed over, and comparisons of whole keys are left to small groups. */
 #include "state/row_internal.h"
 
 #include <stdatomic.h>
@@ -14,12 +14,21 @@
 enum {
     SORT_INSERTION_MAX = 24, /* below, shifting is cheapest */
     SORT_COMPARE_MAX = 256,  /* below, clearing the histograms costs more than comparing */
+    SORT_AHEAD = 8,          /* keys that are loaded at once: they lie in no order */
     CHUNK = 8
 };
 
+/* Sorting moves these; rows move once, at the end. */
 struct item {
     uint64_t chunk; /* key bytes depth .. depth + 7, zero behind the end */
-    struct row row;
+    uint64_t index; /* of the row: among equal keys the order of the input */
+};
+
+struct sorter {
+    const struct row *rows;
+    struct item *space;
+    uint64_t varying; /* bits of the chunks that differ */
+    bool ended;       /* all keys end before the chunks, with the same length: they are equal */
 };
 
 #define SEED_DEFAULT 0x9e3779b97f4a7c15u /* until there is a random one */
@@ -90,55 +99,62 @@ static uint64_t chunk_at(const struct row *row, size_t depth)
     return row_prefix((struct tally_slice){row->key + depth, row->key_len - depth});
 }
 
-static int item_compare(const void *left, const void *right)
+static int item_compare(const void *left, const void *right, void *context)
 {
+    const struct sorter *sorter = context;
     const struct item *a = left, *b = right;
+    int order = (a->chunk > b->chunk) - (a->chunk < b->chunk);
 
-    if (a->chunk != b->chunk)
-        return a->chunk < b->chunk ? -1 : 1;
-    return tally_slice_compare(row_key(&a->row), row_key(&b->row));
+    if (order == 0)
+        order = tally_slice_compare(row_key(&sorter->rows[a->index]),
+                row_key(&sorter->rows[b->index]));
+    return order ? order : (a->index > b->index) - (a->index < b->index);
 }
 
-static void sort_insertion(struct item *items, size_t count)
+static void sort_insertion(struct sorter *sorter, struct item *items, size_t count)
 {
     for (size_t i = 1; i < count; i++) {
         struct item item = items[i];
         size_t at = i;
 
-        for (; at > 0 && item_compare(&item, &items[at - 1]) < 0; at--) {
+        for (; at > 0 && item_compare(&item, &items[at - 1], sorter) < 0; at--) {
             items[at] = items[at - 1];
         }
         items[at] = item;
     }
 }
 
-/* Least significant byte first over the chunk; bytes that all items share are skipped. The result
- * is in `items`; `space` has room for as many. */
-static void sort_chunks(struct item *items, struct item *space, size_t count)
+/* Stable, by one byte of the chunk. */
+static void sort_byte(const struct item *from, struct item *to, size_t count, unsigned shift)
 {
-    uint32_t counts[CHUNK][256] = {{0}};
-    struct item *from = items, *to = space;
+    uint32_t starts[256] = {0}, sum = 0;
 
     for (size_t i = 0; i < count; i++) {
-        for (unsigned byte = 0; byte < CHUNK; byte++) {
-            counts[byte][(items[i].chunk >> (8 * byte)) & 255]++;
-        }
+        starts[(from[i].chunk >> shift) & 255]++;
     }
-    for (unsigned byte = 0; byte < CHUNK; byte++) {
-        uint32_t *starts = counts[byte], sum = 0;
+    for (unsigned value = 0; value < 256; value++) {
+        uint32_t here = starts[value];
+
+        starts[value] = sum;
+        sum += here;
+    }
+    for (size_t i = 0; i < count; i++) {
+        to[starts[(from[i].chunk >> shift) & 255]++] = from[i];
+    }
+}
+
+/* Least significant byte first over the chunk; bytes that all items share are skipped. The result
+ * is in `items`. */
+static void sort_chunks(struct sorter *sorter, struct item *items, size_t count)
+{
+    struct item *from = items, *to = sorter->space;
+
+    for (unsigned shift = 0; shift < 8 * CHUNK; shift += 8) {
         struct item *swap = from;
 
-        if (starts[(from[0].chunk >> (8 * byte)) & 255] == count)
+        if (((sorter->varying >> shift) & 255) == 0)
             continue;
-        for (unsigned value = 0; value < 256; value++) {
-            uint32_t here = starts[value];
-
-            starts[value] = sum;
-            sum += here;
-        }
-        for (size_t i = 0; i < count; i++) {
-            to[starts[(from[i].chunk >> (8 * byte)) & 255]++] = from[i];
-        }
+        sort_byte(from, to, count, shift);
         from = to;
         to = swap;
     }
@@ -146,28 +162,49 @@ static void sort_chunks(struct item *items, struct item *space, size_t count)
         memcpy(items, from, count * sizeof *items);
 }
 
+static void load_chunks(struct sorter *sorter, struct item *items, size_t count, size_t depth)
+{
+    uint16_t len = sorter->rows[items[0].index].key_len;
+
+    sorter->varying = 0;
+    sorter->ended = len <= depth;
+    for (size_t i = 0; i < count; i++) {
+        const struct row *row = &sorter->rows[items[i].index];
+
+        if (i + SORT_AHEAD < count)
+            __builtin_prefetch(sorter->rows[items[i + SORT_AHEAD].index].key + depth);
+        items[i].chunk = chunk_at(row, depth);
+        sorter->varying |= items[i].chunk ^ items[0].chunk;
+        sorter->ended &= row->key_len == len;
+    }
+}
+
 /* Items agree on the bytes before depth. */
-static void sort_from(struct item *items, struct item *space, size_t count, size_t depth)
+static void sort_from(struct sorter *sorter, struct item *items, size_t count, size_t depth)
 {
     size_t start = 0;
 
-    for (size_t i = 0; i < count; i++) {
-        items[i].chunk = chunk_at(&items[i].row, depth);
+    load_chunks(sorter, items, count, depth);
+    while (sorter->varying == 0 && !sorter->ended && depth < TALLY_KEY_MAX) {
+        depth += CHUNK;
+        load_chunks(sorter, items, count, depth);
     }
+    if (sorter->ended)
+        return;
     if (count <= SORT_INSERTION_MAX) {
-        sort_insertion(items, count);
+        sort_insertion(sorter, items, count);
         return;
     }
     if (count <= SORT_COMPARE_MAX || depth >= TALLY_KEY_MAX) {
-        qsort(items, count, sizeof *items, item_compare);
+        qsort_r(items, count, sizeof *items, item_compare, sorter);
         return;
     }
-    sort_chunks(items, space, count);
+    sort_chunks(sorter, items, count);
     for (size_t i = 1; i <= count; i++) {
         if (i < count && items[i].chunk == items[start].chunk)
             continue;
         if (i - start > 1)
-            sort_from(items + start, space, i - start, depth + CHUNK);
+            sort_from(sorter, items + start, i - start, depth + CHUNK);
         start = i;
     }
 }
@@ -175,18 +212,35 @@ static void sort_from(struct item *items, struct item *space, size_t count, size
 void row_sort(struct row *rows, size_t count)
 {
     struct item *items;
+    struct row *unsorted;
+    struct sorter sorter;
 
     if (count < 2)
         return;
     items = tally_alloc(2 * count * sizeof *items);
+    unsorted = tally_alloc(count * sizeof *unsorted);
+    memcpy(unsorted, rows, count * sizeof *rows);
+    sorter = (struct sorter){.rows = unsorted, .space = items + count};
     for (size_t i = 0; i < count; i++) {
-        items[i].row = rows[i];
+        items[i].index = i;
     }
-    sort_from(items, items + count, count, 0);
+    sort_from(&sorter, items, count, 0);
     for (size_t i = 0; i < count; i++) {
-        rows[i] = items[i].row;
+        rows[i] = unsorted[items[i].index];
     }
+    tally_free(unsorted);
     tally_free(items);
+}
+
+size_t row_unique(struct row *rows, size_t count)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (i + 1 == count || !tally_slice_equal(row_key(&rows[i]), row_key(&rows[i + 1])))
+            rows[kept++] = rows[i];
+    }
+    return kept;
 }
 
 bool row_expired(struct tally_slice key, struct tally_slice value, int64_t cutoff_ms)

@@ -40,8 +40,11 @@ static inline uint64_t row_prefix(struct tally_slice key)
     return prefix;
 }
 
-/* Sorts by key; keys are distinct and at most TALLY_KEY_MAX bytes long. */
+/* Sorts by key; keys are at most TALLY_KEY_MAX bytes long. Rows of equal keys stay in their order.
+ */
 void row_sort(struct row *rows, size_t count);
+/* Of sorted rows with equal keys only the last stays. Returns how many are left. */
+size_t row_unique(struct row *rows, size_t count);
 
 /* Rows of the dedup store count as absent once they are older than the retention: their value
  * begins with the decision time. INT64_MIN: none is. */

@@ -1,9 +1,10 @@
 /* state/run.c - the writes of one or more commits: sorted, immutable, counted.
  * Invariants
  *  (1) A run never changes after it was built, so any thread may read it without a lock.
- *  (2) Keys are distinct and sorted; the hash index holds every one of them.
- * A point look-up costs one random load where the key is absent, which is the common case: a new
- * command's id is looked up in every run. */
+ *  (2) Keys are distinct and sorted; the filter has let every one of them in.
+ * A point look-up costs one random load where the key is absent, which is the common case, and a
+ * binary search where the filter (a blocked Bloom filter) says that it may be there. An index of
+ * all keys would find them sooner, but cost more to build than is ever looked up. */
 #include "state/run_internal.h"
 
 #include "engine/base/mem.h"
@@ -15,7 +16,12 @@ struct run_entry {
     bool deleted;
 };
 
-enum { RUN_BYTES_MAX = UINT32_MAX };
+enum {
+    RUN_BYTES_MAX = UINT32_MAX,
+    FILTER_BITS = 512,
+    FILTER_ROWS = 48, /* at most so many a cache line: in vain less than once in a hundred times */
+    FILTER_PROBES = 6
+};
 
 struct builder {
     struct run *run;
@@ -67,23 +73,74 @@ static void builder_add(struct builder *builder, struct tally_slice key, struct 
     builder->used += size;
 }
 
-static void build_index(struct run *run)
+/* Nine bits of the hash for each probe; the filter itself was chosen by the highest ones. */
+static void filter_add(struct run_filter *filter, uint64_t hash)
 {
-    size_t slots = 4;
+    for (unsigned i = 0; i < FILTER_PROBES; i++) {
+        unsigned bit = (hash >> (9 * i)) % FILTER_BITS;
 
-    while (2 * slots < 3 * (size_t)run->count) {
-        slots *= 2;
+        filter->words[bit / 64] |= UINT64_C(1) << bit % 64;
     }
-    run->index = tally_alloc_zero(slots, sizeof *run->index);
-    run->index_mask = slots - 1;
+}
+
+static bool filter_has(const struct run_filter *filter, uint64_t hash)
+{
+    for (unsigned i = 0; i < FILTER_PROBES; i++) {
+        unsigned bit = (hash >> (9 * i)) % FILTER_BITS;
+
+        if (!(filter->words[bit / 64] >> bit % 64 & 1))
+            return false;
+    }
+    return true;
+}
+
+static size_t filter_count(const struct run *run)
+{
+    return (size_t)1 << (64 - run->filter_shift);
+}
+
+static void build_filter(struct run *run)
+{
+    run->filter_shift = 63;
+    while (filter_count(run) * FILTER_ROWS < run->count) {
+        run->filter_shift--;
+    }
+    run->filters = tally_alloc_zero(filter_count(run), sizeof *run->filters);
     for (uint32_t i = 0; i < run->count; i++) {
         struct row row = row_at(run, i);
-        uint64_t hash = row_hash(row_key(&row)), at = hash & run->index_mask;
+        uint64_t hash = row_hash(row_key(&row));
 
-        while (run->index[at] != 0) {
-            at = (at + 1) & run->index_mask;
+        filter_add(&run->filters[hash >> run->filter_shift], hash);
+    }
+}
+
+/* The first entry whose key is not below `key`. */
+static size_t seek(const struct run *run, struct tally_slice key)
+{
+    size_t low = 0, high = run->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        struct row row = row_at(run, middle);
+
+        if (tally_slice_compare(row_key(&row), key) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
-        run->index[at] = (hash & ~(uint64_t)UINT32_MAX) | (i + 1);
+    }
+    return low;
+}
+
+static void find_stores(struct run *run)
+{
+    for (size_t at = 0; at < run->count;) {
+        uint8_t byte = row_at(run, at).key[0], next = (uint8_t)(byte + 1);
+
+        tally_assert(run->store_count < RUN_STORES_MAX);
+        at = next ? seek(run, tally_slice_of(&next, 1)) : run->count;
+        run->stores[run->store_count++] =
+                (struct run_store){.byte = byte, .last = (uint32_t)at - 1};
     }
 }
 
@@ -97,11 +154,12 @@ static struct run *builder_finish(struct builder *builder, uint64_t sequence, at
         run->bytes = tally_realloc(run->bytes, builder->size);
         run->entries = tally_realloc(run->entries, builder->entries * sizeof *run->entries);
     }
-    build_index(run);
+    build_filter(run);
+    find_stores(run);
     run->sequence = sequence;
     run->used = builder->used;
     run->size = sizeof *run + builder->size + builder->entries * sizeof *run->entries +
-                (run->index_mask + 1) * sizeof *run->index;
+                filter_count(run) * sizeof *run->filters;
     run->account = account;
     if (account)
         atomic_fetch_add_explicit(account, (long long)run->size, memory_order_relaxed);
@@ -112,7 +170,7 @@ static void run_destroy(struct run *run)
 {
     if (run->account)
         atomic_fetch_sub_explicit(run->account, (long long)run->size, memory_order_relaxed);
-    tally_free(run->index);
+    tally_free(run->filters);
     tally_free(run->bytes);
     tally_free(run->entries);
     tally_free(run);
@@ -190,20 +248,6 @@ void run_unref(struct run *run)
         run_destroy(run);
 }
 
-bool run_find(const struct run *run, struct tally_slice key, uint64_t hash, struct row *row)
-{
-    uint64_t at = hash & run->index_mask;
-
-    for (; run->index[at] != 0; at = (at + 1) & run->index_mask) {
-        if ((run->index[at] ^ hash) >> 32 != 0)
-            continue;
-        *row = row_at(run, (uint32_t)run->index[at] - 1);
-        if (tally_slice_equal(row_key(row), key))
-            return true;
-    }
-    return false;
-}
-
 struct run_cursor {
     struct cursor cursor;
     const struct run *run;
@@ -211,22 +255,24 @@ struct run_cursor {
     bool backwards;
 };
 
-/* The first entry whose key is not below `key`. */
-static size_t seek(const struct run *run, struct tally_slice key)
+bool run_find(const struct run *run, struct tally_slice key, uint64_t hash, struct row *row)
 {
-    size_t low = 0, high = run->count;
+    size_t at;
 
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        struct row row = row_at(run, middle);
+    if (!filter_has(&run->filters[hash >> run->filter_shift], hash))
+        return false;
+    at = seek(run, key);
+    if (at == run->count)
+        return false;
+    *row = row_at(run, at);
+    return tally_slice_equal(row_key(row), key);
+}
 
-        if (tally_slice_compare(row_key(&row), key) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+struct tally_slice run_highest(const struct run *run, unsigned index)
+{
+    struct row row = row_at(run, run->stores[index].last);
+
+    return row_key(&row);
 }
 
 static enum tally_code run_cursor_next(struct cursor *cursor, struct tally_error *err)

@@ -7,17 +7,32 @@
 #include "state/cursor_internal.h"
 #include "state/row_internal.h"
 
+/* Bits of one cache line that the keys of a few rows have set. */
+struct run_filter {
+    uint64_t words[8];
+};
+
+enum { RUN_STORES_MAX = 32 };
+
+/* Where the rows of a store end, by its byte. */
+struct run_store {
+    uint32_t last;
+    uint8_t byte;
+};
+
 struct run {
     atomic_int references;
     uint32_t count;
-    uint64_t sequence;         /* of the newest commit in it */
-    size_t used;               /* bytes of keys and values */
-    size_t size;               /* bytes of all its memory */
-    atomic_llong *account;     /* lowered by size when it is freed; NULL: not counted */
-    struct run_entry *entries; /* sorted by key */
-    uint8_t *bytes;            /* keys and values in the order of the entries */
-    uint64_t *index;           /* open addressing: upper 32 bits of the hash, entry + 1 */
-    uint64_t index_mask;
+    uint64_t sequence;          /* of the newest commit in it */
+    size_t used;                /* bytes of keys and values */
+    size_t size;                /* bytes of all its memory */
+    atomic_llong *account;      /* lowered by size when it is freed; NULL: not counted */
+    struct run_entry *entries;  /* sorted by key */
+    uint8_t *bytes;             /* keys and values in the order of the entries */
+    struct run_filter *filters; /* a power of two of them */
+    unsigned filter_shift;      /* the bits of a hash above it choose one */
+    unsigned store_count;
+    struct run_store stores[RUN_STORES_MAX]; /* of the rows, in their order */
 };
 
 /* Copies sorted rows. NULL account: memory is not counted. */
@@ -37,8 +52,11 @@ bool run_find(const struct run *run, struct tally_slice key, uint64_t hash, stru
 /* Starts loading what run_find will look at first. */
 static inline void run_find_soon(const struct run *run, uint64_t hash)
 {
-    __builtin_prefetch(&run->index[hash & run->index_mask]);
+    __builtin_prefetch(&run->filters[hash >> run->filter_shift]);
 }
+
+/* The highest key of the store run->stores[index]. */
+struct tally_slice run_highest(const struct run *run, unsigned index);
 
 /* Rows lower <= key < upper (empty upper: no bound). The caller keeps the run alive. */
 struct cursor *run_cursor(const struct run *run, struct tally_slice lower, struct tally_slice upper,

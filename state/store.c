@@ -13,22 +13,16 @@
 #include "engine/base/mem.h"
 #include "state/flush_internal.h"
 #include "state/iterator_internal.h"
+#include "state/key_schema.h"
 #include "state/state_directory_internal.h"
 #include "state/store_memory_internal.h"
 #include "state/store_meta_internal.h"
 #include "state/store_rocksdb_internal.h"
 
 enum {
-    RUNS_MAX = 12, /* not being flushed: a thousand commits merge into ten; each costs look-ups */
-    MERGE_BYTES_MAX =
-            4 * 1024 * 1024, /* larger ones wait for the flush unless there are too many */
-    VALUE_BYTES_MAX = 64 * 1024 * 1024,
-    FIND_AHEAD = 16 /* look-ups of a prefetch that are under way at once */
-};
-
-struct store_wanted {
-    struct tally_slice key;
-    uint64_t hash;
+    RUNS_MAX = 24,               /* not being flushed; each costs look-ups */
+    MERGE_BYTES_MAX = 64 * 1024, /* larger ones wait for the flush unless there are too many */
+    VALUE_BYTES_MAX = 64 * 1024 * 1024
 };
 
 /* --- open and close ------------------------------------------------------------------------------
@@ -64,6 +58,11 @@ static struct tally_store *store_create(struct tally_state *state,
     store->path = state_directory_task(state->options.dir, identity->topology, identity->partition);
     copy_identity(&store->identity, identity);
     overlay_init(&store->overlay, &state->overlay_bytes);
+    overlay_init(&store->once, &state->overlay_bytes);
+    for (int i = 0; i < TALLY_STORES; i++) {
+        if (tally_store_rows_once((enum tally_store_id)i))
+            store->is_once[tally_store_byte((enum tally_store_id)i)] = true;
+    }
     tally_buf_init(&store->loaded, VALUE_BYTES_MAX);
     tally_mutex_init(&store->view_lock, TALLY_LOCK_VIEW);
     return store;
@@ -74,6 +73,7 @@ static void store_destroy(struct tally_store *store)
     tally_view_unref(store->view);
     base_unref(store->base);
     overlay_deinit(&store->overlay);
+    overlay_deinit(&store->once);
     tally_buf_deinit(&store->loaded);
     tally_free(store->wanted);
     tally_mutex_deinit(&store->view_lock);
@@ -153,6 +153,7 @@ static enum tally_code load_store(struct tally_store *store,
     if (code == TALLY_OK && is_new)
         code = found_store(store, &snapshot, &positions, err);
     if (code == TALLY_OK) {
+        base_find_highest(snapshot);
         if (!store->state->read_only)
             retention_ms = store->state->options.dedup_retention_ms;
         store->view = view_create(NULL, 0, snapshot, &positions, 0, retention_ms);
@@ -310,6 +311,7 @@ enum tally_code tally_store_set_aside(struct tally_state *state, const char *top
 static enum tally_code load_one(struct tally_store *store, struct tally_slice key, uint64_t hash,
         struct overlay_entry **entry, struct tally_error *err)
 {
+    struct overlay *overlay = store_overlay(store, key);
     struct tally_view *view = tally_store_view(store);
     struct base_snapshot *snapshot = NULL;
     struct row row;
@@ -317,23 +319,36 @@ static enum tally_code load_one(struct tally_store *store, struct tally_slice ke
 
     tally_buf_clear(&store->loaded);
     if (view_find(view, key, hash, &row)) {
-        *entry = overlay_load(&store->overlay, key, hash, row_value(&row), row.deleted);
+        *entry = overlay_load(overlay, key, hash, row_value(&row), row.deleted);
         tally_view_unref(view);
         return TALLY_OK;
     }
     code = view_base(view, &snapshot, err);
-    if (code == TALLY_OK)
+    if (code == TALLY_OK && base_above(snapshot, key)) {
+        code = TALLY_NOT_FOUND;
+    } else if (code == TALLY_OK) {
         code = snapshot->base->ops->get(snapshot, key, &store->loaded, err);
+    }
     if (code == TALLY_OK && store->loaded.failed)
         code = tally_error_set(err, TALLY_STORE_ERROR, "a row is larger than %d bytes",
                 VALUE_BYTES_MAX);
     if (code == TALLY_OK || code == TALLY_NOT_FOUND) {
-        *entry = overlay_load(&store->overlay, key, hash, tally_buf_bytes(&store->loaded),
+        *entry = overlay_load(overlay, key, hash, tally_buf_bytes(&store->loaded),
                 code == TALLY_NOT_FOUND);
         code = TALLY_OK;
     }
     tally_view_unref(view);
     return code;
+}
+
+static enum tally_code take_value(struct tally_store *store, struct tally_slice key,
+        struct overlay_entry *entry, struct tally_slice *value)
+{
+    entry->read = true;
+    if (entry->absent || row_expired(key, overlay_value(entry), store->cutoff_ms))
+        return TALLY_NOT_FOUND;
+    *value = overlay_value(entry);
+    return TALLY_OK;
 }
 
 enum tally_code tally_store_get(struct tally_store *store, struct tally_slice key,
@@ -347,143 +362,42 @@ enum tally_code tally_store_get(struct tally_store *store, struct tally_slice ke
     if (key.len == 0 || key.data[0] == 0)
         return TALLY_NOT_FOUND; /* meta keys are in no store */
     hash = row_hash(key);
-    entry = overlay_find(&store->overlay, key, hash);
+    entry = overlay_find(store_overlay(store, key), key, hash);
     if (!entry) {
         code = load_one(store, key, hash, &entry, err);
         if (code)
             return code;
     }
-    entry->read = true;
-    if (entry->absent || row_expired(key, overlay_value(entry), store->cutoff_ms))
-        return TALLY_NOT_FOUND;
-    *value = overlay_value(entry);
-    return TALLY_OK;
+    return take_value(store, key, entry, value);
 }
 
-/* Keeps of `wanted` what is not in the overlay. */
-static size_t keep_missing(struct tally_store *store, const struct tally_slice *keys, size_t count)
+bool tally_store_written(struct tally_store *store, struct tally_slice key,
+        struct tally_slice *value)
 {
-    struct store_wanted *wanted = store->wanted;
-    size_t missing = 0;
+    struct overlay_entry *entry = overlay_find(store_overlay(store, key), key, row_hash(key));
 
-    for (size_t i = 0; i < count; i++) {
-        wanted[i] = (struct store_wanted){.key = keys[i], .hash = row_hash(keys[i])};
-        overlay_find_soon(&store->overlay, wanted[i].hash);
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct overlay_entry *entry;
-
-        if (i + FIND_AHEAD < count)
-            overlay_entry_soon(&store->overlay, wanted[i + FIND_AHEAD].hash);
-        entry = overlay_find(&store->overlay, wanted[i].key, wanted[i].hash);
-        if (entry) {
-            entry->read = true;
-            entry->referenced = true;
-        } else if (wanted[i].key.len > 0 && wanted[i].key.data[0] != 0) {
-            wanted[missing++] = wanted[i];
-        }
-    }
-    return missing;
+    *value = TALLY_NONE;
+    return entry && take_value(store, key, entry, value) == TALLY_OK;
 }
 
-/* Loads what one run has; keeps the rest. */
-static size_t load_from_run(struct tally_store *store, const struct run *run, size_t count)
+/* What the open transaction has written, sorted. */
+static size_t written_rows(struct tally_store *store, struct tally_slice lower,
+        struct tally_slice upper, struct row **rows)
 {
-    struct store_wanted *wanted = store->wanted;
-    size_t missing = 0;
+    size_t count = 0;
 
-    for (size_t i = 0; i < count; i++) {
-        struct row row;
-
-        if (i + FIND_AHEAD < count)
-            run_find_soon(run, wanted[i + FIND_AHEAD].hash);
-        if (!run_find(run, wanted[i].key, wanted[i].hash, &row)) {
-            wanted[missing++] = wanted[i];
-        } else if (!overlay_find(&store->overlay, wanted[i].key, wanted[i].hash)) {
-            overlay_load(&store->overlay, wanted[i].key, wanted[i].hash, row_value(&row),
-                    row.deleted);
-        }
-    }
-    return missing;
-}
-
-struct loading {
-    struct overlay *overlay;
-    const struct tally_slice *keys;
-};
-
-static void load_found(void *context, size_t index, struct tally_slice value)
-{
-    struct loading *loading = context;
-    struct tally_slice key = loading->keys[index];
-
-    overlay_load(loading->overlay, key, row_hash(key), value, value.data == NULL);
-}
-
-/* Loads the rest from the base, sorted and without repeats. */
-static enum tally_code load_from_base(struct tally_store *store, struct tally_view *view,
-        size_t count, struct tally_error *err)
-{
-    struct base_snapshot *snapshot = NULL;
-    struct row *rows = NULL;
-    struct tally_slice *keys = NULL;
-    struct loading loading = {.overlay = &store->overlay};
-    size_t distinct = 0;
-    enum tally_code code = view_base(view, &snapshot, err);
-
-    if (code)
-        return code;
-    rows = tally_alloc(count * sizeof *rows);
-    keys = tally_alloc(count * sizeof *keys);
-    for (size_t i = 0; i < count; i++) {
-        rows[i] = (struct row){
-                .key = store->wanted[i].key.data, .key_len = (uint16_t)store->wanted[i].key.len};
-    }
-    row_sort(rows, count);
-    for (size_t i = 0; i < count; i++) {
-        struct tally_slice key = row_key(&rows[i]);
-
-        if (distinct == 0 || !tally_slice_equal(key, keys[distinct - 1]))
-            keys[distinct++] = key;
-    }
-    loading.keys = keys;
-    code = snapshot->base->ops->multi_get(snapshot, keys, distinct, load_found, &loading, err);
-    tally_free(keys);
-    tally_free(rows);
-    return code;
-}
-
-enum tally_code tally_store_prefetch(struct tally_store *store, const struct tally_slice *keys,
-        size_t count, struct tally_error *err)
-{
-    struct tally_view *view;
-    size_t missing;
-    enum tally_code code = TALLY_OK;
-
-    if (count > store->wanted_capacity) {
-        tally_free(store->wanted);
-        store->wanted = tally_alloc(count * sizeof *store->wanted);
-        store->wanted_capacity = count;
-    }
-    overlay_evict(&store->overlay, state_clean_bytes(store->state));
-    missing = keep_missing(store, keys, count);
-    if (missing == 0)
-        return TALLY_OK;
-    view = tally_store_view(store);
-    for (uint32_t i = 0; i < view->run_count && missing > 0; i++) {
-        missing = load_from_run(store, view->runs[i], missing);
-    }
-    if (missing > 0)
-        code = load_from_base(store, view, missing, err);
-    tally_view_unref(view);
-    return code;
+    *rows = tally_alloc((store->overlay.dirty_count + store->once.dirty_count + 1) * sizeof **rows);
+    count += overlay_rows(&store->overlay, lower, upper, *rows);
+    count += overlay_rows(&store->once, lower, upper, *rows + count);
+    row_sort(*rows, count);
+    return row_unique(*rows, count);
 }
 
 struct tally_iterator *tally_store_iterate(struct tally_store *store, struct tally_slice lower,
         struct tally_slice upper, bool backwards)
 {
     struct row *rows = NULL;
-    size_t count = overlay_rows(&store->overlay, lower, upper, &rows);
+    size_t count = written_rows(store, lower, upper, &rows);
 
     return iterator_create(tally_store_view(store), rows, count, lower, upper, backwards);
 }
@@ -494,23 +408,24 @@ struct tally_iterator *tally_store_iterate(struct tally_store *store, struct tal
 void tally_store_put(struct tally_store *store, struct tally_slice key, struct tally_slice value)
 {
     tally_assert(key.len > 0 && key.data[0] != 0);
-    overlay_put(&store->overlay, key, value, false);
+    overlay_put(store_overlay(store, key), key, value, false);
 }
 
 void tally_store_delete(struct tally_store *store, struct tally_slice key)
 {
     tally_assert(key.len > 0 && key.data[0] != 0);
-    overlay_put(&store->overlay, key, TALLY_NONE, true);
+    overlay_put(store_overlay(store, key), key, TALLY_NONE, true);
 }
 
 size_t tally_store_uncommitted(const struct tally_store *store)
 {
-    return store->overlay.dirty_bytes;
+    return store->overlay.dirty_bytes + store->once.dirty_bytes;
 }
 
 void tally_store_rollback(struct tally_store *store)
 {
     overlay_rollback(&store->overlay);
+    overlay_clear(&store->once);
 }
 
 /* Merges runs[first .. first + count) into one in its place; references are the array's. */
@@ -620,7 +535,7 @@ static bool publish_commit(struct tally_store *store, struct run *run,
 void tally_store_commit(struct tally_store *store, const struct tally_positions *positions)
 {
     struct row *rows = NULL;
-    size_t count = overlay_rows(&store->overlay, TALLY_NONE, TALLY_NONE, &rows);
+    size_t count = written_rows(store, TALLY_NONE, TALLY_NONE, &rows);
     struct run *run = NULL;
     bool was_idle;
 
@@ -631,6 +546,7 @@ void tally_store_commit(struct tally_store *store, const struct tally_positions 
     TALLY_FAILPOINT(COMMIT_FREEZE_AFTER);
     was_idle = publish_commit(store, run, positions);
     overlay_commit(&store->overlay);
+    overlay_clear(&store->once);
     overlay_evict(&store->overlay, state_clean_bytes(store->state));
     flush_after_commit(store, was_idle);
 }

@@ -104,9 +104,15 @@ void tally_store_close(struct tally_store *store, bool flush);
 TALLY_MUST_CHECK enum tally_code tally_store_get(struct tally_store *store, struct tally_slice key,
         struct tally_slice *value, struct tally_error *err);
 /* Resolves keys (any order, repeats allowed) with one sorted multi-get, so that the gets that
- * follow find them in memory. @thread owner */
+ * follow find them in memory. Absent keys of stores whose rows are written once are not kept there:
+ * absent[i], zero before, is set, and until the next commit the key has the value that
+ * tally_store_written finds. @thread owner */
 TALLY_MUST_CHECK enum tally_code tally_store_prefetch(struct tally_store *store,
-        const struct tally_slice *keys, size_t count, struct tally_error *err);
+        const struct tally_slice *keys, size_t count, bool *absent, struct tally_error *err);
+/* What the open transaction has written of a key that was absent before it. Memory only; borrows as
+ * tally_store_get. @thread owner */
+bool tally_store_written(struct tally_store *store, struct tally_slice key,
+        struct tally_slice *value);
 /* Into the overlay; bytes are copied. @thread owner */
 void tally_store_put(struct tally_store *store, struct tally_slice key, struct tally_slice value);
 void tally_store_delete(struct tally_store *store, struct tally_slice key);

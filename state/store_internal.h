@@ -57,7 +57,9 @@ struct tally_store {
 
     /* owner */
     struct overlay overlay;
-    uint64_t sequence; /* of the newest commit */
+    struct overlay once; /* of stores whose rows are ONCE: of the open transaction alone */
+    bool is_once[256];   /* by store byte */
+    uint64_t sequence;   /* of the newest commit */
     int64_t cutoff_ms;
     struct tally_buf loaded;     /* one value read from the base */
     struct store_wanted *wanted; /* keys of a prefetch */
@@ -103,6 +105,12 @@ void state_show_memory(struct tally_state *state);          /* into the metrics 
 /* A state for one store that is only read. */
 TALLY_MUST_CHECK enum tally_code state_open_read_only(const char *dir, bool held,
         struct tally_state **state, struct tally_error *err);
+
+/* Where the owner's entries of a key are. */
+static inline struct overlay *store_overlay(struct tally_store *store, struct tally_slice key)
+{
+    return store->is_once[key.data[0]] ? &store->once : &store->overlay;
+}
 
 /* --- store.c -----------------------------------------------------------------------------------
  */

@@ -44,6 +44,7 @@ static struct overlay_entry *find(struct tally_slice key)
 
 static struct overlay_entry *load(struct tally_slice key, struct tally_slice value, bool absent)
 {
+    ck_assert_ptr_null(find(key)); /* as every caller has found out */
     return overlay_load(&overlay, key, row_hash(key), value, absent);
 }
 
@@ -78,6 +79,7 @@ START_TEST(test_uncommitted_bytes_follow_values)
 {
     size_t small, large;
 
+    ck_assert_ptr_null(find(TALLY_SLICE("Lkey")));
     overlay_put(&overlay, TALLY_SLICE("Lkey"), TALLY_SLICE("1"), false);
     small = overlay.dirty_bytes;
     overlay_put(&overlay, TALLY_SLICE("Lkey"), TALLY_SLICE("1234567890"), false);
@@ -106,7 +108,7 @@ END_TEST
 
 START_TEST(test_commit_keeps_what_was_read)
 {
-    struct row *rows = NULL;
+    struct row rows[4];
 
     load(TALLY_SLICE("Lkey"), TALLY_NONE, true);
     load(TALLY_SLICE("Lgone"), TALLY_SLICE("old"), false);
@@ -117,28 +119,99 @@ START_TEST(test_commit_keeps_what_was_read)
     ck_assert_ptr_null(find(TALLY_SLICE("Lblind")));
     ck_assert(is(TALLY_SLICE("Lkey"), "v"));
     ck_assert(find(TALLY_SLICE("Lgone"))->absent);
-    ck_assert_uint_eq(overlay_rows(&overlay, TALLY_NONE, TALLY_NONE, &rows), 0);
-    tally_free(rows);
+    ck_assert_uint_eq(overlay_rows(&overlay, TALLY_NONE, TALLY_NONE, rows), 0);
     overlay_rollback(&overlay); /* nothing is dirty any more */
     ck_assert(is(TALLY_SLICE("Lkey"), "v"));
 }
 END_TEST
 
-START_TEST(test_rows_are_sorted_and_bounded)
+START_TEST(test_rows_are_bounded)
 {
-    struct row *rows = NULL;
+    struct row rows[4];
     size_t count;
 
     overlay_put(&overlay, TALLY_SLICE("Lc"), TALLY_SLICE("3"), false);
     overlay_put(&overlay, TALLY_SLICE("La"), TALLY_SLICE("1"), false);
     overlay_put(&overlay, TALLY_SLICE("Lb"), TALLY_NONE, true);
     load(TALLY_SLICE("Laa"), TALLY_SLICE("clean"), false);
-    count = overlay_rows(&overlay, TALLY_SLICE("La"), TALLY_SLICE("Lc"), &rows);
+    count = overlay_rows(&overlay, TALLY_SLICE("La"), TALLY_SLICE("Lc"), rows);
+    row_sort(rows, count);
     ck_assert_uint_eq(count, 2);
     ck_assert(tally_slice_equal(row_key(&rows[0]), TALLY_SLICE("La")));
     ck_assert(tally_slice_equal(row_value(&rows[0]), TALLY_SLICE("1")));
     ck_assert(rows[1].deleted);
-    tally_free(rows);
+}
+END_TEST
+
+/* Nobody reads: every write is there, in order, and the last one counts. */
+START_TEST(test_writes_that_nobody_reads)
+{
+    struct row rows[4];
+    size_t count;
+
+    overlay_put(&overlay, TALLY_SLICE("Gb"), TALLY_SLICE("1"), false);
+    overlay_put(&overlay, TALLY_SLICE("Ga"), TALLY_SLICE("2"), false);
+    overlay_put(&overlay, TALLY_SLICE("Gb"), TALLY_SLICE("3"), false);
+    count = overlay_rows(&overlay, TALLY_NONE, TALLY_NONE, rows);
+    ck_assert_uint_eq(count, 3);
+    row_sort(rows, count);
+    ck_assert_uint_eq(row_unique(rows, count), 2);
+    ck_assert(tally_slice_equal(row_value(&rows[0]), TALLY_SLICE("2")));
+    ck_assert(tally_slice_equal(row_value(&rows[1]), TALLY_SLICE("3")));
+    overlay_commit(&overlay);
+    ck_assert_ptr_null(find(TALLY_SLICE("Gb")));
+    ck_assert_uint_eq(overlay.dirty_count, 0);
+}
+END_TEST
+
+/* The first look-up of a store ends that, with the newest version of each key. */
+START_TEST(test_a_look_up_tables_what_was_logged)
+{
+    struct row rows[4];
+
+    overlay_put(&overlay, TALLY_SLICE("Gb"), TALLY_SLICE("1"), false);
+    overlay_put(&overlay, TALLY_SLICE("Gb"), TALLY_SLICE("22"), false);
+    overlay_put(&overlay, TALLY_SLICE("La"), TALLY_SLICE("other store"), false);
+    ck_assert(is(TALLY_SLICE("Gb"), "22"));
+    overlay_put(&overlay, TALLY_SLICE("Gb"), TALLY_SLICE("333"), false);
+    ck_assert(is(TALLY_SLICE("Gb"), "333"));
+    ck_assert_uint_eq(overlay_rows(&overlay, TALLY_SLICE("G"), TALLY_SLICE("H"), rows), 1);
+    ck_assert(tally_slice_equal(row_value(&rows[0]), TALLY_SLICE("333")));
+    overlay_rollback(&overlay);
+    ck_assert_ptr_null(find(TALLY_SLICE("Gb")));
+    ck_assert_ptr_null(find(TALLY_SLICE("La")));
+}
+END_TEST
+
+/* A cached entry must not outlive a write that was not looked up. */
+START_TEST(test_a_cached_key_is_written_in_its_place)
+{
+    load(TALLY_SLICE("Lkey"), TALLY_SLICE("old"), false);
+    overlay_commit(&overlay);
+    overlay_put(&overlay, TALLY_SLICE("Lkey"), TALLY_SLICE("new"), false);
+    overlay_commit(&overlay);
+    ck_assert(is(TALLY_SLICE("Lkey"), "new"));
+}
+END_TEST
+
+START_TEST(test_clear_leaves_nothing)
+{
+    struct row rows[4];
+    size_t size;
+
+    for (int round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < 5000; i++) {
+            ck_assert_ptr_null(find(key_of(i)));
+            overlay_put(&overlay, key_of(i), TALLY_SLICE("some value"), false);
+        }
+        overlay_clear(&overlay);
+        ck_assert_ptr_null(find(key_of(4999)));
+        ck_assert_uint_eq(overlay_rows(&overlay, TALLY_NONE, TALLY_NONE, rows), 0);
+        ck_assert_uint_eq(overlay.dirty_bytes, 0);
+        if (round == 1)
+            size = overlay.size;
+    }
+    ck_assert_uint_eq(overlay.size, size); /* its memory is used again */
 }
 END_TEST
 
@@ -294,7 +367,11 @@ int main(void)
     tcase_add_test(tests, test_uncommitted_bytes_follow_values);
     tcase_add_test(tests, test_rollback_removes_what_was_touched);
     tcase_add_test(tests, test_commit_keeps_what_was_read);
-    tcase_add_test(tests, test_rows_are_sorted_and_bounded);
+    tcase_add_test(tests, test_rows_are_bounded);
+    tcase_add_test(tests, test_writes_that_nobody_reads);
+    tcase_add_test(tests, test_a_look_up_tables_what_was_logged);
+    tcase_add_test(tests, test_a_cached_key_is_written_in_its_place);
+    tcase_add_test(tests, test_clear_leaves_nothing);
     tcase_add_test(tests, test_absent_keys_get_room_for_their_value);
     tcase_add_test(tests, test_eviction_keeps_dirty_and_recent);
     tcase_add_test(tests, test_a_burst_leaves_no_large_table);

@@ -246,7 +246,7 @@ START_TEST(test_meta_is_never_seen)
     ck_assert_int_eq(tally_view_get(view, key, &buf, &f.err), TALLY_NOT_FOUND);
     ck_assert_int_eq(tally_view_get(view, TALLY_NONE, &buf, &f.err), TALLY_NOT_FOUND);
     ck_assert_int_eq(tally_store_get(f.store, key, &value, &f.err), TALLY_NOT_FOUND);
-    ck_assert_int_eq(tally_store_prefetch(f.store, &key, 1, &f.err), TALLY_OK);
+    ck_assert_int_eq(tally_store_prefetch(f.store, &key, 1, NULL, &f.err), TALLY_OK);
     ck_assert_int_eq(tally_store_get(f.store, key, &value, &f.err), TALLY_NOT_FOUND);
     tally_buf_deinit(&buf);
     tally_view_unref(view);
@@ -270,9 +270,9 @@ START_TEST(test_prefetch_finds_every_level)
     fixture_put(&f, "Lc", "run");
     fixture_commit(&f, 5);
     tally_store_rollback(f.store);
-    ck_assert_int_eq(tally_store_prefetch(f.store, keys, 10, &f.err), TALLY_OK);
-    ck_assert_int_eq(tally_store_prefetch(f.store, keys, 10, &f.err), TALLY_OK);
-    ck_assert_int_eq(tally_store_prefetch(f.store, keys, 0, &f.err), TALLY_OK);
+    ck_assert_int_eq(tally_store_prefetch(f.store, keys, 10, NULL, &f.err), TALLY_OK);
+    ck_assert_int_eq(tally_store_prefetch(f.store, keys, 10, NULL, &f.err), TALLY_OK);
+    ck_assert_int_eq(tally_store_prefetch(f.store, keys, 0, NULL, &f.err), TALLY_OK);
     ck_assert_str_eq(fixture_get(&f, "Ly"), "overlay");
     ck_assert_str_eq(fixture_get(&f, "La"), "(none)");
     ck_assert_str_eq(fixture_get(&f, "Lb"), "overlay");
@@ -648,7 +648,7 @@ static void prefetch_some(void)
         snprintf(names[i], sizeof names[i], "%s", key_text(next_random(KEYS)));
         keys[i] = tally_slice_string(names[i]);
     }
-    ck_assert_int_eq(tally_store_prefetch(f.store, keys, 30, &f.err), TALLY_OK);
+    ck_assert_int_eq(tally_store_prefetch(f.store, keys, 30, NULL, &f.err), TALLY_OK);
 }
 
 static void write_one(unsigned step)

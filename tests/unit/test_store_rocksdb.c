@@ -557,7 +557,7 @@ START_TEST(test_prefetch_tells_damage)
             snprintf(names[i], sizeof names[i], "L%06d", i);
             keys[i] = tally_slice_string(names[i]);
         }
-        code = tally_store_prefetch(f.store, keys, ROWS, &f.err);
+        code = tally_store_prefetch(f.store, keys, ROWS, NULL, &f.err);
     }
     ck_assert_int_eq(code, TALLY_STORE_CORRUPT);
 }
