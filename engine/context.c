@@ -47,6 +47,11 @@ bool tally_setting_is(const struct tally_context *ctx, const char *name)
     return tally_topology_setting(ctx->topology, name);
 }
 
+bool tally_keeps(const struct tally_context *ctx, enum tally_store_id store)
+{
+    return tally_topology_keeps(ctx->topology, store);
+}
+
 int32_t tally_partition(const struct tally_context *ctx)
 {
     return ctx->partition;

@@ -84,6 +84,7 @@ struct tally_stream_task *tally_stream_task_create(const struct tally_stream_tas
     task->aggregate = tally_topology_aggregate(task->topology);
     task->partition = options->slot->partition;
     task->dead_letters = tally_topology_dead_letters(task->topology);
+    task->keeps_outcomes = tally_topology_keeps(task->topology, TALLY_STORE_DEDUP);
     task->dedup_retention_ms = options->config->dedup_retention;
     task->events_format = strcmp(options->config->events_format, "json") == 0
                                   ? TALLY_FORMAT_JSON
@@ -253,6 +254,9 @@ static void put_outcomes(struct tally_stream_task *task, struct tally_context *c
             .time_ms = event->time_ms,
     };
 
+    if (!task->keeps_outcomes) {
+        return;
+    }
     tally_buf_clear(&task->memo);
     if (event->schema) {
         task->aggregate->remember(event, &task->memo);
@@ -364,7 +368,7 @@ static void decide(struct tally_context *ctx, const struct tally_command *comman
     ctx->aggregate->decide(ctx, command);
 }
 
-/* true: the id has an outcome under this key that is younger than the retention. */
+/* TALLY_OK: the id has an outcome under this key that is younger than the retention. */
 static enum tally_code find_outcome(struct tally_stream_task *task, const struct batch_item *item,
         int64_t time_ms, struct tally_outcome *outcome, struct tally_error *err)
 {
@@ -372,6 +376,9 @@ static enum tally_code find_outcome(struct tally_stream_task *task, const struct
     struct tally_slice row;
     enum tally_code code = TALLY_OK;
 
+    if (!task->keeps_outcomes) {
+        return TALLY_NOT_FOUND;
+    }
     if (!item->is_new) {
         code = tally_store_get(store, item->dedup, &row, err);
     } else if (!tally_store_written(store, item->dedup, &row)) {
@@ -496,9 +503,11 @@ static void route_batch(struct tally_stream_task *task, const struct tally_recor
         if (item->kind != BATCH_DECIDE) {
             continue;
         }
-        set_dedup(task, item);
-        item->dedup_at = task->touch.count;
-        context_touch(&task->touch, item->dedup);
+        if (task->keeps_outcomes) {
+            set_dedup(task, item);
+            item->dedup_at = task->touch.count;
+            context_touch(&task->touch, item->dedup);
+        }
         if (item->command.schema && !item->command.violations) {
             task->aggregate->touch(&task->touch, &item->command);
         }
@@ -534,7 +543,7 @@ enum tally_code tally_stream_task_process(struct tally_stream_task *task,
             task->touch.absent, err);
     for (size_t i = 0; i < count && !code; i++) {
         tally_log_position(records[i].topic, records[i].partition, records[i].offset);
-        if (task->items[i].kind == BATCH_DECIDE) {
+        if (task->items[i].kind == BATCH_DECIDE && task->keeps_outcomes) {
             task->items[i].is_new = task->touch.absent[task->items[i].dedup_at];
         }
         code = run_item(task, &task->items[i], consumer, err);
@@ -752,6 +761,9 @@ enum tally_code tally_stream_task_verify(struct tally_stream_task *task,
                 code = tally_error_set(err, TALLY_EVENTS_LOST,
                         "%s/%d@%lld was consumed but has no event and no earlier outcome",
                         record->topic, record->partition, (long long)record->offset);
+            }
+            if (code == TALLY_EVENTS_LOST && !task->keeps_outcomes) {
+                tally_error_context(err, "dedup.retention is 0, and a repeat from before looks so");
             }
         }
     }

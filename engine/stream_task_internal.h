@@ -56,6 +56,7 @@ struct tally_stream_task {
     enum tally_task_state state;
     char name[80];
     const char *dead_letters;
+    bool keeps_outcomes; /* else no outcome is written, looked up or told */
     int64_t dedup_retention_ms;
     size_t event_bytes_max;              /* of a value on the events topic */
     size_t command_max, dead_letter_max; /* of a record: tally_produce_bytes */

@@ -1,6 +1,7 @@
 /* engine/stream_task_reply.c - replies to clients that named a reply-topic.
  * A reply is asked for while the command is decided and sent after the commit, from committed
- * state, by the shared producer outside the transaction: it may be lost, the outcome may not. */
+ * state, by the shared producer outside the transaction: it may be lost, the outcome may not. Where
+ * no outcomes are kept nobody gets a reply. */
 #include "engine/outcome_answer.h"
 #include "engine/stream_task_internal.h"
 
@@ -93,7 +94,7 @@ static void read_request(struct tally_stream_task *task, const struct batch_item
 void stream_task_want_reply(struct tally_stream_task *task, const struct batch_item *item,
         bool duplicate, struct tally_consumer *consumer)
 {
-    if (consumer->ops->headers(consumer, item->record, NULL, 0) > 0) {
+    if (task->keeps_outcomes && consumer->ops->headers(consumer, item->record, NULL, 0) > 0) {
         read_request(task, item, duplicate, consumer);
     }
 }

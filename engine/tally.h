@@ -33,7 +33,11 @@ struct tally_aggregate {
 
 /* --- builder; keeps its first error for tally_topology_validate ------------------------------- */
 
-enum tally_store_kind { TALLY_EVENT_SOURCED };
+enum tally_store_kind {
+    TALLY_EVENT_SOURCED,
+    TALLY_OMITTED /* no rows: evolve puts none, decide finds none. A task directory that was made
+                   * otherwise is built again from events. */
+};
 void tally_store(struct tally_topology *topology, enum tally_store_id store,
         enum tally_store_kind kind);
 void tally_aggregate(struct tally_topology *topology,
@@ -57,7 +61,8 @@ bool tally_touch_setting_is(const struct tally_touch *touch, const char *name);
 /* Context of the record. */
 int64_t tally_time(const struct tally_context *ctx); /* decision time, ms */
 bool tally_setting_is(const struct tally_context *ctx, const char *name);
-int32_t tally_partition(const struct tally_context *ctx);  /* of this task */
+bool tally_keeps(const struct tally_context *ctx, enum tally_store_id store); /* false: OMITTED */
+int32_t tally_partition(const struct tally_context *ctx);                     /* of this task */
 int32_t tally_partitions(const struct tally_context *ctx); /* of every topic of the system */
 struct tally_arena *
 tally_scratch(struct tally_context *ctx); /* memory that lives until the batch ends */

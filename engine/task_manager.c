@@ -48,6 +48,7 @@ struct tally_store_identity tally_task_identity(const struct tally_task_slot *sl
             .events_topic = tally_topology_events(slot->topology),
             .evolve_version = tally_topology_aggregate(slot->topology)->evolve_version,
             .settings = tally_topology_settings(slot->topology),
+            .omitted = tally_topology_omitted(slot->topology),
     };
 }
 

@@ -23,6 +23,7 @@ struct tally_topology *tally_topology_create(const char *name, const char *topic
     topology->name = tally_copy_string(name);
     topology->prefix = tally_copy_string(topics_prefix ? topics_prefix : "");
     topology->settings_text = tally_copy_string("");
+    topology->omitted_text = tally_copy_string("");
     return topology;
 }
 
@@ -42,6 +43,7 @@ void tally_topology_destroy(struct tally_topology *topology)
     tally_free(topology->events);
     tally_free(topology->dead_letters);
     tally_free(topology->settings_text);
+    tally_free(topology->omitted_text);
     tally_free(topology->prefix);
     tally_free(topology->name);
     tally_free(topology);
@@ -56,12 +58,42 @@ void tally_topology_destroy(struct tally_topology *topology)
         }                                                                   \
     } while (0)
 
+/* Names of the stores that are left out, sorted, so that the text does not depend on the order in
+ * which they were declared. */
+static void write_omitted_text(struct tally_topology *topology)
+{
+    const char *last = "", *next;
+    struct tally_buf text;
+
+    tally_buf_init(&text, TALLY_STORES * 64);
+    do {
+        next = NULL;
+        for (enum tally_store_id store = 0; store < TALLY_STORES; store++) {
+            const char *name = tally_store_name(store);
+
+            if (topology->omitted[store] && strcmp(name, last) > 0 &&
+                    (!next || strcmp(name, next) < 0)) {
+                next = name;
+            }
+        }
+        if (next) {
+            tally_buf_format(&text, "%s%s", text.len > 0 ? "," : "", next);
+            last = next;
+        }
+    } while (next);
+    tally_buf_byte(&text, 0);
+    tally_assert(!text.failed);
+    tally_free(topology->omitted_text);
+    topology->omitted_text = tally_copy_string((const char *)text.data);
+    tally_buf_deinit(&text);
+}
+
 void tally_store(struct tally_topology *topology, enum tally_store_id store,
         enum tally_store_kind kind)
 {
     enum tally_store_id known;
+    bool declared;
 
-    tally_assert(kind == TALLY_EVENT_SOURCED);
     if (topology->error.code) {
         return;
     }
@@ -74,11 +106,18 @@ void tally_store(struct tally_topology *topology, enum tally_store_id store,
                 tally_store_name(store));
         return;
     }
+    declared = topology->omitted[store];
     for (size_t i = 0; i < topology->store_count; i++) {
-        if (topology->stores[i] == store) {
-            fail(topology, "store \"%s\" is declared twice", tally_store_name(store));
-            return;
-        }
+        declared |= topology->stores[i] == store;
+    }
+    if (declared) {
+        fail(topology, "store \"%s\" is declared twice", tally_store_name(store));
+        return;
+    }
+    if (kind == TALLY_OMITTED) {
+        topology->omitted[store] = true;
+        write_omitted_text(topology);
+        return;
     }
     topology->stores[topology->store_count++] = store; /* distinct ids, so it fits */
 }
@@ -276,7 +315,7 @@ static void check_topics(struct tally_topology *topology)
 
 enum tally_code tally_topology_validate(struct tally_topology *topology, struct tally_error *err)
 {
-    bool has_dedup = false;
+    bool has_dedup = topology->omitted[TALLY_STORE_DEDUP];
 
     if (!topology_name_legal(topology->name)) {
         fail(topology, "its name is not legal");
@@ -356,4 +395,14 @@ size_t tally_topology_stores(const struct tally_topology *topology,
 {
     *stores = topology->stores;
     return topology->store_count;
+}
+
+bool tally_topology_keeps(const struct tally_topology *topology, enum tally_store_id store)
+{
+    return !topology->omitted[store];
+}
+
+const char *tally_topology_omitted(const struct tally_topology *topology)
+{
+    return topology->omitted_text;
 }

@@ -17,7 +17,10 @@ const char *tally_topology_target(const struct tally_topology *topology, const c
 const char *tally_topology_settings(const struct tally_topology *topology);
 bool tally_topology_setting(const struct tally_topology *topology, const char *name);
 size_t tally_topology_stores(const struct tally_topology *topology,
-        const enum tally_store_id **stores);
+        const enum tally_store_id **stores); /* that are kept */
+bool tally_topology_keeps(const struct tally_topology *topology, enum tally_store_id store);
+/* "dedup,ledger", sorted; "": all are kept. */
+const char *tally_topology_omitted(const struct tally_topology *topology);
 
 enum tally_describe {
     TALLY_DESCRIBE_TEXT,

@@ -21,6 +21,8 @@ struct tally_topology {
     char *commands, *events, *dead_letters; /* with prefix */
     enum tally_store_id stores[TALLY_STORES];
     size_t store_count;
+    bool omitted[TALLY_STORES];
+    char *omitted_text;
     struct topology_target targets[TOPOLOGY_TARGETS_MAX];
     size_t target_count;
     struct topology_setting settings[TOPOLOGY_SETTINGS_MAX]; /* sorted by name */

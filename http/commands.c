@@ -30,6 +30,12 @@ static void write_text(struct tally_writer *writer, const char *name, struct tal
     }
 }
 
+/* Else nobody will ever be told an outcome: nothing to wait for, and no resource to name. */
+static bool outcomes_kept(const struct exchange *exchange)
+{
+    return tally_runtime_config(exchange->runtime)->dedup_retention > 0;
+}
+
 /* The body of a command whose outcome is not known yet. */
 static void answer_pending(struct exchange *exchange, int status, struct tally_slice id,
         struct tally_slice type, struct tally_slice key, const struct position *at)
@@ -52,9 +58,11 @@ static void answer_pending(struct exchange *exchange, int status, struct tally_s
 static void answer_accepted_for_later(struct exchange *exchange,
         const struct submission *submission, const struct position *at)
 {
-    response_header(&exchange->response, "Location", "/v1/commands/%.*s?at=%s/%d@%lld",
-            (int)submission->id.len, (const char *)submission->id.data, at->topic,
-            (int)at->partition, (long long)at->offset);
+    if (outcomes_kept(exchange)) {
+        response_header(&exchange->response, "Location", "/v1/commands/%.*s?at=%s/%d@%lld",
+                (int)submission->id.len, (const char *)submission->id.data, at->topic,
+                (int)at->partition, (long long)at->offset);
+    }
     reading_position_header(exchange, at->topic, at->partition, at->offset);
     answer_pending(exchange, 202, submission->id, submission->type, submission->key, at);
 }
@@ -175,7 +183,7 @@ void commands_send(struct exchange *exchange)
     if (!submission_make(exchange, &submission)) {
         return;
     }
-    waits = header_field_prefer_wait(&exchange->request, &seconds);
+    waits = outcomes_kept(exchange) && header_field_prefer_wait(&exchange->request, &seconds);
     if (waits && !reading_wait_begin(exchange->waiting)) {
         problem_answer(exchange, PROBLEM_OVERLOADED, "too many requests wait; nothing was written");
         return;
@@ -361,6 +369,10 @@ void commands_read(struct exchange *exchange)
 
     if (!header_field_is_command_id(id)) {
         answer_not_found(exchange, id); /* no client can have used it */
+    } else if (!outcomes_kept(exchange)) {
+        problem_answer(exchange, PROBLEM_NOT_KEPT,
+                "no outcomes are kept: dedup.retention is 0 here; Tally-Min-Position waits for a "
+                "command");
     } else if (at.data) {
         read_at(exchange, id, at);
     } else {

@@ -422,6 +422,20 @@ static void answer(struct exchange *exchange, const struct ledger *ledger,
     }
 }
 
+/* An empty page would say that nothing has happened. */
+static bool is_kept(struct exchange *exchange)
+{
+    struct tally_topology *topology = reading_topology(exchange, TALLY_SLICE("stock"));
+
+    if (!topology || tally_topology_keeps(topology, TALLY_STORE_LEDGER)) {
+        return true;
+    }
+    problem_answer(exchange, PROBLEM_NOT_KEPT,
+            "the ledger is in %s alone: stock.ledger is false here",
+            tally_topology_events(topology));
+    return false;
+}
+
 static void query(struct exchange *exchange, struct ledger *ledger)
 {
     struct tally_read *read;
@@ -429,7 +443,7 @@ static void query(struct exchange *exchange, struct ledger *ledger)
     bool exists = false;
     enum tally_code code;
 
-    if (!read_query(exchange, ledger)) {
+    if (!read_query(exchange, ledger) || !is_kept(exchange)) {
         return;
     }
     if (!stock_query_is_sku(ledger->sku)) {

@@ -37,6 +37,7 @@ static void copy_identity(struct store_identity *to, const struct tally_store_id
     to->fields.commands_topic = tally_copy_string(from->commands_topic);
     to->fields.events_topic = tally_copy_string(from->events_topic);
     to->fields.settings = tally_copy_string(from->settings);
+    to->fields.omitted = tally_copy_string(from->omitted);
 }
 
 static void free_identity(struct store_identity *identity)
@@ -47,6 +48,7 @@ static void free_identity(struct store_identity *identity)
     tally_free((char *)identity->fields.commands_topic);
     tally_free((char *)identity->fields.events_topic);
     tally_free((char *)identity->fields.settings);
+    tally_free((char *)identity->fields.omitted);
 }
 
 static struct tally_store *store_create(struct tally_state *state,
@@ -223,7 +225,8 @@ enum tally_code tally_store_open_read_only(const char *state_dir, const char *to
             .group = "",
             .commands_topic = "",
             .events_topic = "",
-            .settings = ""};
+            .settings = "",
+            .omitted = ""};
 
     return open_read_only(state_dir, false, &identity, false, store, err);
 }

@@ -65,12 +65,14 @@ struct tally_store_identity {
     const char *cluster_id, *group, *commands_topic, *events_topic;
     uint32_t evolve_version;
     const char *settings; /* what decide depends on, "stock.require_registration=true" */
+    const char *omitted;  /* stores whose rows evolve leaves out, "dedup,ledger"; "": none */
 };
 
 /* Opens or makes the store, waiting for readers that hold views from an earlier opening (at most
  * 10 s, then STORE_ERROR). An absent or empty directory is new. FOREIGN_STATE: another identity,
  * other settings or a newer format (the message names what differs, and both values; no row is
- * touched). STORE_OUTDATED, STORE_CORRUPT: the caller sets it aside and opens anew.
+ * touched). STORE_OUTDATED (an older format, or rows of other stores), STORE_CORRUPT: the caller
+ * sets it aside and opens anew.
  * state opened without dir: a memory store with the same contract. @thread any */
 TALLY_MUST_CHECK enum tally_code tally_store_open(struct tally_state *state,
         const struct tally_store_identity *identity, struct tally_store **store,

@@ -1,11 +1,11 @@
 /* state/store_meta.c - the meta rows of a store.
  *   \0format      "tally", format version u32, evolve_version u32
- *   \0identity    lines of name=value
+ *   \0identity    lines of name=value; omitted= only where rows of a store are left out
  *   \0positions   fixed width, see encode_positions
  *   \0retention   dedup retention in ms as text, so that tools apply the same age rule
  *   \0settings    "a=true,b=false"
  * Invariant: a mismatch of identity is told before an older format or evolve_version, because the
- * answer to the latter is to set the directory aside. */
+ * or other omitted rows, because the answer to the latter is to set the directory aside. */
 #include "state/store_meta_internal.h"
 
 #include <stdio.h>
@@ -50,6 +50,8 @@ static void encode_identity(const struct tally_store_identity *identity, struct 
             (int)identity->partitions);
     tally_buf_format(out, "commands=%s\nevents=%s\n", identity->commands_topic,
             identity->events_topic);
+    if (identity->omitted[0])
+        tally_buf_format(out, "omitted=%s\n", identity->omitted);
 }
 
 static void encode_positions(const struct tally_positions *positions, struct tally_buf *out)
@@ -263,6 +265,21 @@ static enum tally_code check_versions(const char *path, struct tally_slice forma
     return TALLY_OK;
 }
 
+/* Rows that are no longer kept are of no use, and those that are kept now are missing. */
+static enum tally_code check_omitted(const char *path, struct tally_slice stored,
+        const struct tally_store_identity *identity, struct tally_error *err)
+{
+    struct tally_slice theirs = TALLY_NONE, ours = tally_slice_string(identity->omitted);
+
+    if (find_field(stored, '\n', TALLY_SLICE("omitted"), &theirs) ? tally_slice_equal(theirs, ours)
+                                                                  : ours.len == 0)
+        return TALLY_OK;
+    return tally_error_set(err, TALLY_STORE_OUTDATED,
+            "state directory \"%s\" was made without rows of \"%.*s\", now it is \"%s\"",
+            state_directory_tail(path), (int)theirs.len, (const char *)theirs.data,
+            identity->omitted);
+}
+
 static enum tally_code check_all(const char *path, struct tally_buf rows[META_ROWS],
         const struct tally_store_identity *identity, struct tally_error *err)
 {
@@ -283,7 +300,7 @@ static enum tally_code check_all(const char *path, struct tally_buf rows[META_RO
             settings_differ(current, stored, current, path, err)) {
         return TALLY_FOREIGN_STATE;
     }
-    return TALLY_OK;
+    return check_omitted(path, tally_buf_bytes(&rows[META_IDENTITY]), identity, err);
 }
 
 /* Reads all rows; *found: how many there are. */

@@ -36,6 +36,10 @@ static bool parse_number(enum config_kind kind, const char *text, int64_t *value
     if (kind == CONFIG_KIND_INT) {
         return tally_parse_int(tally_slice_string(text), value);
     }
+    if (strcmp(text, "0") == 0) {
+        *value = 0; /* of whatever unit */
+        return true;
+    }
     for (size_t i = 0; i < UNITS; i++) {
         if (units[i].kind == kind && strcmp(units[i].suffix, text + digits) == 0) {
             if (!tally_parse_int(tally_slice_of(text, digits), value) ||

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """HTTP of a real instance on a real broker: the contract, the hostile pack, too many who wait, the
-end. TEST_KAFKA: host:port; TEST_TALLY: the program."""
+end; and of one that keeps neither outcomes nor a ledger. TEST_KAFKA: host:port; TEST_TALLY: the program."""
 import json
 import os
 import pathlib
@@ -46,7 +46,7 @@ def get(address, path, **headers):
         return None
 
 
-def start(folder, address):
+def start(folder, address, more=""):
     name = "http-" + uuid.uuid4().hex[:8]
     config = folder / "tally.yaml"
     config.write_text(f"""kafka: {{ bootstrap.servers: "{os.environ['TEST_KAFKA']}" }}
@@ -56,7 +56,7 @@ topics.partitions: 3
 topologies: [catalogue, stock]
 state: {{ dir: "{folder}/state" }}
 http: {{ listen: "{address}", threads: 48, wait.max: {WAIT_MAX} }}
-""")
+{more}""")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
     program = os.environ["TEST_TALLY"]
     subprocess.run([program, "topics", "create", "-c", config], env=environment, check=True, stdout=subprocess.DEVNULL)
@@ -88,6 +88,30 @@ def overload(address):
     check(get(address, "/livez") == (200, b"ok"), "too many who wait: others are answered")
 
 
+def post(address, command_id, quantity):
+    """Status, headers and body of a receipt whose sender would wait."""
+    asked = urllib.request.Request(
+        f"http://{address}/v1/commands/ReceiveStock", json.dumps({"sku": "S", "warehouse": "W", "quantity": quantity}).encode(),
+        {"Content-Type": "application/json", "Idempotency-Key": command_id, "Prefer": "wait=5"})
+    with urllib.request.urlopen(asked, timeout=PATIENCE_S) as answer:
+        return answer.status, answer.headers, json.load(answer)
+
+
+def nothing_kept(address):
+    """A write is taken, its outcome is nobody's to ask for, a repeat counts, the ledger is elsewhere."""
+    for _ in range(2):
+        status, headers, body = post(address, "c-1", 4)
+        check(status == 202 and body["status"] == "PENDING", "no outcomes: a write is taken", status, body)
+        check("Location" not in headers and "Preference-Applied" not in headers, "no outcomes: nobody waits", headers)
+    level = get(address, "/v1/stock/S/W", Tally_Min_Position=body["position"], Prefer="wait=30")
+    check(level[0] == 200 and json.loads(level[1])["on_hand"] == 8, "no outcomes: a repeat counts", level)
+    for path, word in (("/v1/commands/c-1", "dedup.retention"), (f"/v1/commands/c-1?at={body['position']}", "dedup.retention"),
+                       ("/v1/stock/S/ledger?warehouse=W", "stock.ledger")):
+        status, text = get(address, path)
+        problem = json.loads(text)
+        check(status == 404 and problem["code"] == "NOT_KEPT" and word in problem["detail"], f"not kept: {path}", text)
+
+
 def run_pack(script, address):
     done = subprocess.run([sys.executable, HERE / script], env={**os.environ, "TALLY_TEST_HTTP": address}, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
@@ -115,6 +139,12 @@ def main():
         overload(address)
         process.send_signal(signal.SIGTERM)
         check(process.wait(PATIENCE_S) == 0, "it ends", process.returncode)
+        (folder / "simple").mkdir()
+        process = start(folder / "simple", address,
+                        "dedup.retention: 0\nstock.ledger: false\nstock.require_registration: false\n")
+        nothing_kept(address)
+        process.send_signal(signal.SIGTERM)
+        check(process.wait(PATIENCE_S) == 0, "it ends without outcomes too", process.returncode)
         if not all(results):
             print((folder / "log").read_text()[-4000:])
     failed = results.count(False)

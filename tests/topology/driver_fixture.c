@@ -23,14 +23,12 @@ static void load_config(struct tally_config *config)
     tally_buf_deinit(&mistakes);
 }
 
-void driver_fixture_open(struct driver_fixture *fixture,
-        const struct driver_fixture_options *options)
+/* Settings and the topologies that are made of them. */
+static void make(struct driver_fixture *fixture, const struct driver_fixture_options *options)
 {
     static const char *const names[FIXTURE_TOPOLOGIES] = {"catalogue", "stock"};
     struct tally_error err = {.code = TALLY_OK};
-    enum tally_code code;
 
-    tally_log_init(TALLY_LOG_ERROR, TALLY_LOG_LOGFMT);
     load_config(&fixture->config);
     fixture->config.stock_require_registration = !options->registration_optional;
     if (options->json_events) {
@@ -42,10 +40,34 @@ void driver_fixture_open(struct driver_fixture *fixture,
         fixture->config.uncommitted_bytes = 1; /* commits after every batch */
         fixture->config.state_flush_bytes = 1;
     }
+    if (options->no_outcomes) {
+        fixture->config.dedup_retention = 0;
+    }
+    fixture->config.stock_ledger = !options->no_ledger;
     for (size_t i = 0; i < FIXTURE_TOPOLOGIES; i++) {
-        code = tally_registry_create(names[i], &fixture->config, &fixture->topologies[i], &err);
+        enum tally_code code =
+                tally_registry_create(names[i], &fixture->config, &fixture->topologies[i], &err);
+
         ck_assert_msg(code == TALLY_OK, "%s", err.message);
     }
+}
+
+static void unmake(struct driver_fixture *fixture)
+{
+    for (size_t i = 0; i < FIXTURE_TOPOLOGIES; i++) {
+        tally_topology_destroy(fixture->topologies[i]);
+    }
+    tally_config_deinit(&fixture->config);
+}
+
+void driver_fixture_open(struct driver_fixture *fixture,
+        const struct driver_fixture_options *options)
+{
+    struct tally_error err = {.code = TALLY_OK};
+    enum tally_code code;
+
+    tally_log_init(TALLY_LOG_ERROR, TALLY_LOG_LOGFMT);
+    make(fixture, options);
     code = tally_topology_driver_create(
             &(struct tally_topology_driver_options){
                     .topologies = fixture->topologies,
@@ -62,10 +84,14 @@ void driver_fixture_open(struct driver_fixture *fixture,
 void driver_fixture_close(struct driver_fixture *fixture)
 {
     tally_topology_driver_destroy(fixture->driver);
-    for (size_t i = 0; i < FIXTURE_TOPOLOGIES; i++) {
-        tally_topology_destroy(fixture->topologies[i]);
-    }
-    tally_config_deinit(&fixture->config);
+    unmake(fixture);
+}
+
+void driver_fixture_configure(struct driver_fixture *fixture,
+        const struct driver_fixture_options *options)
+{
+    unmake(fixture);
+    make(fixture, options);
 }
 
 void driver_fixture_pipe(struct driver_fixture *fixture, const char *topic, const char *json)

@@ -15,12 +15,16 @@ struct driver_fixture_options {
     int32_t partitions;
     bool registration_optional;
     bool json_events;
+    bool no_outcomes, no_ledger; /* dedup.retention 0; stock.ledger false */
     bool small_transactions; /* a few records each, so that a run has many; every commit flushes */
     const char *state_dir;   /* NULL: in memory */
 };
 void driver_fixture_open(struct driver_fixture *fixture,
         const struct driver_fixture_options *options);
 void driver_fixture_close(struct driver_fixture *fixture);
+/* Other settings for the next start; the driver is stopped. partitions and state_dir stay. */
+void driver_fixture_configure(struct driver_fixture *fixture,
+        const struct driver_fixture_options *options);
 
 /* Appends a command as JSON text; fails the test if the broker does not take it. */
 void driver_fixture_pipe(struct driver_fixture *fixture, const char *topic, const char *json);

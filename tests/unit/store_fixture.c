@@ -41,7 +41,8 @@ void fixture_init(struct fixture *fixture, int kind)
             .commands_topic = "stock.commands",
             .events_topic = "stock.events",
             .evolve_version = 3,
-            .settings = "stock.require_registration=true"};
+            .settings = "stock.require_registration=true",
+            .omitted = ""};
 }
 
 void fixture_start(struct fixture *fixture)

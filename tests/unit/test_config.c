@@ -278,6 +278,9 @@ static const struct {
         {"engine.commit.interval: 0ms\n",
                 "tally.yaml:1:25: engine.commit.interval: expected a duration of at least 1ms, got "
                 "\"0ms\"\n"},
+        {"engine.commit.interval: 0\n",
+                "tally.yaml:1:25: engine.commit.interval: expected a duration of at least 1ms, got "
+                "\"0\"\n"},
         {"engine.commit.interval: 2m\n",
                 "tally.yaml:1:25: engine.commit.interval: expected a duration of at most 1m, got "
                 "\"2m\"\n"},

@@ -454,6 +454,33 @@ START_TEST(test_settings_are_fixed)
 }
 END_TEST
 
+/* Rows can be had again from the events: no answer but the caller's, to set it aside. */
+START_TEST(test_omitted_rows_are_fixed)
+{
+    fixture_begin(&f, _i);
+    fixture_put(&f, "La", "1");
+    fixture_commit(&f, 1);
+    tally_store_close(f.store, true);
+    f.store = NULL;
+    f.identity.omitted = "ledger";
+    refused(TALLY_STORE_OUTDATED, "was made without rows of \"\", now it is \"ledger\"");
+    f.identity.group = "other"; /* told first */
+    refused(TALLY_FOREIGN_STATE, "group");
+    f.identity.group = "tally";
+    ck_assert_int_eq(tally_store_set_aside(f.state, "stock", 2, &f.err), TALLY_OK);
+    fixture_open(&f);
+    tally_store_close(f.store, true);
+    f.store = NULL;
+    f.identity.omitted = "dedup,ledger";
+    refused(TALLY_STORE_OUTDATED, "without rows of \"ledger\", now it is \"dedup,ledger\"");
+    f.identity.omitted = "";
+    refused(TALLY_STORE_OUTDATED, "without rows of \"ledger\", now it is \"\"");
+    f.identity.omitted = "ledger";
+    fixture_open(&f);
+    ck_assert_str_eq(fixture_get(&f, "La"), "(none)");
+}
+END_TEST
+
 START_TEST(test_set_aside_starts_anew)
 {
     fixture_begin(&f, _i);
@@ -736,6 +763,7 @@ int main(void)
     tcase_add_loop_test(tests, test_old_dedup_rows_are_absent, 0, FIXTURE_KINDS);
     tcase_add_loop_test(tests, test_identity_is_checked, 0, FIXTURE_KINDS);
     tcase_add_loop_test(tests, test_settings_are_fixed, 0, FIXTURE_KINDS);
+    tcase_add_loop_test(tests, test_omitted_rows_are_fixed, 0, FIXTURE_KINDS);
     tcase_add_loop_test(tests, test_set_aside_starts_anew, 0, FIXTURE_KINDS);
     tcase_add_loop_test(tests, test_stores_of_a_state_are_apart, 0, FIXTURE_KINDS);
     tcase_add_loop_test(tests, test_a_view_outlives_its_store, 0, FIXTURE_KINDS);

@@ -139,6 +139,28 @@ START_TEST(stores_are_those_of_the_topology)
 }
 END_TEST
 
+START_TEST(stores_may_be_left_out)
+{
+    struct tally_aggregate aggregate = whole();
+    struct tally_topology *topology = tally_topology_create("stock", "");
+    const enum tally_store_id *stores;
+
+    ck_assert_str_eq(tally_topology_omitted(topology), "");
+    tally_store(topology, TALLY_STORE_LEDGER, TALLY_OMITTED);
+    tally_store(topology, TALLY_STORE_LEVEL, TALLY_EVENT_SOURCED);
+    tally_store(topology, TALLY_STORE_DEDUP, TALLY_OMITTED);
+    tally_aggregate(topology, &aggregate);
+    ck_assert_int_eq(tally_topology_validate(topology, NULL), TALLY_OK);
+    ck_assert_str_eq(tally_topology_omitted(topology), "dedup,ledger");
+    ck_assert(!tally_topology_keeps(topology, TALLY_STORE_LEDGER));
+    ck_assert(!tally_topology_keeps(topology, TALLY_STORE_DEDUP));
+    ck_assert(tally_topology_keeps(topology, TALLY_STORE_LEVEL));
+    ck_assert_uint_eq(tally_topology_stores(topology, &stores), 1);
+    tally_store(topology, TALLY_STORE_LEDGER, TALLY_EVENT_SOURCED);
+    refused(topology, "topology \"stock\": store \"ledger\" is declared twice");
+}
+END_TEST
+
 START_TEST(an_aggregate_is_complete)
 {
     struct tally_aggregate aggregate = whole();
@@ -232,6 +254,7 @@ int main(void)
     tcase_add_test(tcase, a_whole_topology_is_valid);
     tcase_add_test(tcase, the_builder_keeps_its_first_error);
     tcase_add_test(tcase, stores_are_those_of_the_topology);
+    tcase_add_test(tcase, stores_may_be_left_out);
     tcase_add_test(tcase, an_aggregate_is_complete);
     tcase_add_test(tcase, types_are_named_once_and_stand_at_their_id);
     tcase_add_test(tcase, topics_are_legal_and_have_one_role);

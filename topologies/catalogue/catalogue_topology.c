@@ -11,9 +11,9 @@
 enum tally_code tally_catalogue_build(struct tally_topology *topology,
         const struct tally_config *config, struct tally_error *err)
 {
-    (void)config; /* nothing here depends on a setting */
     tally_store(topology, TALLY_STORE_CATALOGUE_WAREHOUSE, TALLY_EVENT_SOURCED);
-    tally_store(topology, TALLY_STORE_DEDUP, TALLY_EVENT_SOURCED);
+    tally_store(topology, TALLY_STORE_DEDUP,
+            config->dedup_retention > 0 ? TALLY_EVENT_SOURCED : TALLY_OMITTED);
     tally_sends_to(topology, CATALOGUE_STOCK_COMMANDS);
     tally_aggregate(topology, &(struct tally_aggregate){
                                       .name = "catalogue",

@@ -452,8 +452,12 @@ static bool level_as_of(const struct change *change, struct stock_level_row *lev
     if (cmd->as_of_version == 0) {
         return true;
     }
+    if (cmd->as_of_version == change->before.version) {
+        memcpy(level->n, change->before.n, sizeof level->n); /* known without a ledger too */
+        return true;
+    }
     key = stock_ledger_key(cmd->sku, cmd->warehouse, cmd->as_of_version);
-    if (cmd->as_of_version <= change->before.version && tally_get(change->ctx, &key, &row)) {
+    if (cmd->as_of_version < change->before.version && tally_get(change->ctx, &key, &row)) {
         tally_assert(stock_ledger_unpack(row, &entry));
         memcpy(level->n, entry.after, sizeof level->n);
         return true;

@@ -71,12 +71,14 @@ static void put_ledger(struct tally_context *ctx, const struct tally_event *enve
     put_row(ctx, stock_ledger_key(event->sku, event->warehouse, event->seq), row);
 }
 
-/* Every event with a seq: the level after it, and its ledger entry. */
+/* Every event with a seq: the level after it, and its ledger entry where those are kept. */
 static void evolve_entry(struct tally_context *ctx, const struct tally_event *envelope,
         const struct stock_event *event, struct tally_buf *row)
 {
     put_level(ctx, envelope, event, row);
-    put_ledger(ctx, envelope, event, row);
+    if (tally_keeps(ctx, TALLY_STORE_LEDGER)) {
+        put_ledger(ctx, envelope, event, row);
+    }
 }
 
 static void evolve_configured(struct tally_context *ctx, const struct tally_event *envelope,

@@ -15,11 +15,13 @@ enum tally_code tally_stock_build(struct tally_topology *topology,
         const struct tally_config *config, struct tally_error *err)
 {
     tally_store(topology, TALLY_STORE_LEVEL, TALLY_EVENT_SOURCED);
-    tally_store(topology, TALLY_STORE_LEDGER, TALLY_EVENT_SOURCED);
+    tally_store(topology, TALLY_STORE_LEDGER,
+            config->stock_ledger ? TALLY_EVENT_SOURCED : TALLY_OMITTED);
     tally_store(topology, TALLY_STORE_SETTING, TALLY_EVENT_SOURCED);
     tally_store(topology, TALLY_STORE_SKU, TALLY_EVENT_SOURCED);
     tally_store(topology, TALLY_STORE_WAREHOUSE, TALLY_EVENT_SOURCED);
-    tally_store(topology, TALLY_STORE_DEDUP, TALLY_EVENT_SOURCED);
+    tally_store(topology, TALLY_STORE_DEDUP,
+            config->dedup_retention > 0 ? TALLY_EVENT_SOURCED : TALLY_OMITTED);
     tally_setting(topology, TALLY_STOCK_REQUIRE_REGISTRATION, config->stock_require_registration);
     tally_aggregate(topology, &(struct tally_aggregate){
                                       .name = "stock",
