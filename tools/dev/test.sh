@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# ./dev test, asan, tsan, sim, bugs, crash, fuzz, bench. Tests that need servers get their own under
+# ./dev test, asan, tsan, sim, bugs, crash, fuzz, bench, profile. Tests that need servers get their own under
 # .run/test, emptied before and stopped after, and find them in the environment:
 #   TEST_KAFKA      127.0.0.1:29192
 #   TEST_KAFKA_PID  of that broker, for tests that stop and continue it
@@ -248,4 +248,41 @@ verb_bench() {
     build_preset release
     servers_wait
     TEST_TALLY=$(built release) TALLY_CACHE=$cache tests/bench/bench "${@:-all}"
+}
+
+perf_works() {
+    local data lines=0
+    command -v perf >/dev/null || return 1
+    data=$(mktemp)
+    # shellcheck disable=SC2016
+    if perf record -q -o "$data" --call-graph dwarf bash -c 'for ((i = 0; i < 300000; i++)); do :; done' \
+        >/dev/null 2>&1; then
+        lines=$(perf script -i "$data" 2>/dev/null | wc -l)
+    fi
+    rm -f "$data"
+    ((lines > 0))
+}
+
+# perf samples the real thing; where it may not run, callgrind counts the same work without Kafka.
+verb_profile() {
+    local way=perf
+    [[ ${1:-stream} == stream ]] || fail_usage "no profile of \"$1\": stream"
+    case " ${*:2} " in *' --help '*) exec tests/bench/profile_stream.py --help ;; esac
+    verb_deps
+    if [[ ${2:-} == --callgrind ]]; then
+        way=callgrind
+        set -- stream "${@:3}"
+    elif ! perf_works; then
+        say 'perf may not sample here: callgrind counts instead'
+        way=callgrind
+    fi
+    if [[ $way == callgrind ]]; then
+        build_preset release bench_instructions
+        tests/bench/profile_stream.py callgrind "${@:2}"
+        return
+    fi
+    with_servers
+    build_preset release
+    servers_wait
+    TALLY_CACHE=$cache tests/bench/profile_stream.py perf "${@:2}"
 }
