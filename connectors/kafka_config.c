@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "engine/base/mem.h"
@@ -32,6 +33,7 @@ enum {
     PROPERTY_MAX = 96,      /* longest property name that is looked at */
     UNCOMMITTED_COPIES = 4, /* queue bytes of P over engine.uncommitted.max.bytes */
     TOOL_FETCH_KBYTES = 65536,
+    TIMER_SLACK_NS = 1000000,
     FETCHED_COST = 3, /* bytes in memory for a byte of small records: each holds an operation */
 };
 
@@ -60,8 +62,10 @@ static const struct {
         /* Less gives a fixed back-off of a second between fetches. */
         {C | R | READER, "queued.min.messages", "10000000"},
         {C | R | READER, "fetch.message.max.bytes", "4194304"},
-        /* How long a fetch for old positions may stand in the way after seek, pause or assign. */
-        {C | R | READER | PROBE, "fetch.wait.max.ms", "50"},
+        /* How long a fetch for old positions may stand in the way after seek, pause or assign; of C
+         * also how often an idle one asks. What arrives is answered at once. */
+        {C, "fetch.wait.max.ms", "250"},
+        {R | READER | PROBE, "fetch.wait.max.ms", "50"},
         {C | R | READER | PROBE, "fetch.error.backoff.ms", "100"},
         /* Single records, of all partitions in one fetch: a batch that is larger than the limit
          * of its partition comes only when that is the first one. Batches end at 1 MB. */
@@ -328,11 +332,39 @@ rd_kafka_conf_t *kafka_config_create(enum kafka_kind kind, const struct kafka_op
     return builder.conf;
 }
 
+/* librdkafka's main thread sleeps for whole milliseconds, and turns around for the rest of one
+ * until its timer is due: half a millisecond of CPU for each, some ten a second over all handles.
+ * A kernel that wakes it later spares that. */
+static rd_kafka_resp_err_t on_thread_start(rd_kafka_t *rk, rd_kafka_thread_type_t type,
+        const char *name, void *opaque)
+{
+    (void)rk;
+    (void)name;
+    (void)opaque;
+    if (type == RD_KAFKA_THREAD_MAIN) {
+        (void)prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0);
+    }
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque,
+        char *reason, size_t size)
+{
+    (void)conf;
+    (void)opaque;
+    (void)reason;
+    (void)size;
+    return rd_kafka_interceptor_add_on_thread_start(rk, "tally", on_thread_start, NULL);
+}
+
 rd_kafka_t *kafka_config_open(enum kafka_kind kind, rd_kafka_conf_t *conf, struct tally_error *err)
 {
     bool consumer = CONSUMERS & 1u << kind;
     char reason[256] = "";
-    rd_kafka_t *rk = rd_kafka_new(consumer ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, reason,
+    rd_kafka_t *rk;
+
+    (void)rd_kafka_conf_interceptor_add_on_new(conf, "tally", on_new, NULL);
+    rk = rd_kafka_new(consumer ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, reason,
             sizeof reason);
 
     if (!rk) {

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 enum {
-    IDLE_WAIT_MS = 100,
+    IDLE_WAIT_MS = 200, /* a record ends it; else upkeep, and whether to stop */
     START_RETRY_MS = 100,
     KAFKA_SILENT_MS = 30000, /* http.md: ready fails after 30 s without a broker */
 };

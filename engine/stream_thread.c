@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 #define BIT(n) (1u << (n))
-enum { UPKEEP_EVERY_MS = 100, RESTORE_BUDGET_MS = 50, KEEP_WRONG_MS = 5000 };
+enum { UPKEEP_EVERY_MS = 100, RESTORE_BUDGET_MS = 50, KEEP_WRONG_MS = 5000, RECOVER_WAIT_MS = 5 };
 
 static const char *const state_names[] = {"CREATED", "STARTING", "ASSIGNED", "RUNNING", "REVOKED",
         "RECOVERING", "PENDING_SHUTDOWN", "DEAD"};
@@ -449,19 +449,30 @@ static void settle(struct tally_stream_thread *thread)
     }
 }
 
-/* Without a producer nothing is decided, but the group still needs polls. */
+static bool may_recover(const struct tally_stream_thread *thread)
+{
+    return tally_task_manager_count(thread->manager) > 0 ||
+           atomic_load(&thread->state) != THREAD_RECOVERING;
+}
+
+/* Without a producer nothing is decided, but the group still needs polls. Paused partitions bring
+ * no record that would end one, so it ends when the producer may be made again. */
 static enum tally_code turn_without_producer(struct tally_stream_thread *thread, int wait_ms,
         struct tally_error *err)
 {
+    int64_t left_ms = thread->retry_at_ms - tally_mono_ms(thread->options.clock);
     bool dry;
-    enum tally_code code = poll_batch(thread, wait_ms, &dry, err);
+    enum tally_code code;
 
+    if (may_recover(thread) && left_ms < wait_ms) {
+        wait_ms = left_ms > RECOVER_WAIT_MS ? (int)left_ms : RECOVER_WAIT_MS;
+    }
+    code = poll_batch(thread, wait_ms, &dry, err);
     stream_thread_drop_batch(thread);
     if (code) {
         return stream_thread_react(thread, code, err);
     }
-    if (tally_task_manager_count(thread->manager) > 0 ||
-            atomic_load(&thread->state) != THREAD_RECOVERING) {
+    if (may_recover(thread)) {
         code = stream_thread_recover(thread, err);
     }
     return code == TALLY_AGAIN ? TALLY_OK : code;
