@@ -137,7 +137,7 @@ def instructions(documents):
         return ""
     total = one["parts"]["total"]
     rows = [(part, plot.number(number), f"{number * 100 / total:.0f} %") for part, number in one["parts"].items()]
-    return ("\n### Instructions per command\n\nCounted by callgrind on a fixed load, without Kafka and its client.\n\n"
+    return ("### Instructions per command\n\nCounted by callgrind on a fixed load, without Kafka and its client.\n\n"
             + table(("part", "instructions", "share"), rows))
 
 
@@ -146,17 +146,32 @@ def troubles(documents):
              for side, why in one["void"].items()]
     lines += [f"- {name}: measured without the {side}, so without a ratio to it" for name, one in documents.items()
               for side in one["missing"]]
+    for what, holds in (("smoke runs, which say nothing", lambda one: one["quick"]),
+                        ("the machine had other work", lambda one: one["load_average"] > 1)):
+        names = [name for name, one in documents.items() if holds(one)]
+        lines += [f"- {what}: {', '.join(names)}"] if names else []
     if len({one["commit"] for one in documents.values()}) > 1:
-        lines.append("- the documents are of different commits")
-    return "\n".join(lines) + "\n\n" if lines else ""
+        lines.append("- these documents are of different commits")
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def figure(goal, documents):
+    value = goal.value(documents)
+    if value is None:
+        return ""
+    return plot.number(value) + goal.unit + (
+        f" at {plot.number(documents['filled']['filled_rows'])} rows" if goal.document == "filled" else "")
 
 
 def measured_part(documents, plots):
-    goals = [(goal.what, "" if goal.value(documents) is None else plot.number(goal.value(documents)) + goal.unit,
-              limit(goal, goal.limit), limit(goal, goal.aim), verdict(goal, documents)) for goal in TABLE]
-    pictures = "".join(f"![{name[:-4]}](performance/{name})\n\n" for name in plots)
-    return (f"## Figures\n\n{table(('what', 'measured', 'at least', 'aim', 'holds'), goals)}\n{troubles(documents)}"
-            f"## Conditions\n\n{conditions(documents)}\n## In full\n\n{details(documents)}{instructions(documents)}\n{pictures}".rstrip() + "\n")
+    goals = [(goal.what, figure(goal, documents), limit(goal, goal.limit), limit(goal, goal.aim),
+              verdict(goal, documents)) for goal in TABLE]
+    timed = {name: one for name, one in documents.items() if name != "instructions"}
+    parts = ["## Figures\n", table(("what", "measured", "at least", "aim", "holds"), goals), troubles(timed)]
+    if timed:
+        parts += ["## Conditions\n", conditions(timed), "## In full\n", details(timed)]
+    parts += [instructions(documents), *(f"![{name[:-4]}](performance/{name})\n" for name in plots)]
+    return "\n".join(part for part in parts if part)
 
 
 # --- plots --------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 import html
 import math
 
-WIDTH, LEFT, RIGHT = 720, 150, 110
+WIDTH, LEFT, RIGHT = 760, 150, 150
 COLOURS = {"tally": "#1b6ca8", "peer": "#c8553d", "peer, 10 ms commits": "#e0a458", "raw": "#8a8a8a"}
 OTHER = "#5b8c5a"
 LEAST = 0.1  # what a logarithmic axis shows of 0
@@ -18,6 +18,13 @@ def number(value):
 
 def colour(name):
     return next((COLOURS[known] for known in sorted(COLOURS, key=len, reverse=True) if name.startswith(known)), OTHER)
+
+
+def steps(high):
+    """About five round numbers from 0 to high."""
+    size = 10 ** math.floor(math.log10(high / 5)) if high > 0 else 1
+    size *= next(times for times in (1, 2, 5, 10) if high / 5 <= size * times)
+    return [size * i for i in range(int(high / size) + 1)]
 
 
 def text(x, y, words, anchor="start", size=12):
@@ -59,17 +66,19 @@ def lines(title, series, x_axis, y_axis, ticks=None, log=False):
                 height - bottom - (y - low) / (high - low) * (height - top - bottom))
 
     parts = [text(left, 42, y_axis, size=11), text(WIDTH - RIGHT, height - 6, x_axis, "end", 11)]
-    levels = ([10 ** i for i in range(math.ceil(low), math.floor(high) + 1)] if log
-              else [high / 1.05 * i / 4 for i in range(5)])
+    levels = ([times * 10 ** i for i in range(math.floor(low), math.ceil(high)) for times in (1, 2, 5)
+               if low <= math.log10(times * 10 ** i) <= high] if log else steps(high))
     for level in levels:
         y = at(min(xs), level)[1]
         parts += [f'<path d="M{left} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>',
                   text(left - 6, y + 4, number(level), "end", 11)]
-    for x, label in ticks or [(max(xs) * i / 4, number(max(xs) * i / 4)) for i in range(5)]:
+    for x, label in ticks or [(x, number(x)) for x in steps(max(xs))]:
         parts.append(text(at(x, 10 ** low if log else low)[0], height - bottom + 16, label, "middle", 11))
-    for name, points in series.items():
+    beside = height  # where the last name stands: the next is above it
+    for name, points in sorted(series.items(), key=lambda item: item[1][-1][1]):
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in (at(*point) for point in points))
         end = at(*points[-1])
+        beside = min(end[1] + 4, beside - 12)
         parts += [f'<path d="M{path}" fill="none" stroke="{colour(name)}" stroke-width="2"/>',
-                  text(end[0] + 6, end[1] + 4, name, size=11)]
+                  text(end[0] + 6, beside, name, size=11)]
     return picture(height, title, parts)

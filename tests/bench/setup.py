@@ -34,6 +34,9 @@ class Setup:
         self.loaded = False
         self.record_bytes = 0  # of a command; 0 until the raw consumer has read them
         self.began = time.time()
+        self.load_average = os.getloadavg()[0]
+        if self.load_average > 1:
+            say(f"the machine is busy (load average {self.load_average:.1f}): figures follow what else it does")
         os.makedirs(self.folder)
         self.peer = Peer(self) if not options.no_peer else None
         self.raw_program, self.generator = self.helper("raw_consumer"), self.helper("generator")
@@ -140,7 +143,7 @@ class Setup:
             cpu = re.search(r"model name\s*:\s*(.*)", file.read())
         return {"commit": self.commit, "date": datetime.datetime.now(datetime.timezone.utc).strftime("%F %H:%MZ"),
                 "cores": os.cpu_count(), "cpu": cpu[1] if cpu else platform.machine(), "kernel": platform.release(),
-                "load_average": os.getloadavg()[0], "quick": options.quick,
+                "load_average": round(self.load_average, 1), "quick": options.quick,
                 "broker": {"version": found[1] if found else "unknown", "placement": "same cores, own process"},
                 "load": {"records": options.records, "bytes": self.record_bytes or None, "skus": options.skus,
                          "partitions": PARTITIONS, "format": "json", "threads": options.threads,

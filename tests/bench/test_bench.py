@@ -221,6 +221,25 @@ class Pages(Folder):
         self.assertIn("- idle: suite is void: tally run ended:\n", text)
         self.assertNotIn("300 MiB", text)
 
+    def test_what_says_nothing_is_told(self):
+        self.document("idle", quick=True, load_average=7.5)
+        self.document("filled", filled_rows=10000000, ratio={"empty": {"per_s": 0.9}})
+        text = self.write()
+        self.assertIn("- smoke runs, which say nothing: idle\n- the machine had other work: idle\n", text)
+        self.assertIn("0.9 at 10 M rows |", text)
+
+    def test_instructions_beside_what_was_timed_and_alone(self):
+        for timed in (True, False):
+            if timed:
+                self.document("idle")
+            else:
+                os.remove(os.path.join(self.folder, "idle.json"))
+            with open(os.path.join(self.folder, "instructions.json"), "w") as file:
+                json.dump({"suite": "instructions", "commit": "abc", "parts": {"decode": 25.0, "total": 100.0}}, file)
+            text = self.write()
+            self.assertIn("| decode | 25 | 25 % |", text)
+            self.assertEqual("## Conditions" in text, timed)
+
     def test_missing_peer_is_told(self):
         self.document("stream-full", missing=["peer"])
         self.assertIn("measured without the peer, so without a ratio to it", self.write())
