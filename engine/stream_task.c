@@ -235,7 +235,7 @@ static void put_outcome(struct tally_stream_task *task, struct tally_context *ct
         struct tally_slice command_id, struct tally_slice record_key,
         const struct tally_outcome *outcome)
 {
-    struct tally_key key;
+    TALLY_UNINITIALIZED struct tally_key key;
 
     tally_buf_clear(&task->row);
     tally_outcome_pack(outcome, &task->row);
@@ -478,7 +478,7 @@ static enum tally_code run_item(struct tally_stream_task *task, struct batch_ite
 
 static void set_dedup(struct tally_stream_task *task, struct batch_item *item)
 {
-    struct tally_key key;
+    TALLY_UNINITIALIZED struct tally_key key;
 
     context_dedup_key(item->command.id, item->command.key, &key);
     item->dedup = tally_arena_copy(&task->batch, tally_key_bytes(&key));

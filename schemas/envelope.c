@@ -92,38 +92,33 @@ enum member {
 static const char *const member_names[MEMBERS] = {"id", "command_id", "type", "version", "source",
         "actor", "correlation_id", "causation_id", "time", "headers", "payload"};
 
-static enum member either(struct tally_slice name, enum member first, enum member second,
-        enum member third)
-{
-    if (serde_name_is(name, member_names[first])) {
-        return first;
-    }
-    if (serde_name_is(name, member_names[second])) {
-        return second;
-    }
-    return serde_name_is(name, member_names[third]) ? third : MEMBERS;
-}
+#define IS_MEMBER(name, literal) (memcmp((name).data, (literal), sizeof(literal) - 1) == 0)
 
 /* MEMBERS: not of the envelope. Asked for every member of a flat command, so by length first. */
-static enum member member_of(struct tally_slice name)
+static inline enum member member_of(struct tally_slice name)
 {
     switch (name.len) {
     case 2:
-        return either(name, MEMBER_ID, MEMBER_ID, MEMBER_ID);
+        return IS_MEMBER(name, "id") ? MEMBER_ID : MEMBERS;
     case 4:
-        return either(name, MEMBER_TYPE, MEMBER_TIME, MEMBER_TIME);
+        return IS_MEMBER(name, "type")   ? MEMBER_TYPE
+               : IS_MEMBER(name, "time") ? MEMBER_TIME
+                                         : MEMBERS;
     case 5:
-        return either(name, MEMBER_ACTOR, MEMBER_ACTOR, MEMBER_ACTOR);
+        return IS_MEMBER(name, "actor") ? MEMBER_ACTOR : MEMBERS;
     case 6:
-        return either(name, MEMBER_SOURCE, MEMBER_SOURCE, MEMBER_SOURCE);
+        return IS_MEMBER(name, "source") ? MEMBER_SOURCE : MEMBERS;
     case 7:
-        return either(name, MEMBER_VERSION, MEMBER_HEADERS, MEMBER_PAYLOAD);
+        return IS_MEMBER(name, "version")   ? MEMBER_VERSION
+               : IS_MEMBER(name, "headers") ? MEMBER_HEADERS
+               : IS_MEMBER(name, "payload") ? MEMBER_PAYLOAD
+                                            : MEMBERS;
     case 10:
-        return either(name, MEMBER_COMMAND_ID, MEMBER_COMMAND_ID, MEMBER_COMMAND_ID);
+        return IS_MEMBER(name, "command_id") ? MEMBER_COMMAND_ID : MEMBERS;
     case 12:
-        return either(name, MEMBER_CAUSATION_ID, MEMBER_CAUSATION_ID, MEMBER_CAUSATION_ID);
+        return IS_MEMBER(name, "causation_id") ? MEMBER_CAUSATION_ID : MEMBERS;
     case 14:
-        return either(name, MEMBER_CORRELATION_ID, MEMBER_CORRELATION_ID, MEMBER_CORRELATION_ID);
+        return IS_MEMBER(name, "correlation_id") ? MEMBER_CORRELATION_ID : MEMBERS;
     default:
         return MEMBERS;
     }
@@ -303,7 +298,7 @@ static const struct tally_schema *find_schema(const struct tally_schema *const *
 static void bind_fields(struct decoder *decoder, struct tally_arena *arena)
 {
     struct tally_command *command = decoder->command;
-    struct tally_violations of_fields;
+    TALLY_UNINITIALIZED struct tally_violations of_fields;
     bool internal_id = command->id.data[0] == '~';
 
     command->fields = tally_arena_alloc(arena, command->schema->size);
@@ -324,7 +319,7 @@ enum tally_code tally_command_decode(struct tally_slice value,
         const struct tally_schema *const *types, struct tally_arena *arena,
         struct tally_command *command, enum tally_refusal *refusal, struct tally_error *err)
 {
-    struct decoder decoder;
+    TALLY_UNINITIALIZED struct decoder decoder;
     const struct tally_token *root;
     enum tally_code code;
 
@@ -396,6 +391,7 @@ void tally_command_encode(const struct tally_command_head *head, const struct ta
         const void *fields, enum tally_format format, struct tally_buf *out)
 {
     struct tally_writer writer;
+    uint64_t written = serde_encode_fields(schema, fields);
     uint32_t members = 3u + (head->source.len > 0) + (head->actor.len > 0) +
                        (head->correlation_id.len > 0) + (head->causation_id.len > 0);
 
@@ -408,6 +404,6 @@ void tally_command_encode(const struct tally_command_head *head, const struct ta
     write_text_member(&writer, MEMBER_CORRELATION_ID, head->correlation_id);
     write_text_member(&writer, MEMBER_CAUSATION_ID, head->causation_id);
     tally_write_name(&writer, member_names[MEMBER_PAYLOAD]);
-    tally_write_map(&writer, serde_encode_count(schema, fields));
-    serde_encode_members(&writer, schema, fields);
+    tally_write_map(&writer, (uint32_t)__builtin_popcountll(written));
+    serde_encode_members(&writer, schema, fields, written);
 }

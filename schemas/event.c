@@ -101,11 +101,12 @@ static void write_rejection(struct tally_writer *writer, const struct tally_even
 
 static void write_payload(struct tally_writer *writer, const struct tally_event *event)
 {
-    uint32_t fields = event->schema ? serde_encode_count(event->schema, event->body) : 1;
+    uint64_t fields = event->schema ? serde_encode_fields(event->schema, event->body) : 1;
 
-    tally_write_map(writer, fields + rejection_count(event) + 1 + event->has_completes);
+    tally_write_map(writer, (uint32_t)__builtin_popcountll(fields) + rejection_count(event) + 1 +
+                                    event->has_completes);
     if (event->schema) {
-        serde_encode_members(writer, event->schema, event->body);
+        serde_encode_members(writer, event->schema, event->body, fields);
     } else {
         write_text(writer, TALLY_SLICE("key"), event->key);
     }
@@ -146,8 +147,8 @@ static struct tally_slice print_source(const struct tally_event *event,
 void tally_event_encode(const struct tally_event *event, enum tally_format format,
         struct tally_buf *out)
 {
-    struct tally_writer writer;
-    uint8_t id[EVENT_ID_MAX], source[EVENT_ID_MAX];
+    TALLY_UNINITIALIZED struct tally_writer writer;
+    TALLY_UNINITIALIZED uint8_t id[EVENT_ID_MAX], source[EVENT_ID_MAX];
 
     tally_assert(event->topology.len > 0 && event->topology.len <= TOPOLOGY_MAX);
     tally_write_begin(&writer, out, format);

@@ -17,7 +17,7 @@ static uint8_t *put_members(uint8_t *to, const struct tally_token *map,
         const struct tally_token *extra, bool (*skip)(struct tally_slice name),
         struct tally_arena *arena)
 {
-    struct serde_member local[SERDE_MEMBERS_INLINE];
+    TALLY_UNINITIALIZED struct serde_member local[SERDE_MEMBERS_INLINE];
     struct serde_member *members = local, *spare = NULL;
     const struct tally_token *name = map + 1;
     size_t room = (size_t)map->count + 1, count = 0;
@@ -71,7 +71,7 @@ uint64_t tally_fingerprint(struct tally_slice type, const struct tally_token *pa
             {.type = TALLY_STRING, .skip = 1, .string = type}};
     size_t bound =
             serde_msgpack_bound(payload) + 2 * SERDE_HEAD_MAX + pair[0].string.len + type.len;
-    uint8_t local[CANONICAL_INLINE];
+    TALLY_UNINITIALIZED uint8_t local[CANONICAL_INLINE];
     uint8_t *canonical = bound <= sizeof local ? local : tally_arena_alloc(arena, bound);
     uint8_t *end = put_members(canonical, payload, pair, skip, arena);
 

@@ -55,7 +55,9 @@ enum tally_code tally_document_parse(struct tally_slice bytes, struct tally_aren
                 "record has %zu bytes, limit %d", bytes.len, TALLY_DOCUMENT_BYTES_MAX);
     }
     if (bytes.data[0] == '{') {
-        return serde_json_parse(bytes, arena, root, refusal, err);
+        return serde_json_plain(bytes, arena, root)
+                       ? TALLY_OK
+                       : serde_json_parse(bytes, arena, root, refusal, err);
     }
     if ((bytes.data[0] & 0xf0) == 0x80 || bytes.data[0] == 0xde || bytes.data[0] == 0xdf) {
         return serde_msgpack_parse(bytes, arena, root, refusal, err);

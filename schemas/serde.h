@@ -101,6 +101,10 @@ struct tally_presence {
             TALLY_NAME_BYTE(name, 3) | TALLY_NAME_BYTE(name, 4) | TALLY_NAME_BYTE(name, 5) | \
             TALLY_NAME_BYTE(name, 6))
 
+/* The three members that a field's name is kept in. */
+#define TALLY_FIELD_NAME(literal) \
+    .name = (literal), .name_word = TALLY_NAME_WORD(literal), .name_len = sizeof(literal) - 1
+
 struct tally_schema;
 struct tally_violations;
 struct tally_field {

@@ -293,7 +293,8 @@ static const struct tally_field *find_field(const struct tally_schema *schema,
         if (at >= schema->field_count) {
             at = 0;
         }
-        if (serde_name_is(name, schema->fields[at].name)) {
+        if (schema->fields[at].name_len == name.len &&
+                memcmp(schema->fields[at].name, name.data, name.len) == 0) {
             *hint = at + 1;
             return &schema->fields[at];
         }

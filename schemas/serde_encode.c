@@ -38,14 +38,14 @@ static bool is_written(const struct tally_field *field, const void *record)
            !is_zero(field, (const uint8_t *)record + field->offset);
 }
 
-uint32_t serde_encode_count(const struct tally_schema *schema, const void *record)
+uint64_t serde_encode_fields(const struct tally_schema *schema, const void *record)
 {
-    uint32_t count = 0;
+    uint64_t fields = 0;
 
     for (size_t i = 0; i < schema->field_count; i++) {
-        count += is_written(&schema->fields[i], record);
+        fields |= (uint64_t)is_written(&schema->fields[i], record) << i;
     }
-    return count;
+    return fields;
 }
 
 static const char *enum_name(const struct tally_field *field, uint8_t value)
@@ -60,8 +60,10 @@ static const char *enum_name(const struct tally_field *field, uint8_t value)
 static void write_map(struct tally_writer *writer, const struct tally_schema *schema,
         const void *record)
 {
-    tally_write_map(writer, serde_encode_count(schema, record));
-    serde_encode_members(writer, schema, record);
+    uint64_t fields = serde_encode_fields(schema, record);
+
+    tally_write_map(writer, (uint32_t)__builtin_popcountll(fields));
+    serde_encode_members(writer, schema, record, fields);
 }
 
 static void write_array(struct tally_writer *writer, const struct tally_field *field,
@@ -110,17 +112,14 @@ static void write_value(struct tally_writer *writer, const struct tally_field *f
 }
 
 void serde_encode_members(struct tally_writer *writer, const struct tally_schema *schema,
-        const void *record)
+        const void *record, uint64_t fields)
 {
     const struct tally_presence *presence = record;
 
-    for (size_t i = 0; i < schema->field_count; i++) {
-        const struct tally_field *field = &schema->fields[i];
+    for (; fields; fields &= fields - 1) {
+        const struct tally_field *field = &schema->fields[__builtin_ctzll(fields)];
 
-        if (!is_written(field, record)) {
-            continue;
-        }
-        tally_write_name(writer, field->name);
+        serde_write_name(writer, tally_slice_of(field->name, field->name_len));
         if (presence->nulls & TALLY_BIT(field->bit)) {
             tally_write_null(writer);
         } else {

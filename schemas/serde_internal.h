@@ -40,16 +40,20 @@ const struct tally_token *serde_builder_finish(struct serde_builder *builder);
 enum tally_code serde_refuse(enum tally_refusal *refusal, enum tally_refusal reason,
         struct tally_error *err, const char *format, ...) TALLY_PRINTF(4, 5);
 
+/* false: it is no JSON object without escapes, or no valid one: ask serde_json_parse. */
+bool serde_json_plain(struct tally_slice bytes, struct tally_arena *arena,
+        const struct tally_token **root);
 enum tally_code serde_json_parse(struct tally_slice bytes, struct tally_arena *arena,
         const struct tally_token **root, enum tally_refusal *refusal, struct tally_error *err);
 /* One value of any type; tally_document_parse asks for a map before. */
 enum tally_code serde_msgpack_parse(struct tally_slice bytes, struct tally_arena *arena,
         const struct tally_token **root, enum tally_refusal *refusal, struct tally_error *err);
 
-/* Members that tally_encode would write, and writing them into a map that is already open. */
-uint32_t serde_encode_count(const struct tally_schema *schema, const void *record);
+/* The fields that tally_encode would write, as bits of their indexes, and writing them into a map
+ * that is already open. */
+uint64_t serde_encode_fields(const struct tally_schema *schema, const void *record);
 void serde_encode_members(struct tally_writer *writer, const struct tally_schema *schema,
-        const void *record);
+        const void *record, uint64_t fields);
 
 /* --- members in order ----------------------------------------------------------------------------
  */
@@ -125,7 +129,8 @@ void serde_pointer_append(char *pointer, size_t size, struct tally_slice name);
  */
 
 /* tally_write_name for a name whose length is known. */
-void serde_write_name(struct tally_writer *writer, struct tally_slice name);
+void serde_write_name_json(struct tally_writer *writer, struct tally_slice name);
+static inline void serde_write_name(struct tally_writer *writer, struct tally_slice name);
 #define SERDE_DECIMAL_MAX 20 /* -9223372036854775808 */
 size_t serde_put_decimal(uint8_t *to, int64_t value);
 
@@ -137,7 +142,7 @@ size_t serde_put_decimal(uint8_t *to, int64_t value);
 /* Room for size bytes, not yet counted; NULL over the buffer's maximum. */
 static inline uint8_t *serde_room(struct tally_buf *buf, size_t size)
 {
-    if (!buf->failed && buf->capacity - buf->len >= size && buf->max - buf->len >= size) {
+    if (!buf->failed && buf->capacity - buf->len >= size) { /* capacity is at most max */
         return buf->data + buf->len;
     }
     return tally_buf_reserve(buf, size);
@@ -178,10 +183,21 @@ static inline size_t serde_put_string(uint8_t *to, const void *text, size_t len)
     } else {
         head = serde_put_head(to, 0xa0, 31, 0xda, (uint32_t)len);
     }
-    if (len) {
-        memcpy(to + head, text, len);
-    }
+    tally_copy_short(to + head, text, len);
     return head + len;
+}
+static inline void serde_write_name(struct tally_writer *writer, struct tally_slice name)
+{
+    uint8_t *to;
+
+    if (writer->format == TALLY_FORMAT_JSON) {
+        serde_write_name_json(writer, name);
+        return;
+    }
+    to = serde_room(writer->out, SERDE_HEAD_MAX + name.len);
+    if (to) {
+        writer->out->len += serde_put_string(to, name.data, name.len);
+    }
 }
 size_t serde_put_int(uint8_t *to, int64_t value);
 /* Bytes that the token's subtree needs at most. */

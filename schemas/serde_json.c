@@ -340,7 +340,7 @@ enum tally_code serde_json_parse(struct tally_slice bytes, struct tally_arena *a
             .yajl_end_map = on_end,
             .yajl_start_array = on_array,
             .yajl_end_array = on_end};
-    struct parser parser;
+    TALLY_UNINITIALIZED struct parser parser;
     yajl_alloc_funcs memory = {
             .malloc = block_alloc, .realloc = block_realloc, .free = block_free, .ctx = &parser};
     yajl_status status;

@@ -59,15 +59,10 @@
 #define PRESENCE_DEFAULT(value_) .flags = TALLY_DEFAULTED, .default_value = (value_)
 #define PRESENCE_NONZERO         .flags = TALLY_REQUIRED | TALLY_NONZERO
 
-#define FIELD_ROW(struct_, bit_, member_, name_, type_, presence_, help_) \
-    {.name = (name_),                                                     \
-            .name_word = TALLY_NAME_WORD(name_),                          \
-            .name_len = sizeof(name_) - 1,                                \
-            .bit = (bit_),                                                \
-            .offset = OFFSET_OF(struct_, member_, MEMBER_##type_),        \
-            TYPE_##type_,                                                 \
-            PRESENCE_##presence_,                                         \
-            .help = (help_)},
+#define FIELD_ROW(struct_, bit_, member_, name_, type_, presence_, help_)        \
+    {TALLY_FIELD_NAME(name_), .bit = (bit_),                                     \
+            .offset = OFFSET_OF(struct_, member_, MEMBER_##type_), TYPE_##type_, \
+            PRESENCE_##presence_, .help = (help_)},
 
 #define SCOPE_PUBLIC    .internal = false
 #define SCOPE_INTERNAL  .internal = true

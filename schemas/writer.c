@@ -198,12 +198,8 @@ static void msgpack_string(struct tally_buf *out, struct tally_slice text)
     }
 }
 
-void serde_write_name(struct tally_writer *writer, struct tally_slice name)
+void serde_write_name_json(struct tally_writer *writer, struct tally_slice name)
 {
-    if (writer->format != TALLY_FORMAT_JSON) {
-        msgpack_string(writer->out, name);
-        return;
-    }
     tally_assert(writer->depth > 0 && writer->level[writer->depth - 1].map &&
                  !writer->level[writer->depth - 1].value_next);
     if (!writer->level[writer->depth - 1].first) {

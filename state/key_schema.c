@@ -49,9 +49,11 @@ void tally_key_string(struct tally_key *key, struct tally_slice text)
 
 void tally_key_tail(struct tally_key *key, struct tally_slice text)
 {
+#ifdef TALLY_CHECKS
     tally_assert(text.len == 0 || memchr(text.data, 0, text.len) == NULL);
+#endif
     if (text.len > 0)
-        memcpy(extend(key, text.len), text.data, text.len);
+        tally_copy_short(extend(key, text.len), text.data, text.len);
 }
 
 void tally_key_u8(struct tally_key *key, uint8_t value)

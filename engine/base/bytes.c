@@ -12,6 +12,7 @@
 #include "engine/base/mem.h"
 
 #define CAPACITY_MIN 64u
+#define DAY_LEN      10 /* "2026-01-15" */
 #define DAY_MS       INT64_C(86400000)
 #define TIME_MS_MAX  INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
 
@@ -308,10 +309,9 @@ static void put_digits(char *to, size_t count, int64_t value)
     }
 }
 
-void tally_format_time(int64_t time_ms, char text[static TALLY_TIME_LEN + 1])
+/* "2026-01-15" of a day since 1970. */
+static void format_day(int64_t days, char *text)
 {
-    int64_t clamped = time_ms < 0 ? 0 : time_ms > TIME_MS_MAX ? TIME_MS_MAX : time_ms;
-    int64_t days = clamped / DAY_MS, in_day = clamped % DAY_MS;
     int64_t year = 1969 + days * 400 / 146097, month = 1;
 
     while (days_of(year + 1, 1, 1) <= days) {
@@ -321,10 +321,28 @@ void tally_format_time(int64_t time_ms, char text[static TALLY_TIME_LEN + 1])
     while (days >= days_in_month(year, month)) {
         days -= days_in_month(year, month++);
     }
-    memcpy(text, "0000-00-00T00:00:00.000Z", TALLY_TIME_LEN + 1);
+    memcpy(text, "0000-00-00", DAY_LEN);
     put_digits(text, 4, year);
     put_digits(text + 5, 2, month);
     put_digits(text + 8, 2, days + 1);
+}
+
+void tally_format_time(int64_t time_ms, char text[static TALLY_TIME_LEN + 1])
+{
+    static _Thread_local struct {
+        int64_t days;
+        char text[DAY_LEN];
+    } last = {.days = -1}; /* records come in the order of time, nearly all on one day */
+    int64_t clamped = time_ms < 0 ? 0 : time_ms > TIME_MS_MAX ? TIME_MS_MAX : time_ms;
+    int64_t days = clamped / DAY_MS;
+    uint32_t in_day = (uint32_t)(clamped % DAY_MS);
+
+    if (days != last.days) {
+        format_day(days, last.text);
+        last.days = days;
+    }
+    memcpy(text, last.text, DAY_LEN);
+    memcpy(text + DAY_LEN, "T00:00:00.000Z", sizeof "T00:00:00.000Z");
     put_digits(text + 11, 2, in_day / 3600000);
     put_digits(text + 14, 2, in_day / 60000 % 60);
     put_digits(text + 17, 2, in_day / 1000 % 60);

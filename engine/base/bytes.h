@@ -47,6 +47,26 @@ static inline int tally_slice_compare(struct tally_slice a, struct tally_slice b
     return order ? order : (a.len > b.len) - (a.len < b.len);
 }
 
+/* memcpy of what is short and of no fixed length: names, ids, keys. */
+static inline void tally_copy_short(uint8_t *to, const uint8_t *from, size_t len)
+{
+    if (len > 64) {
+        memcpy(to, from, len);
+    } else if (len >= 8) {
+        for (size_t at = 0; at + 8 < len; at += 8) {
+            memcpy(to + at, from + at, 8);
+        }
+        memcpy(to + len - 8, from + len - 8, 8); /* the rest, some of it again */
+    } else if (len >= 4) {
+        memcpy(to + len - 4, from + len - 4, 4);
+        memcpy(to, from, 4);
+    } else {
+        for (size_t at = 0; at < len; at++) {
+            to[at] = from[at];
+        }
+    }
+}
+
 /* A growing buffer with a maximum. After a failed append `failed` stays set and later appends do
  * nothing, so a writer may check once at its end. */
 struct tally_buf {

@@ -9,6 +9,9 @@
 
 #define TALLY_MUST_CHECK          __attribute__((warn_unused_result))
 #define TALLY_PRINTF(text, first) __attribute__((format(printf, text, first)))
+/* Locals are zeroed by the compiler (-ftrivial-auto-var-init); not these large ones, which are
+ * written before they are read. */
+#define TALLY_UNINITIALIZED       __attribute__((uninitialized))
 
 enum tally_code {
     TALLY_OK = 0,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "schemas/catalogue_records.h"
+#include "schemas/serde_internal.h"
 #include "schemas/stock_records.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -66,6 +67,27 @@ static void check_other_format(struct tally_slice bytes, const struct tally_sche
     tally_buf_deinit(&out);
 }
 
+/* What the short way reads, the long one reads too, and the same. */
+static void check_plain(struct tally_slice bytes)
+{
+    const struct tally_token *plain, *other;
+    enum tally_refusal refusal;
+    struct tally_buf texts[2];
+
+    if (!serde_json_plain(bytes, &arena, &plain)) {
+        return;
+    }
+    tally_assert(serde_json_parse(bytes, &arena, &other, &refusal, NULL) == TALLY_OK);
+    tally_assert(plain->skip == other->skip);
+    tally_buf_init(&texts[0], 8 * TALLY_DOCUMENT_BYTES_MAX);
+    tally_buf_init(&texts[1], 8 * TALLY_DOCUMENT_BYTES_MAX);
+    tally_token_write(plain, TALLY_FORMAT_JSON, &texts[0]);
+    tally_token_write(other, TALLY_FORMAT_JSON, &texts[1]);
+    tally_assert(tally_slice_equal(tally_buf_bytes(&texts[0]), tally_buf_bytes(&texts[1])));
+    tally_buf_deinit(&texts[0]);
+    tally_buf_deinit(&texts[1]);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct tally_schema *const *const families[] = {
@@ -76,6 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!arena.block_size) {
         tally_arena_init(&arena, 1u << 16);
     }
+    check_plain(bytes);
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
         if (decode(bytes, families[i], &command)) {
             check_other_format(bytes, families[i], &command);

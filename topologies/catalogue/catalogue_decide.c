@@ -8,7 +8,7 @@
 
 struct tally_key catalogue_warehouse_key(struct tally_slice warehouse)
 {
-    struct tally_key key;
+    TALLY_UNINITIALIZED struct tally_key key;
 
     tally_key_begin(&key, TALLY_STORE_CATALOGUE_WAREHOUSE);
     tally_key_tail(&key, warehouse);

@@ -8,7 +8,8 @@ static bool has(const struct stock_event *event, unsigned bit)
     return event->presence.present & TALLY_BIT(bit);
 }
 
-static void put_row(struct tally_context *ctx, struct tally_key key, const struct tally_buf *row)
+static inline void put_row(struct tally_context *ctx, struct tally_key key,
+        const struct tally_buf *row)
 {
     tally_assert(!row->failed);
     tally_put(ctx, &key, tally_buf_bytes(row));
@@ -138,7 +139,7 @@ static const evolve_fn evolve_of[STOCK_EVENT_TYPES] = {
 
 void stock_evolve(struct tally_context *ctx, const struct tally_event *event)
 {
-    uint8_t space[ROW_MAX]; /* on the stack: no allocation for each event */
+    TALLY_UNINITIALIZED uint8_t space[ROW_MAX]; /* no allocation for each event */
     struct tally_buf row = {.data = space, .capacity = sizeof space, .max = sizeof space};
 
     evolve_of[event->schema->id](ctx, event, event->body, &row);

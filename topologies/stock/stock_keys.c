@@ -5,7 +5,7 @@
 struct tally_key stock_level_key(enum tally_store_id store, struct tally_slice sku,
         struct tally_slice warehouse)
 {
-    struct tally_key key;
+    TALLY_UNINITIALIZED struct tally_key key;
 
     tally_key_begin(&key, store);
     tally_key_string(&key, sku);
@@ -15,7 +15,7 @@ struct tally_key stock_level_key(enum tally_store_id store, struct tally_slice s
 
 struct tally_key stock_ledger_key(struct tally_slice sku, struct tally_slice warehouse, int64_t seq)
 {
-    struct tally_key key;
+    TALLY_UNINITIALIZED struct tally_key key;
 
     tally_key_begin(&key, TALLY_STORE_LEDGER);
     tally_key_string(&key, sku);
@@ -26,14 +26,14 @@ struct tally_key stock_ledger_key(struct tally_slice sku, struct tally_slice war
 
 struct tally_key stock_name_key(enum tally_store_id store, struct tally_slice name)
 {
-    struct tally_key key;
+    TALLY_UNINITIALIZED struct tally_key key;
 
     tally_key_begin(&key, store);
     tally_key_tail(&key, name);
     return key;
 }
 
-static void touch_key(struct tally_touch *touch, struct tally_key key)
+static inline void touch_key(struct tally_touch *touch, struct tally_key key)
 {
     tally_touch_key(touch, &key);
 }
