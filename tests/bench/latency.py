@@ -11,7 +11,7 @@ import time
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from figures import Turns, Unusable, cpu_seconds
-from setup import PARTITIONS
+from sides import PARTITIONS
 from wire import msgpack_decode
 
 RATE = 2000

@@ -20,7 +20,8 @@ DETAILS = [
         ("commands/s", "per_s", ""), ("CPU per command", "cpu_us", " µs"), ("broker's CPU", "broker_cpu_us", " µs"),
         ("peak memory", "rss_mb", " MiB"))),
     ("restore", "Restore", ("tally", "raw"), (
-        ("events/s", "per_s", ""), ("CPU per event", "cpu_us", " µs"), ("peak memory", "rss_mb", " MiB"))),
+        ("events/s", "per_s", ""), ("all on disk after", "flushed_after_s", " s more"),
+        ("CPU per event", "cpu_us", " µs"), ("peak memory", "rss_mb", " MiB"))),
     ("restart", "kill -9 under load", ("tally", "peer", "peer_default"), (
         ("HTTP reads", "answering_s", " s"), ("running", "running_s", " s"), ("processing", "processing_s", " s"))),
     ("latency", "Command to committed event, 2 000/s", ("tally", "peer", "peer_10ms"), (
@@ -108,9 +109,9 @@ def conditions(documents):
                      f"{plot.number(load['records'])} of {plot.number(load['skus'])} SKUs, {load['keys']}",
                      str(runs), f"{one['load_average']:.1f}"))
     one = next(iter(documents.values()))
-    return (f"{one['cores']} cores ({one['cpu']}), shared with the broker, Kafka {one['broker']['version']} in a process "
-            f"of its own; {one['load']['partitions']} partitions, {one['load']['threads']} threads, JSON commands of "
-            f"{max(d['load']['bytes'] or 0 for d in documents.values())} bytes. Medians of the runs, ranges in "
+    return (f"{one['cores']} cores ({one['cpu']}), shared with the broker, Kafka {one['broker']['version']} in a "
+            f"process of its own; {one['load']['partitions']} partitions, {one['load']['threads']} threads, JSON "
+            f"commands of {max(d['load']['bytes'] or 0 for d in documents.values())} bytes. Medians of the runs, ranges in "
             "brackets; a difference inside the ranges is none.\n\n" + table(head, rows))
 
 
@@ -178,23 +179,27 @@ def measured_part(documents, plots):
 
 
 def draw(documents):
-    plots = {}
-    for name, heading, unit in (("throughput", "commands per second", "per_s"), ("cpu", "CPU per command, µs", "cpu_us")):
-        rows = [(f"{side} {case}", pick(documents, document, f"{side}.{unit}"), *span(documents, document, f"{side}.{unit}"))
-                for case, document in (("full", "stream-full"), ("simple", "stream-simple")) for side in ("tally", "peer")
-                if pick(documents, document, f"{side}.{unit}") is not None]
-        if rows:
-            plots[f"{name}.svg"] = plot.bars(heading, rows)
+    """File name -> SVG."""
+    stream = {f"{side} {case}": (f"stream-{case}", side) for case in ("full", "simple") for side in ("tally", "peer")}
     memory = {side: curve(documents.get("stream-full", {}).get(side)) for side in ("tally", "peer")}
-    memory = {side: points for side, points in memory.items() if points}
-    if memory:
-        plots["memory.svg"] = plot.lines("memory under the load `full`, MiB", memory, "seconds", "MiB")
-    quantiles = {SIDES[side]: spread(documents.get("latency", {}).get(side)) for side in ("tally", "peer", "peer_10ms")}
-    quantiles = {side: points for side, points in quantiles.items() if points}
-    if quantiles:
-        plots["latency.svg"] = plot.lines("from command to committed event at 2 000/s, ms", quantiles, "% of the commands",
-                                          "ms", [(place(q), f"{q:g}") for q in (1, 25, 50, 75, 90, 99, 99.9)], log=True)
-    return plots
+    latency = {SIDES[side]: spread(documents.get("latency", {}).get(side)) for side in ("tally", "peer", "peer_10ms")}
+    plots = {"throughput.svg": bars(documents, "commands per second", stream, "per_s"),
+             "cpu.svg": bars(documents, "CPU per command, µs", stream, "cpu_us"),
+             "memory.svg": lines("memory under the load `full`", memory, "seconds", "MiB"),
+             "latency.svg": lines("from command to committed event at 2 000/s", latency, "% of the commands", "ms",
+                                  [(place(q), f"{q:g}") for q in (1, 25, 50, 75, 90, 99, 99.9)], log=True)}
+    return {name: svg for name, svg in plots.items() if svg}
+
+
+def bars(documents, title, sides, name):
+    rows = [(label, pick(documents, document, f"{side}.{name}"), *span(documents, document, f"{side}.{name}"))
+            for label, (document, side) in sides.items() if span(documents, document, f"{side}.{name}")]
+    return plot.bars(title, rows) if rows else None
+
+
+def lines(title, sides, *axes, **more):
+    sides = {label: points for label, points in sides.items() if points}
+    return plot.lines(title, sides, *axes, **more) if sides else None
 
 
 def curve(side):

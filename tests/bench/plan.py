@@ -29,7 +29,8 @@ def idle(o):
 
 def filled(o):
     """Filling slows down as state grows."""
-    return o.filled_rows * (1 / TALLY + 1 / GENERATOR) + o.runs * 2 * (o.records / 3 * (1 / TALLY + 1 / GENERATOR) + START)
+    command = 1 / TALLY + 1 / GENERATOR
+    return o.filled_rows * command + o.runs * 2 * (o.records / 3 * command + START)
 
 
 def instructions(_):

@@ -5,7 +5,6 @@ import shutil
 import time
 
 from figures import Turns, say
-from setup import PARTITIONS
 
 EVERY = 0.005
 READ = "/v1/stock/SKU-00000000/W1"  # the hottest key of the load
@@ -22,7 +21,8 @@ def run_suite(setup):
     tally = setup.tally("restart")
     try:
         for i in range(1, options.runs + 1):
-            tally.until("at its place", lambda: tally.position() >= options.records * i // (options.runs + 1), 600, 0.02)
+            place = options.records * i // (options.runs + 1)
+            tally.until("at its place", lambda: tally.position() >= place, 600, 0.02)
             turns.take("tally", i, lambda: kill_and_start(tally))
         tally.until("at the end", lambda: tally.position() >= options.records, 600)
     finally:
@@ -48,10 +48,6 @@ def kill_and_start(tally):
         seconds[name] = round(time.monotonic() - begin, 3)
 
     wait("answering_s", "answering", lambda: (tally.get(READ) or [0])[0] == 200)
-    wait("running_s", "running", lambda: all_running(tally.tasks()))
-    wait("processing_s", "processing", lambda: tally.series("tally_commands_total"))
+    wait("running_s", "running", tally.all_running)
+    wait("processing_s", "processing", lambda: tally.series('tally_transactions_total{result="committed"}'))
     return seconds
-
-
-def all_running(tasks):
-    return len(tasks) == PARTITIONS and all(task["state"] == "RUNNING" for task in tasks)

@@ -13,9 +13,8 @@ import confluent_kafka.admin as kafka
 
 import build
 from figures import Turns, Unusable, cpu_seconds, listener, measured, ratio, say
-from sides import Peer, Tally, check_count
+from sides import PARTITIONS, Peer, Tally, check_count
 
-PARTITIONS = 4
 SIMPLE = {"dedup.retention": 0, "stock.ledger": False}  # the work of the peer's variant=simple
 
 

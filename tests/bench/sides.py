@@ -12,6 +12,7 @@ import urllib.request
 from figures import Dirty, Sampler, Unusable, cpu_seconds, measured, rss_mb
 from process import free_port
 
+PARTITIONS = 4
 POLL_SECONDS = 0.1
 OUTCOMES = ("accepted", "unchanged", "rejected", "duplicate", "reused")
 
@@ -53,17 +54,22 @@ class Tally:
             return None
 
     def series(self, name):
-        """Sum of a metric's series; None while nobody answers."""
+        """Sum of a metric's series; None while nobody answers, or there is none."""
         answer = self.get("/metrics")
         if not answer:
             return None
-        return sum(float(line.rsplit(" ", 1)[1]) for line in answer[1].decode().splitlines()
-                   if line.startswith((name + "{", name + " ")))
+        found = [float(line.rsplit(" ", 1)[1]) for line in answer[1].decode().splitlines()
+                 if line.startswith((name + "{", name + " "))]
+        return sum(found) if found else None
 
     def tasks(self):
         """Rows of /v1/ops/tasks; none while nobody answers."""
         answer = self.get("/v1/ops/tasks")
         return json.loads(answer[1])["items"] if answer and answer[0] == 200 else []
+
+    def all_running(self):
+        tasks = self.tasks()
+        return len(tasks) == PARTITIONS and all(task["state"] == "RUNNING" for task in tasks)
 
     def position(self):
         """Commands that are committed, over all partitions."""
