@@ -14,6 +14,7 @@
 #define CALLS_MAX 5000 /* of one kind in a run; more means that it does not end */
 
 static struct end_state clean;
+static bool nothing_kept; /* neither outcomes nor a ledger */
 
 static const char *name_of(const struct tally_memory_fault *fault)
 {
@@ -53,9 +54,11 @@ static void compare(const struct end_state *actual, const struct tally_memory_fa
 
 static void begin(struct driver_fixture *fixture, const char *state_dir)
 {
-    driver_fixture_open(fixture,
-            &(struct driver_fixture_options){
-                    .partitions = 1, .small_transactions = true, .state_dir = state_dir});
+    driver_fixture_open(fixture, &(struct driver_fixture_options){.partitions = 1,
+                                         .small_transactions = true,
+                                         .state_dir = state_dir,
+                                         .no_outcomes = nothing_kept,
+                                         .no_ledger = nothing_kept});
     workload_prepare(fixture);
     workload_pipe(fixture, RECORDS, false);
 }
@@ -123,6 +126,19 @@ static void teardown(void)
 START_TEST(killed_before_any_call)
 {
     torture((struct tally_memory_fault){.op = TALLY_MEMORY_ANY, .kill = true}, 1, false);
+}
+END_TEST
+
+/* Repeats have events of their own then: still one for each record, and none is taken for lost. */
+START_TEST(killed_where_nothing_is_kept)
+{
+    nothing_kept = true;
+    teardown();
+    setup();
+    torture((struct tally_memory_fault){.op = TALLY_MEMORY_ANY,
+                    .kill = true,
+                    .happened = _i % 2 == 1},
+            1 + 2 * (uint64_t)(_i / 2), _i / 2 == 1);
 }
 END_TEST
 
@@ -334,6 +350,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, killed_before_any_call);
     tcase_add_test(tcase, killed_after_any_call);
+    tcase_add_loop_test(tcase, killed_where_nothing_is_kept, 0, 4);
     tcase_add_loop_test(tcase, killed_on_disk_in_the_commit, 0, 6);
     tcase_add_loop_test(tcase, any_answer_to_any_call, 0, ANSWERS);
     tcase_add_loop_test(tcase, rebalanced_at_any_call, 0, 2);
