@@ -95,6 +95,10 @@ void context_put(struct tally_context *ctx, struct tally_slice key, struct tally
 {
     struct tally_slice stored;
 
+    if (ctx->phase == CONTEXT_RESTORE) {
+        tally_store_append(ctx->store, key, value);
+        return;
+    }
     if (ctx->phase == CONTEXT_CHECK) {
         tally_assert(tally_store_get(ctx->store, key, &stored, NULL) == TALLY_OK &&
                      tally_slice_equal(stored, value));
@@ -113,6 +117,10 @@ void tally_delete(struct tally_context *ctx, const struct tally_key *key)
 {
     struct tally_slice stored;
 
+    if (ctx->phase == CONTEXT_RESTORE) {
+        tally_store_append_deletion(ctx->store, tally_key_bytes(key));
+        return;
+    }
     if (ctx->phase == CONTEXT_CHECK) {
         tally_assert(tally_store_get(ctx->store, tally_key_bytes(key), &stored, NULL) ==
                      TALLY_NOT_FOUND);

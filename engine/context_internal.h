@@ -7,8 +7,9 @@
 #include "engine/topology.h"
 #include "state/store.h"
 
-/* CHECK: evolve again, and every write must be there already. */
-enum context_phase { CONTEXT_DECIDE, CONTEXT_EVOLVE, CONTEXT_CHECK, CONTEXT_READ };
+/* RESTORE: evolve, with nothing that reads before the commit. CHECK: evolve again, and every write
+ * must be there already. */
+enum context_phase { CONTEXT_DECIDE, CONTEXT_EVOLVE, CONTEXT_RESTORE, CONTEXT_CHECK, CONTEXT_READ };
 enum context_decision { CONTEXT_UNDECIDED, CONTEXT_EMITTED, CONTEXT_ACCEPTED, CONTEXT_REJECTED };
 
 struct tally_context {
@@ -19,7 +20,7 @@ struct tally_context {
     int64_t time_ms;
     struct tally_arena *scratch;
 
-    struct tally_store *store; /* DECIDE, EVOLVE, CHECK */
+    struct tally_store *store; /* DECIDE, EVOLVE, RESTORE, CHECK */
     struct tally_view *view;   /* READ */
     struct tally_buf *value;   /* READ: the value last read */
 

@@ -17,9 +17,10 @@
 #include <stdio.h>
 
 enum {
-    RUN_BYTES = 32 * 1024 * 1024, /* uncommitted state that becomes a run */
+    ROOM_BYTES_MIN = 64 * 1024, /* uncommitted state that is worth a run when memory is short */
     WATERMARKS_TIMEOUT_MS = 5000,
     POLL_WAIT_MS = 20,
+    BATCH_RECORDS = 256, /* read together */
     HANGING_GRACE_MS = 15000,
 };
 
@@ -32,6 +33,7 @@ struct restoration {
     int64_t input_low, input_high;
     const char *topic;        /* read in this phase */
     int64_t from, next, stop; /* first offset, next offset, where the phase ends */
+    bool staggered;           /* its first run was a small one */
     bool check_first;         /* the record at `from` must have `crc` */
     bool check_proof;         /* or, in its place, be the command that an event proves */
     uint32_t crc;
@@ -45,6 +47,7 @@ struct tally_restorer {
     struct restoration *items;
     size_t count, capacity;
     bool changed; /* the assignment is not that of items */
+    struct tally_record batch[BATCH_RECORDS];
 };
 
 struct tally_restorer *tally_restorer_create(const struct tally_restorer_options *options)
@@ -307,10 +310,41 @@ static enum tally_code take_record(struct tally_restorer *restorer, struct resto
         return code ? code : TALLY_FAILPOINT_CODE(RESTORE_VERIFY_EACH, TALLY_STORE_ERROR, err);
     }
     code = tally_stream_task_evolve(item->task, record, err);
-    tally_series_add(item->restored_series, 1);
     TALLY_FAILPOINT(RESTORE_BATCH_EACH);
-    if (!code && tally_store_uncommitted(tally_stream_task_slot(item->task)->store) > RUN_BYTES) {
+    return code;
+}
+
+/* What was evolved becomes a run once it is large. First runs have different sizes, so that tasks
+ * that begin together do not all wait for the disk together. */
+static void commit_large(struct tally_restorer *restorer, struct restoration *item)
+{
+    const struct tally_task_slot *slot = tally_stream_task_slot(item->task);
+    size_t limit = tally_state_append_bytes(restorer->options.state);
+
+    if (!item->staggered) {
+        limit = limit * (1 + (size_t)slot->partition % restorer->count) / restorer->count;
+    }
+    if (item->phase == RESTORE_EVENTS && tally_store_uncommitted(slot->store) >= limit) {
         commit_restored(restorer, item->task);
+        item->staggered = true;
+    }
+}
+
+/* Records that follow each other in one partition. */
+static enum tally_code take_records(struct tally_restorer *restorer, struct restoration *item,
+        const struct tally_record *records, size_t count, struct tally_error *err)
+{
+    enum tally_code code = TALLY_OK;
+
+    for (size_t i = 0; i < count && !code; i++) {
+        code = take_record(restorer, item, &records[i], err);
+    }
+    tally_stream_task_evolved(item->task);
+    if (item->phase == RESTORE_EVENTS) {
+        tally_series_add(item->restored_series, (int64_t)count);
+    }
+    if (!code) {
+        commit_large(restorer, item);
     }
     return code;
 }
@@ -396,6 +430,9 @@ static void advance(struct tally_restorer *restorer, size_t index)
         return;
     }
     if (item->phase == RESTORE_EVENTS) {
+        if (tally_store_uncommitted(tally_stream_task_slot(item->task)->store) > 0) {
+            commit_restored(restorer, item->task); /* what follows reads */
+        }
         if (begin_input(restorer, item, &done, &err)) {
             fail(restorer, index, &err);
             return;
@@ -429,52 +466,124 @@ static void check_hanging(struct tally_restorer *restorer, size_t index)
     }
 }
 
-/* Only runs can be flushed, so overlays that fill the memory before RUN_BYTES become runs. */
-static void freeze_overlays(struct tally_restorer *restorer)
+/* The memory is full. Only runs can be flushed, so where hardly anything is on its way to the disk
+ * the task with most writes commits them; then a flush has to make room. */
+static void make_room(struct tally_restorer *restorer)
 {
+    struct tally_state *state = restorer->options.state;
+    struct tally_stream_task *largest = NULL;
+    size_t most = ROOM_BYTES_MIN;
+    int64_t runs = 0;
+
     for (size_t i = 0; i < restorer->count; i++) {
         struct tally_stream_task *task = restorer->items[i].task;
+        size_t bytes = tally_store_uncommitted(tally_stream_task_slot(task)->store);
 
-        if (tally_store_uncommitted(tally_stream_task_slot(task)->store) > 0) {
-            commit_restored(restorer, task);
+        if (bytes > most) {
+            largest = task;
+            most = bytes;
         }
+    }
+    (void)tally_state_memory(state, NULL, &runs, NULL);
+    if (largest && (size_t)runs < tally_state_append_bytes(state)) {
+        commit_restored(restorer, largest);
+    } else {
+        tally_state_wait_room(state, POLL_WAIT_MS);
+    }
+}
+
+/* Reads what is there, at most a batch; waits for the first record alone. An error belongs to the
+ * record behind them, which may say its partition. */
+static enum tally_code read_batch(struct tally_restorer *restorer, size_t *count,
+        struct tally_record *failed, struct tally_error *err)
+{
+    struct tally_consumer *consumer = restorer->consumer;
+
+    for (*count = 0; *count < BATCH_RECORDS; ++*count) {
+        struct tally_record *record = &restorer->batch[*count];
+        enum tally_code code =
+                consumer->ops->poll(consumer, *count ? 0 : POLL_WAIT_MS, record, err);
+
+        if (code) {
+            *failed = *record;
+            return code;
+        }
+    }
+    return TALLY_OK;
+}
+
+/* Reacts to what went wrong with the item, or with no item that is known. */
+static void handle(struct tally_restorer *restorer, size_t index, enum tally_code code,
+        struct tally_error *err)
+{
+    if (index == restorer->count) {
+        warn("restore read failed; trying again", err);
+        return;
+    }
+    if (code == TALLY_STORE_ERROR) { /* begun again, or given up */
+        code = tally_stream_task_read_failed(restorer->items[index].task,
+                tally_mono_ms(restorer->options.clock), err);
+    }
+    if (tally_code_reaction(code) >= TALLY_REACT_ABORT) {
+        fail(restorer, index, err);
+    }
+}
+
+/* false: what follows is not to be taken. */
+static bool take_batch(struct tally_restorer *restorer, size_t count, struct tally_error *err)
+{
+    const struct tally_record *batch = restorer->batch;
+    size_t end;
+
+    for (size_t at = 0; at < count; at = end) {
+        size_t index = find_item(restorer, &batch[at]);
+        enum tally_code code;
+
+        for (end = at + 1; end < count && batch[end].topic == batch[at].topic &&
+                           batch[end].partition == batch[at].partition;
+                end++) {
+        }
+        if (index == restorer->count) {
+            continue; /* of a partition that is no longer wanted */
+        }
+        code = take_records(restorer, &restorer->items[index], batch + at, end - at, err);
+        if (code) {
+            handle(restorer, index, code, err);
+        }
+        if (code || restorer->changed) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void release_batch(struct tally_restorer *restorer, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        restorer->consumer->ops->release(restorer->consumer, &restorer->batch[i]);
     }
 }
 
 static void poll_records(struct tally_restorer *restorer, int64_t until_ms, struct tally_error *err)
 {
-    struct tally_consumer *consumer = restorer->consumer;
-
     do {
-        struct tally_record record = {.topic = NULL};
+        struct tally_record failed = {.topic = NULL};
+        struct tally_error read_error = {.code = TALLY_OK};
+        size_t count = 0;
         enum tally_code code;
-        size_t index;
+        bool go_on;
 
         if (tally_state_full(restorer->options.state)) {
-            freeze_overlays(restorer);
-            return; /* a flush makes room */
-        }
-        code = consumer->ops->poll(consumer, POLL_WAIT_MS, &record, err);
-        if (code == TALLY_AGAIN) {
+            make_room(restorer);
             return;
         }
-        index = find_item(restorer, &record);
-        if (!code && index < restorer->count) {
-            code = take_record(restorer, &restorer->items[index], &record, err);
-            if (code == TALLY_STORE_ERROR) { /* begun again, or given up */
-                code = tally_stream_task_read_failed(restorer->items[index].task,
-                        tally_mono_ms(restorer->options.clock), err);
-            }
+        code = read_batch(restorer, &count, &failed, &read_error);
+        go_on = take_batch(restorer, count, err);
+        release_batch(restorer, count);
+        if (go_on && code && code != TALLY_AGAIN) {
+            handle(restorer, find_item(restorer, &failed), code, &read_error);
         }
-        if (code && index < restorer->count && tally_code_reaction(code) >= TALLY_REACT_ABORT) {
-            fail(restorer, index, err);
-        } else if (code && index == restorer->count) {
-            warn("restore read failed; trying again", err);
-        }
-        if (record.message) {
-            consumer->ops->release(consumer, &record);
-        }
-        if (code || restorer->changed) {
+        if (!go_on || restorer->changed || (code && (code != TALLY_AGAIN || count == 0))) {
             return;
         }
     } while (tally_mono_ms(restorer->options.clock) < until_ms);

@@ -586,6 +586,7 @@ bool tally_stream_task_regressed(const struct tally_stream_task *task)
 
 void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms)
 {
+    tally_assert(!task->evolved);
     if (task->delivery.produced > 0) {
         tally_assert(task->delivery.delivered == task->delivery.produced);
         tally_assert(!tally_stream_task_regressed(task));
@@ -619,6 +620,8 @@ void tally_stream_task_rollback(struct tally_stream_task *task)
     task->delivery = (struct tally_delivery){.last_offset = TALLY_OFFSET_NONE};
     task->append_count = 0;
     stream_task_drop_replies(task);
+    task->evolved = NULL;
+    task->proof_key = task->proof_id = TALLY_NONE;
 }
 
 /* --- restore ---------------------------------------------------------------------------------- */
@@ -626,13 +629,12 @@ void tally_stream_task_rollback(struct tally_stream_task *task)
 /* What `tally reset` has noted says that other records stand there now. */
 static void note_proof(struct tally_stream_task *task, const struct tally_event *event)
 {
-    struct tally_slice mark = TALLY_SLICE(TALLY_RESET_ID);
-    bool noted = event->command_id.len >= mark.len &&
-                 memcmp(event->command_id.data, mark.data, mark.len) == 0;
+    bool noted = tally_slice_starts(event->command_id, TALLY_SLICE(TALLY_RESET_ID));
 
     if (event->command_offset + 1 == task->next.in_next) {
         task->proof_offset = noted ? TALLY_OFFSET_NONE : event->command_offset;
-        task->proof_crc = tally_crc32c(tally_crc32c(0, event->key), event->command_id);
+        task->proof_key = event->key;
+        task->proof_id = event->command_id;
         if (noted) {
             task->next.in_last = TALLY_OFFSET_NONE;
         }
@@ -671,9 +673,9 @@ enum tally_code tally_stream_task_evolve(struct tally_stream_task *task,
 
     code = code ? code : check_key(task, &event, err);
     if (code == TALLY_OK) {
-        apply_event(task, &event, CONTEXT_EVOLVE);
+        apply_event(task, &event, CONTEXT_RESTORE);
         task->next.out_last = record->offset;
-        task->next.out_crc = tally_stream_task_crc(record);
+        task->evolved = record;
         if (event.command_offset >= task->next.in_next) {
             task->next.in_next = event.command_offset + 1;
             task->next.in_last = TALLY_OFFSET_NONE;
@@ -688,6 +690,18 @@ enum tally_code tally_stream_task_evolve(struct tally_stream_task *task,
     }
     tally_arena_reset(&task->batch, BATCH_KEEP_BYTES);
     return code;
+}
+
+void tally_stream_task_evolved(struct tally_stream_task *task)
+{
+    if (task->evolved) {
+        task->next.out_crc = tally_stream_task_crc(task->evolved);
+        task->evolved = NULL;
+    }
+    if (task->proof_id.data) {
+        task->proof_crc = tally_crc32c(tally_crc32c(0, task->proof_key), task->proof_id);
+        task->proof_key = task->proof_id = TALLY_NONE;
+    }
 }
 
 bool tally_stream_task_has_proof(const struct tally_stream_task *task)

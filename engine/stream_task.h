@@ -64,9 +64,11 @@ void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms);
 void tally_stream_task_rollback(struct tally_stream_task *task);
 
 /* Restore: applies one record of the events topic. Foreign records are counted and ignored; HALT
- * code EVENT_UNKNOWN. Does not commit the store. */
+ * code EVENT_UNKNOWN. Does not commit the store. The record is borrowed until `evolved` is called,
+ * which has to follow one or more of these, and notes which record was the last. */
 TALLY_MUST_CHECK enum tally_code tally_stream_task_evolve(struct tally_stream_task *task,
         const struct tally_record *record, struct tally_error *err);
+void tally_stream_task_evolved(struct tally_stream_task *task);
 /* Restore, verify mode: a consumed input record whose event would be beyond the log must be a known
  * id, a forward or a dead letter; else EVENTS_LOST. */
 TALLY_MUST_CHECK enum tally_code tally_stream_task_verify(struct tally_stream_task *task,

@@ -62,11 +62,14 @@ struct tally_stream_task {
     size_t command_max, dead_letter_max; /* of a record: tally_produce_bytes */
 
     struct tally_positions committed, next;
-    int64_t proof_offset;    /* of the last command that a restored event proves; NONE: none */
-    uint32_t proof_crc;      /* CRC32C over its key and id */
-    int read_failures;       /* of the store, in a row */
-    int64_t read_failing_ms; /* monotonic, of the first of them */
-    struct tally_delivery delivery;                      /* events of the open transaction */
+    const struct tally_record *evolved; /* last one applied by a restore whose checksum is not noted
+                                           yet */
+    int64_t proof_offset; /* of the last command that a restored event proves; NONE: none */
+    uint32_t proof_crc;   /* CRC32C over its key and id */
+    struct tally_slice proof_key, proof_id; /* of which the checksum is not noted yet */
+    int read_failures;                      /* of the store, in a row */
+    int64_t read_failing_ms;                /* monotonic, of the first of them */
+    struct tally_delivery delivery;         /* events of the open transaction */
     struct tally_slice last_event_key, last_event_value; /* in the collector's arena */
 
     struct tally_arena batch; /* decoded commands; reset after every batch */

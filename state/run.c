@@ -1,7 +1,7 @@
 /* state/run.c - the writes of one or more commits: sorted, immutable, counted.
  * Invariants
  *  (1) A run never changes after it was built, so any thread may read it without a lock.
- *  (2) Keys are distinct and sorted; the filter has let every one of them in.
+ *  (2) Keys are distinct and sorted; the filter, if there is one, has let every one of them in.
  * A point look-up costs one random load where the key is absent, which is the common case, and a
  * binary search where the filter (a blocked Bloom filter) says that it may be there. An index of
  * all keys would find them sooner, but cost more to build than is ever looked up. */
@@ -9,18 +9,11 @@
 
 #include "engine/base/mem.h"
 
-struct run_entry {
-    uint32_t offset; /* of the key in bytes; the value follows it */
-    uint32_t value_len;
-    uint16_t key_len;
-    bool deleted;
-};
-
 enum {
-    RUN_BYTES_MAX = UINT32_MAX,
     FILTER_BITS = 512,
     FILTER_ROWS = 48, /* at most so many a cache line: in vain less than once in a hundred times */
-    FILTER_PROBES = 6
+    FILTER_PROBES = 6,
+    READ_AHEAD = 8 /* entries of a cursor; their rows may lie anywhere */
 };
 
 struct builder {
@@ -144,6 +137,20 @@ static void find_stores(struct run *run)
     }
 }
 
+/* What is known at the end; sizes are those of the memory. */
+static void seal(struct run *run, size_t used, size_t bytes_size, size_t entries_size,
+        uint64_t sequence, atomic_llong *account)
+{
+    find_stores(run);
+    run->sequence = sequence;
+    run->used = used;
+    run->size = sizeof *run + bytes_size + entries_size * sizeof *run->entries +
+                (run->filters ? filter_count(run) * sizeof *run->filters : 0);
+    run->account = account;
+    if (account)
+        atomic_fetch_add_explicit(account, (long long)run->size, memory_order_relaxed);
+}
+
 static struct run *builder_finish(struct builder *builder, uint64_t sequence, atomic_llong *account)
 {
     struct run *run = builder->run;
@@ -155,14 +162,7 @@ static struct run *builder_finish(struct builder *builder, uint64_t sequence, at
         run->entries = tally_realloc(run->entries, builder->entries * sizeof *run->entries);
     }
     build_filter(run);
-    find_stores(run);
-    run->sequence = sequence;
-    run->used = builder->used;
-    run->size = sizeof *run + builder->size + builder->entries * sizeof *run->entries +
-                filter_count(run) * sizeof *run->filters;
-    run->account = account;
-    if (account)
-        atomic_fetch_add_explicit(account, (long long)run->size, memory_order_relaxed);
+    seal(run, builder->used, builder->size, builder->entries, sequence, account);
     return run;
 }
 
@@ -192,6 +192,20 @@ struct run *run_freeze(const struct row *rows, size_t count, uint64_t sequence,
         builder_add(&builder, row_key(&rows[i]), row_value(&rows[i]), rows[i].deleted);
     }
     return builder_finish(&builder, sequence, account);
+}
+
+struct run *run_adopt(struct run_entry *entries, size_t count, size_t entries_size, uint8_t *bytes,
+        size_t used, size_t bytes_size, uint64_t sequence, atomic_llong *account)
+{
+    struct run *run = tally_alloc_zero(1, sizeof *run);
+
+    tally_assert(used <= RUN_BYTES_MAX && count <= UINT32_MAX);
+    atomic_init(&run->references, 1);
+    run->entries = entries;
+    run->count = (uint32_t)count;
+    run->bytes = bytes;
+    seal(run, used, bytes_size, entries_size, sequence, account);
+    return run;
 }
 
 enum tally_code run_collect(struct cursor *source, size_t count, size_t size, bool keep_deleted,
@@ -259,7 +273,7 @@ bool run_find(const struct run *run, struct tally_slice key, uint64_t hash, stru
 {
     size_t at;
 
-    if (!filter_has(&run->filters[hash >> run->filter_shift], hash))
+    if (run->filters && !filter_has(&run->filters[hash >> run->filter_shift], hash))
         return false;
     at = seek(run, key);
     if (at == run->count)
@@ -283,6 +297,12 @@ static enum tally_code run_cursor_next(struct cursor *cursor, struct tally_error
     (void)err;
     if (self->begin >= self->end)
         return TALLY_NOT_FOUND;
+    if (!self->backwards && self->begin + READ_AHEAD < self->end) {
+        const struct run_entry *ahead = &self->run->entries[self->begin + READ_AHEAD];
+
+        __builtin_prefetch(self->run->bytes + ahead->offset);
+        __builtin_prefetch(self->run->bytes + ahead->offset + 64); /* a line */
+    }
     row = row_at(self->run, self->backwards ? --self->end : self->begin++);
     cursor->key = row_key(&row);
     cursor->value = row_value(&row);

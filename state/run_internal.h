@@ -7,6 +7,15 @@
 #include "state/cursor_internal.h"
 #include "state/row_internal.h"
 
+#define RUN_BYTES_MAX UINT32_MAX
+
+struct run_entry {
+    uint32_t offset; /* of the key in bytes; the value follows it */
+    uint32_t value_len;
+    uint16_t key_len;
+    bool deleted;
+};
+
 /* Bits of one cache line that the keys of a few rows have set. */
 struct run_filter {
     uint64_t words[8];
@@ -28,8 +37,8 @@ struct run {
     size_t size;                /* bytes of all its memory */
     atomic_llong *account;      /* lowered by size when it is freed; NULL: not counted */
     struct run_entry *entries;  /* sorted by key */
-    uint8_t *bytes;             /* keys and values in the order of the entries */
-    struct run_filter *filters; /* a power of two of them */
+    uint8_t *bytes;             /* keys and values */
+    struct run_filter *filters; /* a power of two of them; NULL: there is none */
     unsigned filter_shift;      /* the bits of a hash above it choose one */
     unsigned store_count;
     struct run_store stores[RUN_STORES_MAX]; /* of the rows, in their order */
@@ -38,6 +47,11 @@ struct run {
 /* Copies sorted rows. NULL account: memory is not counted. */
 struct run *run_freeze(const struct row *rows, size_t count, uint64_t sequence,
         atomic_llong *account);
+/* Takes over sorted entries and the bytes that they point to, of which `used` are rows; sizes are
+ * those of the memory. Such a run has no filter: what a restore writes is hardly read before it
+ * is in a file. */
+struct run *run_adopt(struct run_entry *entries, size_t count, size_t entries_size, uint8_t *bytes,
+        size_t used, size_t bytes_size, uint64_t sequence, atomic_llong *account);
 /* Merges runs, the newest first, at least one; keep_deleted: something older lies below. */
 struct run *run_merge(struct run *const *runs, size_t count, bool keep_deleted,
         atomic_llong *account);
@@ -52,7 +66,8 @@ bool run_find(const struct run *run, struct tally_slice key, uint64_t hash, stru
 /* Starts loading what run_find will look at first. */
 static inline void run_find_soon(const struct run *run, uint64_t hash)
 {
-    __builtin_prefetch(&run->filters[hash >> run->filter_shift]);
+    if (run->filters)
+        __builtin_prefetch(&run->filters[hash >> run->filter_shift]);
 }
 
 /* The highest key of the store run->stores[index]. */

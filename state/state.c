@@ -14,7 +14,9 @@ enum {
     UNREADABLE_TRIES = 5, /* and as many ms of them until a directory counts as damaged */
     UNREADABLE_MS = 10000,
     CLOSED_WAIT_MS = 10000, /* readers hold views for a request, not longer */
-    READ_ONLY_MEMORY_BYTES = 64 * 1024 * 1024
+    READ_ONLY_MEMORY_BYTES = 64 * 1024 * 1024,
+    APPEND_BYTES_MIN = 1024 * 1024,     /* a run; smaller ones are not worth a file */
+    APPEND_BYTES_MAX = 32 * 1024 * 1024 /* more makes files no cheaper */
 };
 
 static void find_series(struct tally_state *state)
@@ -157,6 +159,24 @@ bool state_pressed(const struct tally_state *state)
 bool tally_state_full(const struct tally_state *state)
 {
     return held(state) >= state_share_bytes(state);
+}
+
+void tally_state_wait_room(struct tally_state *state, int64_t timeout_ms)
+{
+    tally_mutex_lock(&state->lock);
+    if (tally_state_full(state) && !state->options.flush_inline)
+        (void)tally_cond_wait(&state->done, &state->lock, timeout_ms);
+    tally_mutex_unlock(&state->lock);
+}
+
+size_t tally_state_append_bytes(const struct tally_state *state)
+{
+    int64_t stores = atomic_load_explicit(&state->open_stores, memory_order_relaxed);
+    int64_t each = state_share_bytes(state) / 2 / (stores > 0 ? stores : 1);
+
+    return (size_t)(each < APPEND_BYTES_MIN   ? APPEND_BYTES_MIN
+                    : each > APPEND_BYTES_MAX ? APPEND_BYTES_MAX
+                                              : each);
 }
 
 int64_t tally_state_memory(const struct tally_state *state, int64_t *overlays, int64_t *runs,

@@ -65,6 +65,7 @@ static struct tally_store *store_create(struct tally_state *state,
         if (tally_store_rows_once((enum tally_store_id)i))
             store->is_once[tally_store_byte((enum tally_store_id)i)] = true;
     }
+    row_log_init(&store->log, &state->overlay_bytes);
     tally_buf_init(&store->loaded, VALUE_BYTES_MAX);
     tally_mutex_init(&store->view_lock, TALLY_LOCK_VIEW);
     return store;
@@ -76,6 +77,7 @@ static void store_destroy(struct tally_store *store)
     base_unref(store->base);
     overlay_deinit(&store->overlay);
     overlay_deinit(&store->once);
+    row_log_deinit(&store->log);
     tally_buf_deinit(&store->loaded);
     tally_free(store->wanted);
     tally_mutex_deinit(&store->view_lock);
@@ -361,6 +363,7 @@ enum tally_code tally_store_get(struct tally_store *store, struct tally_slice ke
     uint64_t hash;
     enum tally_code code;
 
+    tally_assert(store->log.count == 0);
     *value = TALLY_NONE;
     if (key.len == 0 || key.data[0] == 0)
         return TALLY_NOT_FOUND; /* meta keys are in no store */
@@ -402,6 +405,7 @@ struct tally_iterator *tally_store_iterate(struct tally_store *store, struct tal
     struct row *rows = NULL;
     size_t count = written_rows(store, lower, upper, &rows);
 
+    tally_assert(store->log.count == 0);
     return iterator_create(tally_store_view(store), rows, count, lower, upper, backwards);
 }
 
@@ -410,25 +414,43 @@ struct tally_iterator *tally_store_iterate(struct tally_store *store, struct tal
 
 void tally_store_put(struct tally_store *store, struct tally_slice key, struct tally_slice value)
 {
-    tally_assert(key.len > 0 && key.data[0] != 0);
+    tally_assert(key.len > 0 && key.data[0] != 0 && store->log.count == 0);
     overlay_put(store_overlay(store, key), key, value, false);
 }
 
 void tally_store_delete(struct tally_store *store, struct tally_slice key)
 {
-    tally_assert(key.len > 0 && key.data[0] != 0);
+    tally_assert(key.len > 0 && key.data[0] != 0 && store->log.count == 0);
     overlay_put(store_overlay(store, key), key, TALLY_NONE, true);
+}
+
+static bool no_writes(const struct tally_store *store)
+{
+    return store->overlay.dirty_count == 0 && store->once.dirty_count == 0;
+}
+
+void tally_store_append(struct tally_store *store, struct tally_slice key, struct tally_slice value)
+{
+    tally_assert(key.len > 0 && key.data[0] != 0 && no_writes(store));
+    row_log_add(&store->log, key, value, false);
+}
+
+void tally_store_append_deletion(struct tally_store *store, struct tally_slice key)
+{
+    tally_assert(key.len > 0 && key.data[0] != 0 && no_writes(store));
+    row_log_add(&store->log, key, TALLY_NONE, true);
 }
 
 size_t tally_store_uncommitted(const struct tally_store *store)
 {
-    return store->overlay.dirty_bytes + store->once.dirty_bytes;
+    return store->overlay.dirty_bytes + store->once.dirty_bytes + row_log_bytes(&store->log);
 }
 
 void tally_store_rollback(struct tally_store *store)
 {
     overlay_rollback(&store->overlay);
     overlay_clear(&store->once);
+    row_log_clear(&store->log);
 }
 
 /* Merges runs[first .. first + count) into one in its place; references are the array's. */
@@ -535,17 +557,35 @@ static bool publish_commit(struct tally_store *store, struct run *run,
     return was_idle;
 }
 
-void tally_store_commit(struct tally_store *store, const struct tally_positions *positions)
+static struct run *freeze_overlay(struct tally_store *store)
 {
     struct row *rows = NULL;
     size_t count = written_rows(store, TALLY_NONE, TALLY_NONE, &rows);
     struct run *run = NULL;
-    bool was_idle;
 
-    store->sequence++;
     if (count > 0)
         run = run_freeze(rows, count, store->sequence, &store->state->run_bytes);
     tally_free(rows);
+    return run;
+}
+
+/* The cache knows nothing of what was appended. */
+static struct run *freeze_log(struct tally_store *store)
+{
+    if (store->overlay.entries > 0) {
+        overlay_deinit(&store->overlay);
+        overlay_init(&store->overlay, &store->state->overlay_bytes);
+    }
+    return row_log_freeze(&store->log, store->sequence, &store->state->run_bytes);
+}
+
+void tally_store_commit(struct tally_store *store, const struct tally_positions *positions)
+{
+    struct run *run;
+    bool was_idle;
+
+    store->sequence++;
+    run = store->log.count > 0 ? freeze_log(store) : freeze_overlay(store);
     TALLY_FAILPOINT(COMMIT_FREEZE_AFTER);
     was_idle = publish_commit(store, run, positions);
     overlay_commit(&store->overlay);

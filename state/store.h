@@ -57,6 +57,11 @@ void tally_state_flush_due(struct tally_state *state);
 int64_t tally_state_memory(const struct tally_state *state, int64_t *overlays, int64_t *runs,
         int64_t *cache);
 bool tally_state_full(const struct tally_state *state);
+/* Waits while it is full, until a flush has ended, at most so long. @thread any */
+void tally_state_wait_room(struct tally_state *state, int64_t timeout_ms);
+/* Bytes that a store may append before it should commit: of all stores, half of what overlays and
+ * runs share, so that the other half can be on its way to the disk. @thread any */
+size_t tally_state_append_bytes(const struct tally_state *state);
 
 /* Who a task directory belongs to: <dir>/<topology>/<partition>/. Strings are borrowed. */
 struct tally_store_identity {
@@ -118,12 +123,18 @@ bool tally_store_written(struct tally_store *store, struct tally_slice key,
 /* Into the overlay; bytes are copied. @thread owner */
 void tally_store_put(struct tally_store *store, struct tally_slice key, struct tally_slice value);
 void tally_store_delete(struct tally_store *store, struct tally_slice key);
-size_t tally_store_uncommitted(const struct tally_store *store); /* bytes of the overlay */
+/* The same for writes that are not read before the commit, as of a restore: cheaper by far, because
+ * of the rows of a key only the last one is looked for, at the commit. A transaction has writes of
+ * one kind alone, and no reads after such ones. @thread owner */
+void tally_store_append(struct tally_store *store, struct tally_slice key,
+        struct tally_slice value);
+void tally_store_append_deletion(struct tally_store *store, struct tally_slice key);
+size_t tally_store_uncommitted(const struct tally_store *store); /* bytes of its writes */
 
-/* Freezes the overlay with its positions into a run and publishes the new view. Call only after
- * the Kafka transaction has committed. Memory only: it cannot fail. @thread owner */
+/* Freezes what was written, with its positions, into a run and publishes the new view. Call only
+ * after the Kafka transaction has committed. Memory only: it cannot fail. @thread owner */
 void tally_store_commit(struct tally_store *store, const struct tally_positions *positions);
-/* Drops the overlay. @thread owner */
+/* Drops what was written. @thread owner */
 void tally_store_rollback(struct tally_store *store);
 /* Starts a flush of all runs; with wait, returns when they are in RocksDB or failed (STORE_ERROR,
  * STORE_CORRUPT) or timeout_ms passed (TIMEOUT). @thread owner */

@@ -2,6 +2,7 @@
 #pragma once
 #include "engine/base/thread.h"
 #include "state/overlay_internal.h"
+#include "state/row_log_internal.h"
 #include "state/store.h"
 #include "state/view_internal.h"
 
@@ -59,6 +60,7 @@ struct tally_store {
     struct overlay overlay;
     struct overlay once; /* of stores whose rows are ONCE: of the open transaction alone */
     bool is_once[256];   /* by store byte */
+    struct row_log log;  /* of a restore: instead of all writes into overlays */
     uint64_t sequence;   /* of the newest commit */
     int64_t cutoff_ms;
     struct tally_buf loaded;     /* one value read from the base */

@@ -229,6 +229,7 @@ enum tally_code tally_store_prefetch(struct tally_store *store, const struct tal
     size_t missing;
     enum tally_code code = TALLY_OK;
 
+    tally_assert(store->log.count == 0);
     if (count > store->wanted_capacity) {
         tally_free(store->wanted);
         store->wanted = tally_alloc(count * sizeof *store->wanted);

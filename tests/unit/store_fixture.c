@@ -97,6 +97,15 @@ void fixture_put(struct fixture *fixture, const char *key, const char *value)
     }
 }
 
+void fixture_append(struct fixture *fixture, const char *key, const char *value)
+{
+    if (value) {
+        tally_store_append(fixture->store, tally_slice_string(key), tally_slice_string(value));
+    } else {
+        tally_store_append_deletion(fixture->store, tally_slice_string(key));
+    }
+}
+
 struct tally_positions fixture_positions(int64_t offset)
 {
     return (struct tally_positions){.in_next = offset,

@@ -29,6 +29,7 @@ char *fixture_path(const struct fixture *fixture,
         const char *name); /* in the task directory; static */
 
 void fixture_put(struct fixture *fixture, const char *key, const char *value); /* NULL: delete */
+void fixture_append(struct fixture *fixture, const char *key, const char *value);
 /* Commits with in_next = out_last + 1 = offset, decision time 1000 * offset. */
 void fixture_commit(struct fixture *fixture, int64_t offset);
 struct tally_positions fixture_positions(int64_t offset);
