@@ -34,7 +34,7 @@ enum {
     UNCOMMITTED_COPIES = 4, /* queue bytes of P over engine.uncommitted.max.bytes */
     TOOL_FETCH_KBYTES = 65536,
     TIMER_SLACK_NS = 1000000,
-    FETCHED_COST = 3, /* bytes in memory for a byte of small records: each holds an operation */
+    FETCHED_COST = 5, /* bytes in memory for a byte of small values: a record takes 320 and more */
 };
 
 static const struct {
@@ -59,9 +59,11 @@ static const struct {
         {C, "partition.assignment.strategy",
                 "range"}, /* it alone co-partitions; never cooperative */
         {READER, "enable.partition.eof", "true"},
-        /* Less gives a fixed back-off of a second between fetches. */
+        /* Bytes are the limit, see queued.max.messages.kbytes. */
         {C | R | READER, "queued.min.messages", "10000000"},
-        {C | R | READER, "fetch.message.max.bytes", "4194304"},
+        /* By so much of each partition a fetch may pass that limit. */
+        {C | R, "fetch.message.max.bytes", "1048576"},
+        {READER, "fetch.message.max.bytes", "4194304"},
         /* How long a fetch for old positions may stand in the way after seek, pause or assign; of C
          * also how often an idle one asks. What arrives is answered at once. */
         {C, "fetch.wait.max.ms", "250"},

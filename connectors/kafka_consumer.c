@@ -20,6 +20,7 @@ enum {
     COMMITTED_SLICE_MS = 1000, /* of one rd_kafka_committed; it waits inside for the coordinator */
     CLOSE_SLICE_MS = 100,
     SEEK_AGAIN_MS = 5,
+    LOOKS = 16,            /* at the queue, while as much as fits into it is taken out */
     FENCED_ASKED_MAX = 10, /* each takes up to three seconds */
 };
 
@@ -41,6 +42,10 @@ struct kafka_consumer {
     size_t topic_count;
     rd_kafka_topic_t **known; /* topics that a reader of no group has been assigned */
     size_t known_count;
+    int64_t queue_max; /* bytes of fetched records that librdkafka stops fetching at */
+    struct {           /* since fetching was woken */
+        int64_t bytes, records, look_at; /* taken; the next look is at so many bytes */
+    } taken;
 };
 
 static struct kafka_consumer *self(struct tally_consumer *base)
@@ -222,6 +227,49 @@ static bool consumer_assignment_lost(struct tally_consumer *base)
 
 /* --- records --- */
 
+/* Asks every leader for something, and does not wait for the answers. */
+static void wake_fetchers(struct kafka_consumer *consumer)
+{
+    rd_kafka_topic_partition_list_t *list = NULL;
+
+    (void)rd_kafka_assignment(consumer->rk, &list);
+    for (int i = 0; list && i < list->cnt; i++) {
+        list->elems[i].offset = RD_KAFKA_OFFSET_END;
+    }
+    if (list && list->cnt > 0) {
+        (void)rd_kafka_offsets_for_times(consumer->rk, list, 0);
+    }
+    if (list) {
+        rd_kafka_topic_partition_list_destroy(list);
+    }
+}
+
+/* A thread of librdkafka that stopped fetching because enough was queued sleeps for up to a second,
+ * however soon the queue is empty again, unless it has something to send. So it is given that when
+ * half is gone; without it the queue would have to hold a second's records. */
+static void keep_fetching(struct kafka_consumer *consumer, size_t bytes)
+{
+    rd_kafka_queue_t *queue;
+    int64_t queued;
+
+    consumer->taken.bytes += (int64_t)bytes;
+    consumer->taken.records++;
+    if (consumer->taken.bytes < consumer->taken.look_at) {
+        return;
+    }
+    queue = rd_kafka_queue_get_consumer(consumer->rk);
+    queued =
+            (int64_t)rd_kafka_queue_length(queue) * consumer->taken.bytes / consumer->taken.records;
+    rd_kafka_queue_destroy(queue);
+    if (queued > consumer->queue_max / 2) {
+        consumer->taken.look_at += consumer->queue_max / LOOKS;
+        return;
+    }
+    wake_fetchers(consumer);
+    consumer->taken.bytes = consumer->taken.records = 0;
+    consumer->taken.look_at = consumer->queue_max / 2;
+}
+
 static enum tally_code name_taken(struct tally_error *err)
 {
     return tally_error_set(err, TALLY_INSTANCE_FENCED,
@@ -344,6 +392,7 @@ static enum tally_code consumer_poll(struct tally_consumer *base, int timeout_ms
     }
     kafka_record_fill(record, message, intern(consumer, rd_kafka_topic_name(message->rkt)));
     record->message = message;
+    keep_fetching(consumer, message->len);
     return TALLY_OK;
 }
 
@@ -668,6 +717,8 @@ struct tally_consumer *kafka_consumer_create(enum kafka_kind kind,
     consumer = tally_alloc_zero(1, sizeof *consumer);
     consumer->base.ops = &ops;
     consumer->watermarks = watermarks;
+    consumer->queue_max = kafka_config_int(conf, "queued.max.messages.kbytes") * 1024;
+    consumer->taken.look_at = consumer->queue_max / 2;
     rd_kafka_conf_set_opaque(conf, consumer);
     if (listener) {
         consumer->listener = *listener;

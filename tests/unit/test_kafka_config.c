@@ -60,7 +60,7 @@ START_TEST(configures_the_group_consumer)
     ck_is(conf, "check.crcs", "true");
     ck_is(conf, "session.timeout.ms", "25000");
     ck_is(conf, "max.poll.interval.ms", "60000");
-    ck_is(conf, "queued.max.messages.kbytes", "10922"); /* half of a third of 64 MB */
+    ck_is(conf, "queued.max.messages.kbytes", "6553"); /* half of a fifth of 64 MB */
     ck_is(conf, "queued.min.messages", "10000000");
     ck_is(conf, "fetch.wait.max.ms", "250"); /* idle, it asks four times a second */
     ck_is(conf, "socket.nagle.disable", "true");
