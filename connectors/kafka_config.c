@@ -79,7 +79,10 @@ static const struct {
         {PRODUCERS, "partitioner", "murmur2_random"}, /* as Java; librdkafka's default is CRC32 */
         {PRODUCERS, "delivery.report.only.error", "false"},
         {PRODUCERS, "message.max.bytes", "4194304"}, /* of events topics */
-        {P | WRITER, "linger.ms", "5"},
+        /* Full batches are sent at once, the rest by the commit. With a wait that ends while the
+         * batch before is on its way, librdkafka's thread spins until that is acknowledged. */
+        {P, "linger.ms", "1000"},
+        {WRITER, "linger.ms", "5"},
         {SENDER, "linger.ms", "0"}, /* one caller waits for each */
         {P | WRITER, "batch.num.messages", "20000"},
         {P | WRITER, "batch.size", "1000000"},

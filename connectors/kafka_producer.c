@@ -239,6 +239,11 @@ static enum tally_code producer_poll(struct tally_producer *base, int timeout_ms
     return explain(producer, producer->failed.error, err, producer->failed.what);
 }
 
+static void producer_flush(struct tally_producer *base, int timeout_ms)
+{
+    (void)rd_kafka_flush(self(base)->rk, timeout_ms);
+}
+
 static enum tally_code producer_send_offsets(struct tally_producer *base,
         struct tally_consumer *consumer, const struct tally_topic_partition *offsets, size_t count,
         int timeout_ms, struct tally_error *err)
@@ -484,6 +489,7 @@ static const struct tally_producer_ops ops = {
         .begin = producer_begin,
         .produce = producer_produce,
         .poll = producer_poll,
+        .flush = producer_flush,
         .send_offsets = producer_send_offsets,
         .commit = producer_commit,
         .abort = producer_abort,

@@ -136,6 +136,9 @@ struct tally_producer_ops {
     /* Serves delivery reports. Returns the first error that a delivery had in this transaction. */
     enum tally_code (*poll)(struct tally_producer *producer, int timeout_ms,
             struct tally_error *err);
+    /* Sends what is queued at once, which only a commit does else, and waits until it is delivered
+     * or the time is over. */
+    void (*flush)(struct tally_producer *producer, int timeout_ms);
     enum tally_code (*send_offsets)(struct tally_producer *producer,
             struct tally_consumer *consumer, const struct tally_topic_partition *offsets,
             size_t count, int timeout_ms, struct tally_error *err);

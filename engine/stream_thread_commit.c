@@ -17,7 +17,7 @@
 #include "engine/base/failpoint.h"
 #include "engine/stream_thread_internal.h"
 
-enum { ABORT_TRIES = 2, AHEAD_POLLS = 50, AHEAD_SLICE_MS = 1 };
+enum { ABORT_TRIES = 2, AHEAD_FLUSH_MS = 500, AHEAD_SLICE_MS = 1 };
 
 static int64_t now_ms(const struct tally_stream_thread *thread)
 {
@@ -134,11 +134,10 @@ static enum tally_code send_offsets(struct tally_stream_thread *thread, int64_t 
 static enum tally_code commit_ahead(struct tally_stream_thread *thread, struct tally_error *err)
 {
     struct tally_producer *producer = thread->producer;
-    enum tally_code code = TALLY_OK;
+    enum tally_code code;
 
-    for (int i = 0; i < AHEAD_POLLS && !code; i++) {
-        code = producer->ops->poll(producer, AHEAD_SLICE_MS, err);
-    }
+    producer->ops->flush(producer, AHEAD_FLUSH_MS);
+    code = producer->ops->poll(producer, 0, err);
     code = code ? code : producer->ops->commit(producer, AHEAD_SLICE_MS, err);
     if (tally_code_reaction(code) == TALLY_REACT_RETRY) {
         code = TALLY_FAILPOINT_CODE(COMMIT_SENT, TALLY_COMMIT_UNKNOWN, err);
