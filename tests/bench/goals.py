@@ -74,6 +74,6 @@ TABLE = [
     Goal("2 000/s: command → committed event, 99 %", "latency", "tally.p99_ms", " ms", at_most(35), at_most(18)),
     Goal("idle: memory", "idle", "tally.rss_mb", " MiB", at_most(32), at_most(20)),
     Goal("idle: share of a core", "idle", "tally.cpu_percent", " %", at_most(0.5), at_most(0.5)),
-    Goal("commands/s with 100 M outcomes and ledger rows in state ÷ with none", "filled", "ratio.empty.per_s", "",
+    Goal("commands/s with 100 M outcomes and ledger rows in state ÷ with none", "filled", "ratio.empty.warm_per_s", "",
          at_least(0.6), at_least(0.8)),
 ]

@@ -29,7 +29,7 @@ DETAILS = [
         ("share of a core", "cpu_percent", " %"))),
     ("idle", "Idle", ("tally", "peer"), (("memory", "rss_mb", " MiB"), ("share of a core", "cpu_percent", " %"))),
     ("filled", "Rows in state", ("tally", "empty"), (
-        ("commands/s", "per_s", ""), ("CPU per command", "cpu_us", " µs"), ("peak memory", "rss_mb", " MiB"))),
+        ("commands/s, second half", "warm_per_s", ""), ("from the start", "per_s", ""), ("CPU per command", "cpu_us", " µs"), ("peak memory", "rss_mb", " MiB"))),
 ]
 
 

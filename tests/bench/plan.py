@@ -30,7 +30,7 @@ def idle(o):
 def filled(o):
     """Filling slows down as state grows."""
     command = 1 / TALLY + 1 / GENERATOR
-    return o.filled_rows * command + o.runs * 2 * (o.records / 3 * command + START)
+    return o.filled_rows * command + o.runs * 2 * (o.records * command + START)
 
 
 def instructions(_):

@@ -10,6 +10,7 @@ import sys
 import time
 
 import confluent_kafka.admin as kafka
+from confluent_kafka import KafkaException
 
 import build
 from figures import Turns, Unusable, cpu_seconds, listener, measured, ratio, say
@@ -152,7 +153,7 @@ class Setup:
         """run(), or a document that says why there are no figures; that is false."""
         try:
             return run()
-        except (Unusable, subprocess.CalledProcessError) as error:
+        except (Unusable, subprocess.CalledProcessError, KafkaException) as error:
             turns = Turns()
             turns.void["suite"] = str(error)
             return self.publish(suite, case, turns, {})

@@ -169,7 +169,10 @@ class Peer:
 
     def result(self, process, killed=False):
         """What it printed; it may end only as it was told to."""
-        output = process.communicate()[0].strip()
+        try:
+            output = process.communicate()[0].strip()
+        finally:
+            process.kill()  # nothing to kill, unless the wait was broken off
         if process.returncode != (-signal.SIGKILL if killed else 0) or not output:
             raise Unusable(f"the peer ended with {process.returncode}:\n{self.log_tail()}")
         return json.loads(output.splitlines()[-1])

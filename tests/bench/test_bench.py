@@ -223,7 +223,7 @@ class Pages(Folder):
 
     def test_what_says_nothing_is_told(self):
         self.document("idle", quick=True, load_average=7.5)
-        self.document("filled", filled_rows=10000000, ratio={"empty": {"per_s": 0.9}})
+        self.document("filled", filled_rows=10000000, ratio={"empty": {"warm_per_s": 0.9}})
         text = self.write()
         self.assertIn("- smoke runs, which say nothing: idle\n- the machine had other work: idle\n", text)
         self.assertIn("0.9 at 10 M rows |", text)
