@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 
 from process import Process, free_port
-from verdict import Broken
+from verdict import Broken, NotDumped
 
 
 class Instance(Process):
@@ -84,7 +84,7 @@ class Instance(Process):
         """Lines of the state of a task that runs here."""
         answer = self.get(f"/v1/ops/dump?topology=stock&partition={partition}", 60)
         if not answer or answer[0] != 200:
-            raise Broken(f"{self.name} does not dump partition {partition}: {answer}")
+            raise NotDumped(f"{self.name} does not dump partition {partition}: {answer}")
         return answer[1].splitlines()
 
     def dump_directory(self):

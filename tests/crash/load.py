@@ -12,6 +12,8 @@ from wire import partition_of
 BATCH = 200
 COUNT_MAX = 50000  # of a load without a count: what more would only keep the oracle busy
 HTTP_PAUSE = 0.02  # seconds between requests of one client
+# What a client is told that is worth a comparison.
+WORTH = ("read 200", "post 200", "post 202")
 
 
 class Load:
@@ -43,6 +45,19 @@ class Load:
             thread.join()
         if self.failed and not any(error):
             raise self.failed
+
+    def served(self, limit=120):
+        """I12: goes on until the clients have been told, from now on, all that is worth a comparison."""
+        before = {what: self.world.answers[what] for what in WORTH}
+        end = time.monotonic() + limit
+        while not self.failed:
+            missing = [what for what in WORTH if self.world.answers[what] == before[what]]
+            if not missing:
+                return
+            if time.monotonic() > end:
+                raise Broken(f"clients are not served again: no {', '.join(missing)} within {limit} s:"
+                             f" {dict(self.world.answers)}")
+            time.sleep(0.05)
 
     def guard(self, work):
         try:

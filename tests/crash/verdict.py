@@ -5,6 +5,10 @@ class Broken(Exception):
     """tally, or a server, did not do what it must; the text says what."""
 
 
+class NotDumped(Broken):
+    """A task that ran did not tell its state to the end."""
+
+
 class Skipped(Exception):
     """The fault cannot be made here; the text says why. Neither passed nor failed."""
 

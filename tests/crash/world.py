@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from commands import Generator
 from history import History
 from instance import Instance, position
-from load import Load
+from load import WORTH, Load
 from oracle import Oracle
 from resources import Resources, check_aside, check_ingest
 from topics import Writer
@@ -215,7 +215,7 @@ class World:
 
     def check_clients(self):
         """I12: what clients were told was worth a comparison."""
-        for what in ("read 200", "post 200", "post 202"):
+        for what in WORTH:
             must(self.answers[what] or not self.loads, f"I12: the run is invalid: no answer was \"{what}\"",
                  dict(self.answers))
 

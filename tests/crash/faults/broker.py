@@ -4,61 +4,74 @@ import time
 from faults import fault
 
 SESSION_SECONDS = 25  # engine.session.timeout
+PAUSES_MAX = 10
+
 
 @fault("broker-kill")
 def broker_kill(world):
     """kill -9 of the broker under load, started again after a moment"""
-    with world.load(rate=1000):
+    with world.load(rate=1000) as load:
         for _ in range(world.options.broker_kills):
             time.sleep(world.random.uniform(0.2, 2))
             world.broker.kill()
             time.sleep(world.random.uniform(0, 2))
             world.broker.start()
             world.wait_running()
+        load.served()
 
 
 @fault("broker-stop")
 def broker_stop(world):
     """a clean stop of the broker under load, started again"""
-    with world.load(rate=1000):
+    with world.load(rate=1000) as load:
         time.sleep(world.random.uniform(0.2, 2))
         world.broker.stop()
         time.sleep(world.random.uniform(0, 3))
         world.broker.start()
         world.wait_running()
+        load.served()
 
 
 @fault("broker-bounce")
 def broker_bounce(world):
     """five bounces of the broker, one after the other"""
-    with world.load(rate=1000):
+    with world.load(rate=1000) as load:
         for _ in range(5):
             world.broker.stop()
             world.broker.start()
             time.sleep(world.random.uniform(0, 1))
         world.wait_running()
+        load.served()
 
 
 @fault("broker-pause", needs=("producer replaced",))
 def broker_pause(world):
-    """the broker pauses beyond socket.timeout.ms in a commit"""
-    with world.load(rate=2000):
-        time.sleep(world.random.uniform(0.2, 1))
-        world.broker.pause()
-        time.sleep(7)
-        world.broker.resume()
-        world.wait_running()
+    """the broker pauses beyond socket.timeout.ms in a commit; again when it was between two"""
+    world.count_paths()
+    before = world.happened["producer replaced"]
+    for _ in range(PAUSES_MAX):
+        with world.load(rate=2000) as load:
+            time.sleep(world.random.uniform(0.2, 1))
+            world.broker.pause()
+            time.sleep(7)
+            world.broker.resume()
+            world.wait_running()
+            load.served()
+        world.count_paths()
+        if world.happened["producer replaced"] > before:
+            break
 
 
 @fault("broker-away", needs=("lost",))
 def broker_away(world):
     """the broker is away for longer than the session: each thread has lost its partitions when it is back"""
-    with world.load(rate=200):
+    with world.load(rate=200) as load:
         time.sleep(world.random.uniform(0.2, 1))
         world.broker.kill()
         time.sleep(SESSION_SECONDS + 8)
         world.broker.start()
         world.wait_running()
+        load.served()
 
 
 @fault("session-over", scenario=True, needs=("joined anew",))
