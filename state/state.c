@@ -50,7 +50,7 @@ static struct tally_state *state_create(const struct tally_state_options *option
         state->disk = options->disk ? options->disk : tally_memory_disk_create();
     }
     if (options->dir)
-        state->rocksdb = store_rocksdb_shared_create(options->memory_bytes / STATE_SHARE);
+        state->rocksdb = store_rocksdb_shared_create(options->memory_bytes / CACHE_SHARE);
     return state;
 }
 
@@ -130,13 +130,13 @@ void tally_state_close(struct tally_state *state)
 
 int64_t state_share_bytes(const struct tally_state *state)
 {
-    return state->options.memory_bytes - state->options.memory_bytes / STATE_SHARE;
+    return state->options.memory_bytes - state->options.memory_bytes / CACHE_SHARE;
 }
 
 size_t state_clean_bytes(const struct tally_state *state)
 {
     int64_t stores = atomic_load_explicit(&state->open_stores, memory_order_relaxed);
-    int64_t total = state->options.memory_bytes / CLEAN_SHARE;
+    int64_t total = state->options.memory_bytes / 8 * CLEAN_EIGHTHS;
     int64_t each = total / (stores > 0 ? stores : 1);
 
     /* The floor must not let clean entries alone fill the share. */

@@ -10,10 +10,10 @@ struct tally_series;
 struct store_rocksdb_shared;
 struct tally_memory_disk;
 
-/* How the memory number is divided: half is RocksDB's block cache (with index and filter blocks);
- * of the other half overlays take what they need, their clean entries at most a half of it, and
- * runs the rest. */
-enum { STATE_SHARE = 2, CLEAN_SHARE = 4, CLEAN_BYTES_MIN = 4 * 1024 * 1024 };
+/* How the memory number is divided: a quarter is RocksDB's block cache (with index and filter
+ * blocks), little because the page cache is behind it; of the rest overlays take what they need,
+ * their clean entries at most a half, and runs what is left. */
+enum { CACHE_SHARE = 4, CLEAN_EIGHTHS = 3, CLEAN_BYTES_MIN = 4 * 1024 * 1024 };
 
 /* A directory that could not be opened because a file of it could not be read. */
 struct state_unreadable {

@@ -95,7 +95,7 @@ START_TEST(defaults)
 {
     assert_loads(NULL, "");
     ck_assert_str_eq(config.app_id, "tally");
-    ck_assert_int_eq(config.state_memory, 192 << 20);
+    ck_assert_int_eq(config.state_memory, 112 << 20);
     ck_assert_int_eq(config.commit_interval, 100);
     ck_assert_int_eq(config.dedup_retention, INT64_C(604800000));
     ck_assert(config.kafka_guard);
@@ -546,7 +546,7 @@ START_TEST(every_mistake_in_one_run)
     ck_assert_str_eq(err.message, "configuration has 4 mistakes");
     ck_assert_str_eq(config.app_id, "tally");
     ck_assert_str_eq(config.state_dir, "variable");
-    ck_assert_int_eq(config.state_memory, 192 << 20);
+    ck_assert_int_eq(config.state_memory, 112 << 20);
     unload();
 }
 END_TEST
@@ -608,7 +608,7 @@ START_TEST(docs_list_every_option)
     ck_assert_ptr_nonnull(strstr(text, "\n| `" name "` | `TALLY_"));
 #include "engine/base/config.def"
 #undef X
-    ck_assert_ptr_nonnull(strstr(text, "| `state.memory` | `TALLY_STATE_MEMORY` | size | `192M` "
+    ck_assert_ptr_nonnull(strstr(text, "| `state.memory` | `TALLY_STATE_MEMORY` | size | `112M` "
                                        "| 64M to 1T | memory of"));
     ck_assert_ptr_nonnull(strstr(text, "| `group.id` | use app.id |\n"));
     tally_buf_deinit(&out);

@@ -99,7 +99,7 @@ START_TEST(test_memory_pressure_flushes)
     fixture_init(&f, _i);
     f.options.flush_bytes = INT64_MAX;
     fixture_open(&f);
-    for (int i = 0; i < 400; i++) { /* 40 MB through a share of 32 MiB */
+    for (int i = 0; i < 600; i++) { /* 60 MB through a share of 48 MiB */
         snprintf(key, sizeof key, "L%d", i);
         put_bytes(key, 100000);
         fixture_commit(&f, i + 1);
@@ -112,7 +112,7 @@ END_TEST
 START_TEST(test_full_until_a_flush_succeeds)
 {
     fixture_begin(&f, _i);
-    put_bytes("La", 33 * 1024 * 1024);
+    put_bytes("La", 49 * 1024 * 1024);
     ck_assert(tally_state_full(f.state)); /* uncommitted bytes count too */
     tally_store_rollback(f.store);
     ck_assert_int_eq(tally_store_prefetch(f.store, NULL, 0, NULL, &f.err), TALLY_OK);
