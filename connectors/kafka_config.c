@@ -70,22 +70,25 @@ static const struct {
         {R | READER | PROBE, "fetch.wait.max.ms", "50"},
         {C | R | READER | PROBE, "fetch.error.backoff.ms", "100"},
         /* Single records, of all partitions in one fetch: a batch that is larger than the limit
-         * of its partition comes only when that is the first one. Batches end at 1 MB. */
+         * of its partition comes only when that is the first one. Batches end at 4 MB. */
         {PROBE, "queued.min.messages", "1"},
-        {PROBE, "fetch.message.max.bytes", "1114112"},
+        {PROBE, "fetch.message.max.bytes", "4194304"},
 
         {PRODUCERS, "enable.idempotence", "true"},
         {PRODUCERS, "acks", "all"},
         {PRODUCERS, "partitioner", "murmur2_random"}, /* as Java; librdkafka's default is CRC32 */
         {PRODUCERS, "delivery.report.only.error", "false"},
         {PRODUCERS, "message.max.bytes", "4194304"}, /* of events topics */
-        /* Full batches are sent at once, the rest by the commit. With a wait that ends while the
-         * batch before is on its way, librdkafka's thread spins until that is acknowledged. */
+        /* A commit sends what waits, in one request for each partition: see tally_collector_full.
+         * With a batch that is due while the one before is on its way, librdkafka's thread spins
+         * until that is acknowledged. */
         {P, "linger.ms", "1000"},
+        {P, "batch.num.messages", "100000"},
+        {P, "batch.size", "4000000"},
         {WRITER, "linger.ms", "5"},
         {SENDER, "linger.ms", "0"}, /* one caller waits for each */
-        {P | WRITER, "batch.num.messages", "20000"},
-        {P | WRITER, "batch.size", "1000000"},
+        {WRITER, "batch.num.messages", "20000"},
+        {WRITER, "batch.size", "1000000"},
         /* CONCURRENT_TRANSACTIONS: offsets of a transaction that follows the last one at once, the
          * markers of which the broker writes in 1 to 4 ms. librdkafka's default is 100. */
         {PRODUCERS, "retry.backoff.ms", "2"},

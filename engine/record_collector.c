@@ -14,19 +14,22 @@ struct target {
     int32_t partition;
     struct tally_produce *records;
     size_t count, capacity;
+    size_t bytes, bytes_max; /* since the last reset; half of a batch */
 };
 
 struct tally_collector {
+    struct tally_client *client;
     struct tally_arena arena;
     struct target *targets;
     size_t target_count;
     size_t last; /* index of the target used last */
 };
 
-struct tally_collector *tally_collector_create(void)
+struct tally_collector *tally_collector_create(struct tally_client *client)
 {
     struct tally_collector *collector = tally_alloc_zero(1, sizeof *collector);
 
+    collector->client = client;
     tally_arena_init(&collector->arena, ARENA_BLOCK_BYTES);
     return collector;
 }
@@ -74,7 +77,9 @@ static struct target *find_target(struct tally_collector *collector, const char 
             (collector->target_count + 1) * sizeof collector->targets[0]);
     collector->last = collector->target_count++;
     target = &collector->targets[collector->last];
-    *target = (struct target){.topic = topic, .partition = partition};
+    *target = (struct target){.topic = topic,
+            .partition = partition,
+            .bytes_max = collector->client->ops->record_max(collector->client, topic) / 2};
     return target;
 }
 
@@ -88,6 +93,7 @@ void tally_collector_add(struct tally_collector *collector, const char *topic, i
         target->records =
                 tally_realloc(target->records, target->capacity * sizeof target->records[0]);
     }
+    target->bytes += record->key.len + record->value.len;
     target->records[target->count++] = *record;
 }
 
@@ -120,6 +126,7 @@ void tally_collector_reset(struct tally_collector *collector)
 {
     for (size_t i = 0; i < collector->target_count; i++) {
         collector->targets[i].count = 0;
+        collector->targets[i].bytes = 0;
     }
     tally_arena_reset(&collector->arena, ARENA_KEEP_BYTES);
 }
@@ -127,4 +134,14 @@ void tally_collector_reset(struct tally_collector *collector)
 size_t tally_collector_bytes(const struct tally_collector *collector)
 {
     return collector->arena.used;
+}
+
+bool tally_collector_full(const struct tally_collector *collector)
+{
+    for (size_t i = 0; i < collector->target_count; i++) {
+        if (collector->targets[i].bytes > collector->targets[i].bytes_max) {
+            return true;
+        }
+    }
+    return false;
 }

@@ -10,7 +10,7 @@
 
 struct tally_collector;
 
-struct tally_collector *tally_collector_create(void);
+struct tally_collector *tally_collector_create(struct tally_client *client);
 void tally_collector_destroy(struct tally_collector *collector);
 struct tally_arena *tally_collector_arena(struct tally_collector *collector);
 /* Queues one record; the producer counts it in record->delivery when it takes it. */
@@ -23,3 +23,6 @@ TALLY_MUST_CHECK enum tally_code tally_collector_flush(struct tally_collector *c
  * destroyed, because until then librdkafka reads the values. */
 void tally_collector_reset(struct tally_collector *collector);
 size_t tally_collector_bytes(const struct tally_collector *collector); /* of the open transaction */
+/* For some partition there is half of what its topic takes in one batch, or more: if the commit comes
+ * now, all of it is one request. */
+bool tally_collector_full(const struct tally_collector *collector);

@@ -743,7 +743,7 @@ static enum tally_code was_too_large(struct tally_stream_task *task, const struc
     struct tally_context ctx;
 
     context_init(task, &ctx, CONTEXT_DECIDE);
-    ctx.collector = tally_collector_create(); /* for what decide sends */
+    ctx.collector = tally_collector_create(task->options.client); /* for what decide sends */
     ctx.command = command;
     ctx.decided = drop_decision;
     ctx.time_ms = command->timestamp_ms > task->next.decision_time ? command->timestamp_ms

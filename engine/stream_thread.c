@@ -6,7 +6,8 @@
  *
  * STARTING: clients are made, the group is joined. ASSIGNED: a task is not restored yet.
  * RECOVERING: there is no producer that may begin. A commit happens when input runs dry, after
- * engine.commit.interval, or when the open transaction holds engine.uncommitted.max.bytes. */
+ * engine.commit.interval, or when the open transaction holds engine.uncommitted.max.bytes, or half of
+ * a batch for one partition. */
 #include "engine/base/failpoint.h"
 #include "engine/restore_check.h"
 #include "engine/stream_thread_internal.h"
@@ -79,7 +80,7 @@ tally_stream_thread_create(const struct tally_stream_thread_options *options)
     thread->options = *options;
     atomic_init(&thread->state, THREAD_CREATED);
     atomic_init(&thread->beat_ms, tally_mono_ms(options->clock));
-    thread->collector = tally_collector_create();
+    thread->collector = tally_collector_create(options->client);
     thread->manager = tally_task_manager_create(&(struct tally_task_manager_options){
             .thread = options->index,
             .config = options->config,
@@ -316,7 +317,7 @@ static bool commit_is_due(const struct tally_stream_thread *thread, bool dry)
     bytes = tally_collector_bytes(thread->collector) +
             tally_task_manager_uncommitted(thread->manager);
     return dry || thread->batch_limit < thread->batch_capacity || /* looking for what fails */
-           bytes >= (size_t)config->uncommitted_bytes ||
+           bytes >= (size_t)config->uncommitted_bytes || tally_collector_full(thread->collector) ||
            tally_mono_ms(thread->options.clock) - thread->begin_ms >= config->commit_interval ||
            tally_state_full(thread->options.state);
 }
