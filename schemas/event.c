@@ -17,8 +17,19 @@
 static inline void write_text(struct tally_writer *writer, struct tally_slice name,
         struct tally_slice text)
 {
-    serde_write_name(writer, name);
-    tally_write_string(writer, text);
+    uint8_t *to;
+
+    if (writer->format == TALLY_FORMAT_JSON) {
+        serde_write_name(writer, name);
+        tally_write_string(writer, text);
+        return;
+    }
+    to = serde_room(writer->out, 2 * SERDE_HEAD_MAX + name.len + text.len);
+    if (to) { /* name and text at once, with one look at the room there is */
+        to += serde_put_string(to, name.data, name.len);
+        to += serde_put_string(to, text.data, text.len);
+        writer->out->len = (size_t)(to - writer->out->data);
+    }
 }
 
 static void write_fingerprint(struct tally_writer *writer, uint64_t fingerprint)

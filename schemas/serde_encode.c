@@ -111,6 +111,29 @@ static void write_value(struct tally_writer *writer, const struct tally_field *f
     }
 }
 
+/* Name and value at once, with one look at the room there is; false: a value of another kind. */
+static bool pack_member(struct tally_buf *out, const struct tally_field *field, const void *value)
+{
+    struct tally_slice text = TALLY_NONE;
+    uint8_t *to;
+
+    if (field->kind == TALLY_KIND_STRING) {
+        text = *(const struct tally_slice *)value;
+    } else if (field->kind == TALLY_KIND_ENUM) {
+        text = tally_slice_string(enum_name(field, *(const uint8_t *)value));
+    } else if (field->kind != TALLY_KIND_INT) {
+        return false;
+    }
+    to = serde_room(out, 2 * SERDE_HEAD_MAX + field->name_len + text.len);
+    if (to) {
+        to += serde_put_string(to, field->name, field->name_len);
+        to += field->kind == TALLY_KIND_INT ? serde_put_int(to, *(const int64_t *)value)
+                                            : serde_put_string(to, text.data, text.len);
+        out->len = (size_t)(to - out->data);
+    }
+    return true;
+}
+
 void serde_encode_members(struct tally_writer *writer, const struct tally_schema *schema,
         const void *record, uint64_t fields)
 {
@@ -118,12 +141,18 @@ void serde_encode_members(struct tally_writer *writer, const struct tally_schema
 
     for (; fields; fields &= fields - 1) {
         const struct tally_field *field = &schema->fields[__builtin_ctzll(fields)];
+        const void *value = (const uint8_t *)record + field->offset;
+        bool null = presence->nulls & TALLY_BIT(field->bit);
 
+        if (writer->format == TALLY_FORMAT_MSGPACK && !null &&
+                pack_member(writer->out, field, value)) {
+            continue;
+        }
         serde_write_name(writer, tally_slice_of(field->name, field->name_len));
-        if (presence->nulls & TALLY_BIT(field->bit)) {
+        if (null) {
             tally_write_null(writer);
         } else {
-            write_value(writer, field, (const uint8_t *)record + field->offset);
+            write_value(writer, field, value);
         }
     }
 }
