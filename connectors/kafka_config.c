@@ -170,7 +170,8 @@ static void set_consumer(struct builder *builder, enum kafka_kind kind,
         const struct kafka_options *options)
 {
     const struct tally_config *config = options->config;
-    int64_t kbytes = config->fetch_memory / FETCHED_COST / kafka_config_threads(config) / 1024;
+    int64_t bytes = config->fetch_memory ? config->fetch_memory : config->state_memory / 4;
+    int64_t kbytes = bytes / FETCHED_COST / kafka_config_threads(config) / 1024;
 
     if (kind == KAFKA_KIND_CONSUMER) {
         set(builder, "group.id", "%s", config->app_id);

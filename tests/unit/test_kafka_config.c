@@ -65,6 +65,11 @@ START_TEST(configures_the_group_consumer)
     ck_is(conf, "fetch.wait.max.ms", "250"); /* idle, it asks four times a second */
     ck_is(conf, "socket.nagle.disable", "true");
     rd_kafka_conf_destroy(conf);
+    config.fetch_memory = 0; /* a quarter of state.memory */
+    config.state_memory = 160 << 20;
+    conf = conf_of(KAFKA_KIND_CONSUMER);
+    ck_is(conf, "queued.max.messages.kbytes", "4096");
+    rd_kafka_conf_destroy(conf);
 }
 END_TEST
 
