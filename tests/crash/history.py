@@ -2,6 +2,7 @@
 
     {"sent": "c-7", "key": "SKU-00001", "partition": 3}
     {"told": "c-7", "key": "SKU-00001", "partition": 3, "offset": 1290}       acknowledged
+    {"told": "c-8", ..., "offset": null}      sent again after a broken connection; the broker had it already
     {"told": "h-2", ..., "status": "REJECTED", "code": "CONTENDED"}           and its outcome
     {"told": "c-9", "key": "SKU-00004", "unknown": "timed out"}               may or may not have happened
 """

@@ -142,8 +142,11 @@ class Oracle:
                 continue
             command_id, partition, offset = line["told"], line["partition"], line["offset"]
             log = self.seen[partition]
-            must(offset in log and (command_id is None or log[offset] == command_id),
-                 "I7: an acknowledged command is in the log", line, f"there is {log.get(offset)!r}")
+            if offset is None:
+                there = command_id is None or command_id in log.values()
+            else:
+                there = offset in log and (command_id is None or log[offset] == command_id)
+            must(there, "I7: an acknowledged command is in the log", line, f"there is {log.get(offset)!r}")
             if command_id is not None:
                 outcome = self.fold.outcomes.get((command_id, line["key"]))
                 must(outcome, "I7: an acknowledged command has its outcome", line)
