@@ -218,6 +218,8 @@ static rocksdb_options_t *make_options(const struct store_rocksdb_shared *shared
     rocksdb_options_set_wal_recovery_mode(options, rocksdb_absolute_consistency_recovery);
     rocksdb_options_set_write_buffer_size(options, 64 << 10); /* no memtable is ever filled */
     rocksdb_options_set_max_open_files(options, OPEN_FILES_MAX);
+    rocksdb_options_set_max_file_opening_threads(options,
+            1); /* 15 more for a few files cost more */
     rocksdb_options_set_skip_stats_update_on_db_open(options, 1);
     rocksdb_options_set_stats_dump_period_sec(options, 0);
     rocksdb_options_set_stats_persist_period_sec(options, 0);
