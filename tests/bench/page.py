@@ -9,6 +9,7 @@ from goals import TABLE, pick, span
 
 BEGIN = "<!-- What follows, to the mark at its end, is written by `./dev bench report`. -->"
 END = "<!-- The end of what `./dev bench report` writes. -->"
+FILLED_ROWS = 100000000  # the goal is about so many
 SIDES = {"tally": "tally", "peer": "peer", "raw": "raw", "peer_default": "peer, default member",
          "peer_10ms": "peer, 10 ms commits", "empty": "tally, empty state"}
 # document, its heading, its sides, and the columns: heading, name in the document, unit
@@ -83,6 +84,10 @@ def verdict(goal, documents):
 
     if goal.value(documents) is None:
         return "not measured"
+    if documents[goal.document]["quick"]:
+        return "a smoke run"
+    if goal.document == "filled" and documents["filled"]["filled_rows"] < FILLED_ROWS:
+        return "measured with too few rows"
     if holds(goal, goal.aim):
         return "yes, and the aim"
     if holds(goal, goal.limit):

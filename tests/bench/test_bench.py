@@ -226,7 +226,8 @@ class Pages(Folder):
         self.document("filled", filled_rows=10000000, ratio={"empty": {"warm_per_s": 0.9}})
         text = self.write()
         self.assertIn("- smoke runs, which say nothing: idle\n- the machine had other work: idle\n", text)
-        self.assertIn("0.9 at 10 M rows |", text)
+        self.assertIn("0.9 at 10 M rows | ≥ 0.6 | ≥ 0.8 | measured with too few rows |", text)
+        self.assertIn("idle: memory | 300 MiB | ≤ 32 MiB | ≤ 20 MiB | a smoke run |", text)
 
     def test_instructions_beside_what_was_timed_and_alone(self):
         for timed in (True, False):
