@@ -8,7 +8,7 @@
 #include "state/row_internal.h"
 
 struct source {
-    uint64_t prefix; /* of its current key: most comparisons need no more */
+    uint64_t prefix, more; /* the first 16 bytes of its key: most comparisons need no more */
     struct cursor *cursor;
     size_t age; /* 0: the newest */
 };
@@ -26,6 +26,8 @@ static bool before(const struct merge *merge, const struct source *a, const stru
 {
     int order = (a->prefix > b->prefix) - (a->prefix < b->prefix);
 
+    if (order == 0)
+        order = (a->more > b->more) - (a->more < b->more);
     if (order == 0)
         order = tally_slice_compare(a->cursor->key, b->cursor->key);
     if (order == 0)
@@ -85,8 +87,11 @@ static enum tally_code advance(struct source *source, bool *ended, struct tally_
         cursor_destroy(source->cursor);
         return TALLY_OK;
     }
-    if (code == TALLY_OK)
+    if (code == TALLY_OK) {
         source->prefix = row_prefix(source->cursor->key);
+        source->more = row_prefix(tally_slice_of(source->cursor->key.data + 8,
+                source->cursor->key.len > 8 ? source->cursor->key.len - 8 : 0));
+    }
     return code;
 }
 
@@ -136,6 +141,7 @@ static enum tally_code leave_current(struct merge *merge, struct tally_error *er
 static enum tally_code pass_older(struct merge *merge, struct tally_error *err)
 {
     while (merge->count > 0 && merge->heap[0].prefix == merge->current.prefix &&
+            merge->heap[0].more == merge->current.more &&
             tally_slice_equal(merge->heap[0].cursor->key, merge->current.cursor->key)) {
         bool ended = false;
         enum tally_code code = advance(&merge->heap[0], &ended, err);

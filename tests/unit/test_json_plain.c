@@ -50,9 +50,11 @@ static bool is_plain(struct tally_slice bytes)
     return true;
 }
 
-static const char *const plain_texts[] = {
+static const char command[] =
         "{\"type\":\"ReceiveStock\",\"command_id\":\"00000000-0000-7000-8000-000000000001\","
-        "\"sku\":\"SKU-00000001\",\"warehouse\":\"W1\",\"quantity\":9}",
+        "\"sku\":\"SKU-00000001\",\"warehouse\":\"W1\",\"quantity\":9}";
+static const char *const plain_texts[] = {
+        command,
         "{}",
         "{\t\"a\" :\n[ 1 , -2,0, true,false , null,\"\" ,{ } ,[ ] ] } \r\n",
         "{\"a\":{\"b\":{\"c\":{\"d\":\"a longer text with <>&' and 0123456789\"}}}}",
