@@ -10,6 +10,8 @@
 /* Every element takes a byte at least, so no limit of serde.h but the number of bytes is near. */
 #define SCAN_BYTES_MAX (32 * 1024)
 #define DIGITS_MAX     18 /* more are left to event_read_tree, which knows about overflow */
+/* A call for each name and text would cost more than what it does. */
+#define ALWAYS_INLINE  static inline __attribute__((always_inline))
 #define SCAN_DEPTH_MAX 8
 
 struct scan {
@@ -59,6 +61,7 @@ static inline bool take_head(struct scan *scan, uint8_t fix, uint8_t wide, uint3
 static inline bool open_map(struct scan *scan, struct members *members)
 {
     members->first = true;
+    members->left = 0;
     return scan->json ? take_byte(scan, '{') : take_head(scan, 0x80, 0xde, &members->left);
 }
 
@@ -68,7 +71,7 @@ static inline bool close_map(struct scan *scan, const struct members *members)
 }
 
 /* Takes the next member's name, if it is this one, in the form that its format has. */
-static inline bool take_coded(struct scan *scan, struct members *members, const char *msgpack,
+ALWAYS_INLINE bool take_coded(struct scan *scan, struct members *members, const char *msgpack,
         size_t msgpack_len, const char *json, size_t json_len)
 {
     size_t left = (size_t)(scan->end - scan->at);
@@ -134,7 +137,7 @@ static bool take_quoted(struct scan *scan, struct tally_slice *text)
 }
 
 /* Text that may still hold anything. */
-static inline bool take_bytes(struct scan *scan, struct tally_slice *text)
+ALWAYS_INLINE bool take_bytes(struct scan *scan, struct tally_slice *text)
 {
     size_t left = (size_t)(scan->end - scan->at), head, len;
 
@@ -161,7 +164,7 @@ static inline bool take_bytes(struct scan *scan, struct tally_slice *text)
     return true;
 }
 
-static inline bool take_text(struct scan *scan, struct tally_slice *text)
+ALWAYS_INLINE bool take_text(struct scan *scan, struct tally_slice *text)
 {
     return take_bytes(scan, text) && text_fine(*text);
 }
@@ -361,18 +364,14 @@ static bool scan_value(struct scan *scan, const struct tally_field *field, int d
     return false;
 }
 
-/* Whether the field's name stands at `at`, of which `word` are the first eight bytes; behind it. */
-static inline const uint8_t *field_name(const struct scan *scan, const struct tally_field *field,
-        const uint8_t *at, uint64_t word)
+/* What stands behind the name of the field, if it begins at `at`; NULL: another name does. */
+static inline const uint8_t *behind_name(const struct scan *scan, const struct tally_field *field,
+        const uint8_t *at)
 {
-    size_t len = field->name_len, left = (size_t)(scan->end - at);
-    uint64_t head = scan->json ? '"' : UINT64_C(0xa0) | len;
-    unsigned rest = len < 7 ? 56 - 8 * (unsigned)len : 0; /* bits that are not of the name */
+    size_t len = field->name_len;
 
-    if ((word ^ (head << 56 | field->name_word)) >> rest != 0) {
-        return NULL;
-    }
-    if (left < len + 3 || (len > 7 && memcmp(at + 8, field->name + 7, len - 7) != 0)) {
+    if ((size_t)(scan->end - at) < len + 3 ||
+            (len > 7 && memcmp(at + 8, field->name + 7, len - 7) != 0)) {
         return NULL;
     }
     if (!scan->json) {
@@ -386,17 +385,24 @@ static inline const uint8_t *field_name(const struct scan *scan, const struct ta
 static inline const struct tally_field *take_field(struct scan *scan, struct members *members,
         const struct tally_field *field, const struct tally_field *end)
 {
+    uint64_t of_name = scan->json ? UINT64_MAX >> 8 : UINT64_MAX; /* a quote says no length */
     const uint8_t *at = scan->at;
-    bool comma = scan->json && !members->first;
     uint64_t word;
 
-    if ((!scan->json && members->left == 0) || scan->end - at < 9 || (comma && *at++ != ',')) {
+    if (scan->json) {
+        if (scan->end - at < 10 || (!members->first && *at++ != ',') || *at != '"') {
+            return NULL;
+        }
+    } else if (members->left == 0 || scan->end - at < 8) {
         return NULL;
     }
     word = tally_read_u64(at);
     for (; field < end; field++) {
-        const uint8_t *after = field_name(scan, field, at, word);
+        const uint8_t *after = NULL;
 
+        if (((word ^ field->name_word) & of_name) >> field->name_rest == 0) {
+            after = behind_name(scan, field, at);
+        }
         if (after) {
             members->left--;
             members->first = false;

@@ -92,18 +92,23 @@ struct tally_presence {
 };
 #define TALLY_BIT(n) (UINT64_C(1) << (n))
 
-/* The first seven bytes of a literal as a big-endian number, filled up with zeros: on the wire they
- * stand behind one byte, a quote or MessagePack's head. */
+/* The first eight bytes of a name in MessagePack as a big-endian number, filled up with zeros: its
+ * head, which holds the length, and seven bytes of it. In JSON a quote stands in the head's place.
+ * Of a name that is too long for such a head the head is 0, which is none of a string. */
 #define TALLY_NAME_BYTE(name, at) \
     ((uint64_t)(uint8_t)(name)[sizeof(name) > (at) ? (at) : sizeof(name) - 1] << (48 - 8 * (at)))
 #define TALLY_NAME_WORD(name)                                                                \
-    (TALLY_NAME_BYTE(name, 0) | TALLY_NAME_BYTE(name, 1) | TALLY_NAME_BYTE(name, 2) |        \
+    ((uint64_t)(sizeof(name) <= 32 ? 0xa0 | (sizeof(name) - 1) : 0) << 56 |                  \
+            TALLY_NAME_BYTE(name, 0) | TALLY_NAME_BYTE(name, 1) | TALLY_NAME_BYTE(name, 2) | \
             TALLY_NAME_BYTE(name, 3) | TALLY_NAME_BYTE(name, 4) | TALLY_NAME_BYTE(name, 5) | \
             TALLY_NAME_BYTE(name, 6))
+/* How many of its lowest bits are not of the name. */
+#define TALLY_NAME_REST(name) (sizeof(name) < 8 ? 64 - 8 * sizeof(name) : 0)
 
-/* The three members that a field's name is kept in. */
-#define TALLY_FIELD_NAME(literal) \
-    .name = (literal), .name_word = TALLY_NAME_WORD(literal), .name_len = sizeof(literal) - 1
+/* The members that a field's name is kept in. */
+#define TALLY_FIELD_NAME(literal)                                                              \
+    .name = (literal), .name_word = TALLY_NAME_WORD(literal), .name_len = sizeof(literal) - 1, \
+    .name_rest = TALLY_NAME_REST(literal)
 
 struct tally_schema;
 struct tally_violations;
@@ -111,8 +116,9 @@ struct tally_field {
     const char *name;   /* on the wire */
     uint64_t name_word; /* TALLY_NAME_WORD of it */
     uint8_t name_len;
-    uint8_t bit;  /* in struct tally_presence; one struct may serve several schemas */
-    uint8_t kind; /* enum tally_field_kind */
+    uint8_t name_rest; /* TALLY_NAME_REST of it */
+    uint8_t bit;       /* in struct tally_presence; one struct may serve several schemas */
+    uint8_t kind;      /* enum tally_field_kind */
     uint8_t flags;
     uint8_t text;    /* enum tally_text */
     uint16_t offset; /* in the struct */

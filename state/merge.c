@@ -156,11 +156,35 @@ static enum tally_code pass_older(struct merge *merge, struct tally_error *err)
     return TALLY_OK;
 }
 
+static void show_current(struct merge *merge)
+{
+    merge->cursor.key = merge->current.cursor->key;
+    merge->cursor.value = merge->current.cursor->value;
+    merge->cursor.deleted = merge->current.cursor->deleted;
+}
+
+/* The current row's source is the only one that is left: there is nothing to compare. */
+static enum tally_code next_of_last(struct merge *merge, struct tally_error *err)
+{
+    enum tally_code code = cursor_next(merge->current.cursor, err);
+
+    if (code == TALLY_OK) {
+        show_current(merge);
+    } else if (code == TALLY_NOT_FOUND) {
+        cursor_destroy(merge->current.cursor);
+        merge->has_current = false;
+    }
+    return code;
+}
+
 static enum tally_code merge_next(struct cursor *cursor, struct tally_error *err)
 {
     struct merge *merge = (struct merge *)cursor;
-    enum tally_code code = merge->started ? leave_current(merge, err) : start(merge, err);
+    enum tally_code code;
 
+    if (merge->has_current && merge->count == 0)
+        return next_of_last(merge, err);
+    code = merge->started ? leave_current(merge, err) : start(merge, err);
     if (code)
         return code;
     if (merge->count == 0)
@@ -170,9 +194,7 @@ static enum tally_code merge_next(struct cursor *cursor, struct tally_error *err
     code = pass_older(merge, err);
     if (code)
         return code;
-    cursor->key = merge->current.cursor->key;
-    cursor->value = merge->current.cursor->value;
-    cursor->deleted = merge->current.cursor->deleted;
+    show_current(merge);
     return TALLY_OK;
 }
 

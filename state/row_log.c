@@ -15,7 +15,8 @@ enum {
     BYTES_MIN = 256 * 1024,
     ENTRIES_MIN = 4096,
     INSERTION_MAX = 24, /* items; more are sorted by bytes */
-    CHUNK = 8
+    CHUNK = 8,
+    READ_AHEAD = 12 /* items: after the first sort their keys lie anywhere */
 };
 
 #define DROPPED UINT32_MAX /* instead of a number: a later row has the key */
@@ -223,6 +224,8 @@ static void sort_from(const struct sorting *sorting, struct item *items, struct 
     size_t start = 0;
 
     for (size_t i = 0; i < count; i++) {
+        if (i + READ_AHEAD < count)
+            __builtin_prefetch(key_of(sorting, items[i + READ_AHEAD].number).data + depth);
         items[i].chunk = chunk_at(key_of(sorting, items[i].number), depth);
     }
     if (count <= INSERTION_MAX || depth >= TALLY_KEY_MAX) {

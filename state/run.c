@@ -13,7 +13,7 @@ enum {
     FILTER_BITS = 512,
     FILTER_ROWS = 48, /* at most so many a cache line: in vain less than once in a hundred times */
     FILTER_PROBES = 6,
-    READ_AHEAD = 8 /* entries of a cursor; their rows may lie anywhere */
+    READ_AHEAD = 16 /* entries of a cursor; their rows may lie anywhere */
 };
 
 struct builder {
