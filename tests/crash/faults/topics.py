@@ -182,7 +182,7 @@ class Play:
         limit = self.case.noticed + self.start_seconds + (BROKER_SECONDS if self.case.alone else 0)
         must(seconds < limit, f"{name} is noticed in {limit:.1f} s", f"{seconds:.1f} s")
         # Of a long path the error has the end.
-        must(self.world.prefix + "stock." in text or self.instance.state[-80:] in text,
+        must(self.world.prefix + "stock." in text or self.instance.state[-50:] in text,
              f"the error of {name} names its topic", text)
         must(re.search(NAMES.get(code, PARTITION_AND_OFFSET), text),
              f"the error of {name} names partition and offsets", text)
