@@ -103,7 +103,7 @@ struct tally_presence {
             TALLY_NAME_BYTE(name, 3) | TALLY_NAME_BYTE(name, 4) | TALLY_NAME_BYTE(name, 5) | \
             TALLY_NAME_BYTE(name, 6))
 /* How many of its lowest bits are not of the name. */
-#define TALLY_NAME_REST(name) (sizeof(name) < 8 ? 64 - 8 * sizeof(name) : 0)
+#define TALLY_NAME_REST(name) ((uint8_t)(sizeof(name) < 8 ? 64 - 8 * sizeof(name) : 0))
 
 /* The members that a field's name is kept in. */
 #define TALLY_FIELD_NAME(literal)                                                              \
