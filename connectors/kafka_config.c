@@ -30,6 +30,7 @@
 
 enum {
     SOCKET_TIMEOUT_MS = 6000,
+    LINGER_MAX_MS = 1000,   /* of records that no commit has sent: far longer than one is open */
     PROPERTY_MAX = 96,      /* longest property name that is looked at */
     UNCOMMITTED_COPIES = 4, /* queue bytes of P over engine.uncommitted.max.bytes */
     TOOL_FETCH_KBYTES = 65536,
@@ -81,8 +82,7 @@ static const struct {
         {PRODUCERS, "message.max.bytes", "4194304"}, /* of events topics */
         /* A commit sends what waits, in one request for each partition: see tally_collector_full.
          * With a batch that is due while the one before is on its way, librdkafka's thread spins
-         * until that is acknowledged. */
-        {P, "linger.ms", "1000"},
+         * until that is acknowledged; linger.ms is in set_transactional. */
         {P, "batch.num.messages", "100000"},
         {P, "batch.size", "4000000"},
         {WRITER, "linger.ms", "5"},
@@ -199,6 +199,8 @@ static void set_transactional(struct builder *builder, const struct kafka_option
 {
     const struct tally_config *config = options->config;
     int64_t kbytes = config->uncommitted_bytes / 1024 * UNCOMMITTED_COPIES;
+    int64_t linger_ms =
+            config->transaction_timeout / 4; /* below message.timeout.ms, or no handle */
 
     /* Stable: a restart settles its own transaction. */
     set(builder, "transactional.id", "%s-%s-%d", config->app_id, config->instance_id,
@@ -206,6 +208,7 @@ static void set_transactional(struct builder *builder, const struct kafka_option
     set(builder, "transaction.timeout.ms", "%" PRId64, config->transaction_timeout);
     /* Below it, so that a record that cannot be written fails before the broker aborts. */
     set(builder, "message.timeout.ms", "%" PRId64, config->transaction_timeout * 8 / 10);
+    set(builder, "linger.ms", "%" PRId64, linger_ms < LINGER_MAX_MS ? linger_ms : LINGER_MAX_MS);
     kbytes = kbytes < 65536 ? 65536 : kbytes > 2097151 ? 2097151 : kbytes;
     set(builder, "queue.buffering.max.kbytes", "%" PRId64, kbytes);
 }

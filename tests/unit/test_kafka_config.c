@@ -97,6 +97,11 @@ START_TEST(configures_the_transactional_producer)
     ck_is(conf, "message.timeout.ms", "1600");
     ck_is(conf, "socket.timeout.ms", "1200");
     rd_kafka_conf_destroy(conf);
+    config.transaction_timeout = 1000; /* the shortest that the setting takes */
+    conf = conf_of(KAFKA_KIND_PRODUCER);
+    ck_is(conf, "message.timeout.ms", "800");
+    ck_is(conf, "linger.ms", "250");
+    rd_kafka_conf_destroy(conf);
 }
 END_TEST
 
