@@ -7,11 +7,13 @@
 #include "engine/base/metrics.h"
 #include "engine/task_manager.h"
 
+#include <time.h>
 #include <stdio.h>
 #include <unistd.h>
 
 enum {
     IDLE_WAIT_MS = 200, /* a record ends it; else upkeep, and whether to stop */
+    BACK_OFF_SLICE_MS = 10,
     START_RETRY_MS = 100,
     KAFKA_SILENT_MS = 30000, /* http.md: ready fails after 30 s without a broker */
 };
@@ -132,6 +134,7 @@ static void fail(struct tally_runtime *runtime, const struct tally_error *err)
 
 static void run_worker(void *argument)
 {
+    static const struct timespec pause = {.tv_nsec = BACK_OFF_SLICE_MS * 1000000L};
     struct runtime_worker *worker = argument;
     struct tally_runtime *runtime = worker->runtime;
     struct tally_error err = {.code = TALLY_OK};
@@ -141,6 +144,9 @@ static void run_worker(void *argument)
         bool busy;
 
         code = tally_stream_thread_step(worker->stream, IDLE_WAIT_MS, &busy, &err);
+        if (!code && tally_stream_thread_backs_off(worker->stream)) {
+            (void)nanosleep(&pause, NULL);
+        }
     }
     if (code) {
         fail(runtime, &err);

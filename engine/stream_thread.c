@@ -6,8 +6,8 @@
  *
  * STARTING: clients are made, the group is joined. ASSIGNED: a task is not restored yet.
  * RECOVERING: there is no producer that may begin. A commit happens when input runs dry, after
- * engine.commit.interval, or when the open transaction holds engine.uncommitted.max.bytes, or half of
- * a batch for one partition. */
+ * engine.commit.interval, or when the open transaction holds engine.uncommitted.max.bytes, or half
+ * of a batch for one partition. */
 #include "engine/base/failpoint.h"
 #include "engine/restore_check.h"
 #include "engine/stream_thread_internal.h"
@@ -56,6 +56,11 @@ const char *tally_stream_thread_state_name(const struct tally_stream_thread *thr
 int64_t tally_stream_thread_beat(const struct tally_stream_thread *thread)
 {
     return atomic_load(&thread->beat_ms);
+}
+
+bool tally_stream_thread_backs_off(const struct tally_stream_thread *thread)
+{
+    return !thread->consumer && tally_mono_ms(thread->options.clock) < thread->retry_at_ms;
 }
 
 bool tally_stream_thread_joined(const struct tally_stream_thread *thread)

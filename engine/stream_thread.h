@@ -29,6 +29,9 @@ void tally_stream_thread_close(struct tally_stream_thread *thread);
 void tally_stream_thread_crash(struct tally_stream_thread *thread);
 void tally_stream_thread_destroy(struct tally_stream_thread *thread);
 
+/* A start that failed is tried again later: until then a step does nothing and does not wait.
+ * @thread owner */
+bool tally_stream_thread_backs_off(const struct tally_stream_thread *thread);
 /* Monotonic ms of the last turn, for liveness. @thread any */
 int64_t tally_stream_thread_beat(const struct tally_stream_thread *thread);
 /* The group has told it its partitions once, be it none. @thread any */

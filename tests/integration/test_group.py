@@ -171,7 +171,7 @@ def silent_broker(group, instance):
     """A stop that cannot reach the broker ends in time, and as a failure that is said."""
     broker = int(os.environ["TEST_KAFKA_PID"])
     instance.stop()
-    instance.environment["TALLY_FAIL"] = "commit.offsets.before:1:delay=3000"
+    instance.environment["TALLY_FAIL"] = "commit.offsets.after:1:delay=3000"
     instance.start()
     del instance.environment["TALLY_FAIL"]  # of the next start
     wait("it runs", lambda: len(running(instance)) == PARTITIONS, instance)

@@ -1,4 +1,4 @@
-/* tests/unit/test_record_collector.c - a transaction is full when one partition has half a batch. */
+/* tests/unit/test_record_collector.c - half a batch of one partition fills a transaction. */
 #include <check.h>
 
 #include "engine/record_collector.h"
