@@ -96,6 +96,12 @@ class TopicAdmin:
         resource = ConfigResource(ResourceType.TOPIC, self.name(kind), incremental_configs=[
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)])
         self.admin.incremental_alter_configs([resource])[resource].result(SECONDS)
+        # The controller has it; the broker, which is asked at a start, has it a moment later.
+        self.wait_for(f"{name}={value}", lambda: self.config(kind)[name].value == value)
+
+    def config(self, kind):
+        resource = ConfigResource(ResourceType.TOPIC, self.name(kind))
+        return self.admin.describe_configs([resource])[resource].result(SECONDS)
 
     def range(self, kind, partition):
         return patiently("range", lambda: self.watermarks.get_watermark_offsets(
