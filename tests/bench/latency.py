@@ -65,7 +65,7 @@ def measure(setup, topic, time_of):
     sender.start()
     millis, quiet_since = [], time.monotonic()
     while len(millis) < count and time.monotonic() - quiet_since < 20:
-        for message in consumer.consume(100, 0.05):
+        for message in filter(None, [consumer.poll(0.05)]):
             if message.error() is None:
                 millis.append((time.time() - time_of(message)) * 1000)
                 quiet_since = time.monotonic()
