@@ -369,6 +369,7 @@ struct tally_store_identity reset_identity(const struct reset_scope *scope,
             .events_topic = tally_topology_events(topology),
             .evolve_version = tally_topology_aggregate(topology)->evolve_version,
             .settings = tally_topology_settings(topology),
+            .omitted = tally_topology_omitted(topology),
     };
 }
 
