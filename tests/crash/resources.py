@@ -6,8 +6,9 @@ import time
 from verdict import must
 
 FILES_MORE, THREADS_MORE = 64, 16
-BYTES_MORE = (192 + 64) << 20  # what state.memory allows, and a little
-SANITIZER_MORE = 256 << 20  # what AddressSanitizer keeps of freed memory
+BYTES_MORE = (112 + 28 + 64) << 20  # what state.memory and engine.fetch.memory allow, and a little
+# What AddressSanitizer keeps of freed memory, and as much again for what it puts around each block.
+SANITIZER_MORE = 512 << 20
 SANITIZED = 1 << 40  # of addresses: no other program has reserved so many
 FLUSH_SECONDS = 30
 
