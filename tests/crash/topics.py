@@ -1,5 +1,6 @@
 """Reading and writing topics with confluent-kafka, apart from tally's own client code."""
 import time
+from concurrent.futures import TimeoutError as NoAnswer
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition
@@ -20,9 +21,9 @@ def patiently(what, call, limit=90):
     while True:
         try:
             return call()
-        except KafkaException as error:
+        except (KafkaException, NoAnswer) as error:
             if time.monotonic() > end:
-                raise Broken(f"{what}: {error}") from error
+                raise Broken(f"{what}: {error!r}") from error
             time.sleep(0.1)
 
 
