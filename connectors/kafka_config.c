@@ -80,11 +80,12 @@ static const struct {
         {PRODUCERS, "partitioner", "murmur2_random"}, /* as Java; librdkafka's default is CRC32 */
         {PRODUCERS, "delivery.report.only.error", "false"},
         {PRODUCERS, "message.max.bytes", "4194304"}, /* of events topics */
-        /* A commit sends what waits, in one request for each partition: see tally_collector_full.
+        /* Full batches are sent at once, the rest by the commit; linger.ms is in set_transactional.
          * With a batch that is due while the one before is on its way, librdkafka's thread spins
-         * until that is acknowledged; linger.ms is in set_transactional. */
+         * until that is acknowledged. Requests above half a megabyte cost the broker more, who
+         * has no room for them in its young generation. */
         {P, "batch.num.messages", "100000"},
-        {P, "batch.size", "4000000"},
+        {P, "batch.size", "400000"},
         {WRITER, "linger.ms", "5"},
         {SENDER, "linger.ms", "0"}, /* one caller waits for each */
         {WRITER, "batch.num.messages", "20000"},

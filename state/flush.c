@@ -25,7 +25,7 @@ enum {
     SMALL_INTERVALS = 10,
     BACKOFF_MIN_MS = 100,
     BACKOFF_MAX_MS = 10000,
-    LEVEL0_CROWDED = 32,           /* files: from here on flushes come by time only, not by size */
+    LEVEL0_CROWDED = 48,           /* files: from here on flushes come by time only, not by size */
     PRESSED_BYTES_MIN = 64 * 1024, /* below, flushing a store frees nothing worth a file */
     NEVER = -1
 };

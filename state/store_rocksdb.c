@@ -27,7 +27,7 @@ enum {
     OPEN_FILES_MAX = 256, /* a store; at 64 MiB a file */
     FILE_SIZE = 64 << 20,
     BACKGROUND_JOBS = 2,
-    LEVEL0_COMPACT = 10,
+    LEVEL0_COMPACT = 20,
     LEVEL0_STOP = 1 << 20, /* RocksDB must not block an ingestion; flush.c holds back instead */
     SIZE_RATIO_PERCENT = 25,
     /* Debian's RocksDB has its assertions on, and one of them ends the process when a write of its

@@ -88,7 +88,7 @@ START_TEST(configures_the_transactional_producer)
     ck_is(conf, "retry.backoff.ms", "2");
     ck_is(conf, "linger.ms", "1000"); /* a commit flushes */
     ck_is(conf, "batch.num.messages", "100000");
-    ck_is(conf, "batch.size", "4000000");
+    ck_is(conf, "batch.size", "400000");
     ck_is(conf, "message.max.bytes", "4194304");
     ck_is(conf, "queue.buffering.max.kbytes", "131072"); /* four times what is uncommitted */
     rd_kafka_conf_destroy(conf);
