@@ -23,7 +23,8 @@ from rounds import ROUNDS_A_WORLD, Run, say  # noqa: E402
 # Quick ones, for a run that names none.
 USUAL = ("kill", "kill", "kill", "terminate", "broker-kill", "broker-stop", "broker-pause")
 # What ./dev test runs: 16 engine and 2 broker kills.
-CI = ("kill", "kill", "broker-kill", "poison", "zombie")
+CI = ("kill", "kill", "broker-kill", "poison", "zombie", "failpoint-errors")
+CI_SITES = ["commit.before"]  # of the last one: a commit whose outcome is in doubt
 # I12: paths that it must have taken by the end.
 CI_RARE = ("in doubt", "zombies", "restored", "dead-lettered", "forwarded")
 
@@ -77,6 +78,7 @@ def parse():
         parser.error(f"no fault \"{unknown[0]}\": one of {', '.join(sorted(FAULTS))}")
     options.rounds = options.rounds or len(options.faults or ()) or 20
     if options.ci:
+        options.sites = options.sites or CI_SITES
         options.kills, options.broker_kills = 8, 2
     options.dir, options.report = os.path.abspath(options.dir), os.path.abspath(options.report)
     return options
