@@ -71,7 +71,8 @@ static const struct {
         {R | READER | PROBE, "fetch.wait.max.ms", "50"},
         {C | R | READER | PROBE, "fetch.error.backoff.ms", "100"},
         /* Single records, of all partitions in one fetch: a batch that is larger than the limit
-         * of its partition comes only when that is the first one. Batches end at 4 MB. */
+         * of its partition comes only when that is the first one. tally's end at batch.size, but
+         * other producers may fill them to what a topic takes. */
         {PROBE, "queued.min.messages", "1"},
         {PROBE, "fetch.message.max.bytes", "4194304"},
 

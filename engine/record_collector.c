@@ -14,7 +14,7 @@ struct target {
     int32_t partition;
     struct tally_produce *records;
     size_t count, capacity;
-    size_t bytes, bytes_max; /* since the last reset; half of a batch */
+    size_t bytes, bytes_max; /* since the last reset; half of what a batch may have */
 };
 
 struct tally_collector {
