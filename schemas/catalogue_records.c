@@ -24,6 +24,7 @@
 
 const struct tally_schema *const catalogue_command_schemas[] = {
         [CATALOGUE_REGISTER_WAREHOUSE] = &schema_CATALOGUE_REGISTER_WAREHOUSE,
+        [CATALOGUE_CLAIM_REPLY] = &schema_CATALOGUE_CLAIM_REPLY,
         [CATALOGUE_COMMAND_TYPES] = NULL,
 };
 

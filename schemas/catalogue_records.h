@@ -3,13 +3,28 @@
 #pragma once
 #include "schemas/envelope.h"
 
-enum catalogue_command_type { CATALOGUE_REGISTER_WAREHOUSE, CATALOGUE_COMMAND_TYPES };
+enum catalogue_command_type {
+    CATALOGUE_REGISTER_WAREHOUSE,
+    CATALOGUE_CLAIM_REPLY,
+    CATALOGUE_COMMAND_TYPES
+};
 enum catalogue_event_type { CATALOGUE_WAREHOUSE_REGISTERED, CATALOGUE_EVENT_TYPES };
 
-enum { CATALOGUE_HAS_WAREHOUSE = TALLY_HAS_FAMILY, CATALOGUE_HAS_NAME };
+enum {
+    CATALOGUE_HAS_WAREHOUSE = TALLY_HAS_FAMILY,
+    CATALOGUE_HAS_NAME,
+    CATALOGUE_HAS_PRODUCT_ID,
+    CATALOGUE_HAS_OP_ID,
+    CATALOGUE_HAS_CLAIM,
+    CATALOGUE_HAS_GRANTED,
+    CATALOGUE_HAS_CODE
+};
 struct catalogue_command {
     struct tally_command_fields head;
     struct tally_slice warehouse, name;
+    struct tally_slice product_id;
+    struct tally_slice op_id, claim, code; /* of a claim */
+    bool granted;
 };
 extern const struct tally_schema *const catalogue_command_schemas[];
 

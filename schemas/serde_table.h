@@ -8,14 +8,15 @@
  *
  *   FIELD(bit, member, name, type, presence, help)
  *
- *   COMMON() - the fields that every public command takes
+ *   COMMON() - the fields that every public command takes; DEADLINE() - of them the deadline alone
  *
  *   END(id)
  *
  * scope: PUBLIC, INTERNAL, BROADCAST, EVENT
  *
  * type: ID, SLUG, WAREHOUSE_CODE, TEXT(low, high), INT(low, high), ANY_INT, BOOL, TIME,
- * ENUM(names), OBJECT(schema), STRINGS(low, high)
+ * ENUM(names), OBJECT(schema), STRINGS(low, high), NAMES(form, low, high),
+ * ITEMS(schema, low, high), ANY
  *
  * presence: REQUIRED, OPTIONAL, NULLABLE, DEFAULT(value), NONZERO (required, and not 0) */
 #pragma once
@@ -37,19 +38,27 @@
 #define TYPE_ENUM(names_)         .kind = TALLY_KIND_ENUM, .names = (names_)
 #define TYPE_OBJECT(schema_)      .kind = TALLY_KIND_OBJECT, .schema = &(schema_)
 #define TYPE_STRINGS(low_, high_) .kind = TALLY_KIND_ARRAY, .low = (low_), .high = (high_)
+#define TYPE_NAMES(form_, low_, high_) \
+    .kind = TALLY_KIND_ARRAY, .text = TALLY_TEXT_##form_, .low = (low_), .high = (high_)
+#define TYPE_ITEMS(schema_, low_, high_) \
+    .kind = TALLY_KIND_ARRAY, .schema = &(schema_), .low = (low_), .high = (high_)
+#define TYPE_ANY .kind = TALLY_KIND_ANY
 
 /* What the struct's member has to be for the type: a row that disagrees does not compile. */
-#define MEMBER_ID                   struct tally_slice
-#define MEMBER_SLUG                 struct tally_slice
-#define MEMBER_WAREHOUSE_CODE       struct tally_slice
-#define MEMBER_TEXT(low_, high_)    struct tally_slice
-#define MEMBER_INT(low_, high_)     int64_t
-#define MEMBER_ANY_INT              int64_t
-#define MEMBER_BOOL                 bool
-#define MEMBER_TIME                 int64_t
-#define MEMBER_ENUM(names_)         uint8_t
-#define MEMBER_OBJECT(schema_)      default
-#define MEMBER_STRINGS(low_, high_) struct tally_array
+#define MEMBER_ID                          struct tally_slice
+#define MEMBER_SLUG                        struct tally_slice
+#define MEMBER_WAREHOUSE_CODE              struct tally_slice
+#define MEMBER_TEXT(low_, high_)           struct tally_slice
+#define MEMBER_INT(low_, high_)            int64_t
+#define MEMBER_ANY_INT                     int64_t
+#define MEMBER_BOOL                        bool
+#define MEMBER_TIME                        int64_t
+#define MEMBER_ENUM(names_)                uint8_t
+#define MEMBER_OBJECT(schema_)             default
+#define MEMBER_STRINGS(low_, high_)        struct tally_array
+#define MEMBER_NAMES(form_, low_, high_)   struct tally_array
+#define MEMBER_ITEMS(schema_, low_, high_) struct tally_array
+#define MEMBER_ANY                         const struct tally_token *
 #define OFFSET_OF(struct_, member_, member_type_) \
     (uint16_t)(offsetof(struct_, member_) + _Generic(((struct_ *)0)->member_, member_type_ : 0))
 

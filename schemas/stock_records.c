@@ -7,6 +7,8 @@ const char *const stock_bucket_names[] = {"SELLABLE", "DAMAGED", "QUALITY_CONTRO
 const char *const stock_policy_names[] = {"DENY", "BACKORDER", NULL};
 const char *const stock_reason_names[] = {"CORRECTION", "CYCLE_COUNT", "DAMAGED", "SHRINKAGE",
         "LOST", "FOUND", "PROMO", "OTHER", NULL};
+const char *const stock_condition_names[] = {"RESELLABLE", "DAMAGED", "INSPECT", NULL};
+const char *const stock_release_reason_names[] = {"RETRIED", "FAILED", "RELEASED", "EXPIRED", NULL};
 const char *const stock_set_names[] = {"ON_HAND", "AVAILABLE", NULL};
 const char *const stock_kind_names[] = {
         "RECEIVE", "RETURN", "ADJUST", "SET", "CONFIGURE", "SHIP", NULL};
@@ -136,6 +138,19 @@ const struct tally_schema *const stock_command_schemas[] = {
         [STOCK_SET] = &schema_STOCK_SET,
         [STOCK_SHIP] = &schema_STOCK_SHIP,
         [STOCK_APPLY_WAREHOUSE] = &schema_STOCK_APPLY_WAREHOUSE,
+        [STOCK_RETURN] = &schema_STOCK_RETURN,
+        [STOCK_CLAIM_SKU] = &schema_STOCK_CLAIM_SKU,
+        [STOCK_RELEASE_SKU] = &schema_STOCK_RELEASE_SKU,
+        [STOCK_FREEZE_SKU] = &schema_STOCK_FREEZE_SKU,
+        [STOCK_HOLD] = &schema_STOCK_HOLD,
+        [STOCK_CONFIRM_HOLD] = &schema_STOCK_CONFIRM_HOLD,
+        [STOCK_COMMIT_HOLD] = &schema_STOCK_COMMIT_HOLD,
+        [STOCK_RELEASE_HOLD] = &schema_STOCK_RELEASE_HOLD,
+        [STOCK_TRANSFER_OUT] = &schema_STOCK_TRANSFER_OUT,
+        [STOCK_TRANSFER_BACK] = &schema_STOCK_TRANSFER_BACK,
+        [STOCK_TRANSFER_EXPECT] = &schema_STOCK_TRANSFER_EXPECT,
+        [STOCK_TRANSFER_IN] = &schema_STOCK_TRANSFER_IN,
+        [STOCK_TRANSFER_LOSS] = &schema_STOCK_TRANSFER_LOSS,
         [STOCK_COMMAND_TYPES] = NULL,
 };
 

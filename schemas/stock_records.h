@@ -26,6 +26,13 @@ enum stock_kind {
     STOCK_KIND_CONFIGURE,
     STOCK_KIND_SHIP
 };
+enum stock_condition { STOCK_RESELLABLE, STOCK_CONDITION_DAMAGED, STOCK_INSPECT };
+enum stock_release_reason { /* why the lines of a reservation are given back */
+    STOCK_RELEASE_RETRIED,
+    STOCK_RELEASE_FAILED,
+    STOCK_RELEASE_RELEASED,
+    STOCK_RELEASE_EXPIRED
+};
 enum stock_sku_state { STOCK_SKU_ACTIVE, STOCK_SKU_ARCHIVED };
 enum stock_warehouse_state { STOCK_WAREHOUSE_OPEN, STOCK_WAREHOUSE_CLOSED };
 enum stock_signal {
@@ -40,11 +47,13 @@ enum stock_signal {
 extern const char *const stock_bucket_names[],
         *const stock_policy_names[],
                 *const stock_reason_names[],
-                        *const stock_set_names[],
-                                *const stock_kind_names[],
-                                        *const stock_sku_states[],
-                                                *const stock_warehouse_states[],
-                                                        *const stock_signal_names[];
+                        *const stock_condition_names[],
+                                *const stock_release_reason_names[],
+                                        *const stock_set_names[],
+                                                *const stock_kind_names[],
+                                                        *const stock_sku_states[],
+                                                                *const stock_warehouse_states[],
+                                                                        *const stock_signal_names[];
 
 enum stock_command_type {
     STOCK_REGISTER_SKU,
@@ -54,6 +63,19 @@ enum stock_command_type {
     STOCK_SET,
     STOCK_SHIP,
     STOCK_APPLY_WAREHOUSE,
+    STOCK_RETURN,
+    STOCK_CLAIM_SKU,
+    STOCK_RELEASE_SKU,
+    STOCK_FREEZE_SKU,
+    STOCK_HOLD,
+    STOCK_CONFIRM_HOLD,
+    STOCK_COMMIT_HOLD,
+    STOCK_RELEASE_HOLD,
+    STOCK_TRANSFER_OUT,
+    STOCK_TRANSFER_BACK,
+    STOCK_TRANSFER_EXPECT,
+    STOCK_TRANSFER_IN,
+    STOCK_TRANSFER_LOSS,
     STOCK_COMMAND_TYPES
 };
 enum stock_event_type {
@@ -87,16 +109,28 @@ enum {
     STOCK_HAS_NAME,
     STOCK_HAS_STATE,
     STOCK_HAS_RESERVATION_ID,
-    STOCK_HAS_LINE
+    STOCK_HAS_LINE,
+    STOCK_HAS_RETURN_ID,
+    STOCK_HAS_CONDITION,
+    STOCK_HAS_OP_ID,
+    STOCK_HAS_ATTEMPT,
+    STOCK_HAS_WAREHOUSES,
+    STOCK_HAS_ORDER_ID,
+    STOCK_HAS_RELEASE_REASON,
+    STOCK_HAS_TRANSFER_ID,
+    STOCK_HAS_TO
 };
 struct stock_command {
     struct tally_command_fields head;
     struct tally_slice sku, warehouse, product_id, shipment_id, reservation_id;
-    struct tally_slice name;                                    /* of a warehouse */
+    struct tally_slice name; /* of a warehouse */
+    struct tally_slice return_id, op_id, order_id, transfer_id, to;
+    struct tally_array warehouses; /* of struct tally_slice, best first */
     int64_t backorder_limit, safety_stock, low_stock_threshold; /* ConfigureStock; nullable */
     int64_t quantity, delta, change_from, as_of_version;
-    int64_t line;                                    /* of reservation_id */
+    int64_t line, attempt;                           /* of reservation_id */
     uint8_t policy, bucket, reason, set_name, state; /* the enums above */
+    uint8_t condition, release_reason;
     bool force;
 };
 extern const struct tally_schema

@@ -24,8 +24,10 @@ void catalogue_touch(struct tally_touch *touch, const struct tally_command *comm
     if (command->violations && command->violations->count > 0) {
         return; /* refused before decide, and its fields may be too long for a key */
     }
-    key = catalogue_warehouse_key(cmd->warehouse);
-    tally_touch_key(touch, &key);
+    if (command->schema->id == CATALOGUE_REGISTER_WAREHOUSE) {
+        key = catalogue_warehouse_key(cmd->warehouse);
+        tally_touch_key(touch, &key);
+    }
 }
 
 static bool version_matches(struct tally_context *ctx, const struct catalogue_command *cmd,
@@ -108,5 +110,12 @@ static const decide_fn decide_of[CATALOGUE_COMMAND_TYPES] = {
 
 void catalogue_decide(struct tally_context *ctx, const struct tally_command *command)
 {
-    decide_of[command->schema->id](ctx, (const struct catalogue_command *)command->fields);
+    decide_fn decide = decide_of[command->schema->id];
+
+    if (decide) {
+        decide(ctx, (const struct catalogue_command *)command->fields);
+    } else { /* described, but not decided by this release */
+        tally_reject(ctx, TALLY_REJECT_UNKNOWN_COMMAND, NULL, NULL, 0, "unknown command \"%s\"",
+                command->schema->name);
+    }
 }

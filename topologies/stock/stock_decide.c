@@ -556,5 +556,12 @@ static const decide_fn decide_of[STOCK_COMMAND_TYPES] = {
 
 void stock_decide(struct tally_context *ctx, const struct tally_command *command)
 {
-    decide_of[command->schema->id](ctx, (const struct stock_command *)command->fields);
+    decide_fn decide = decide_of[command->schema->id];
+
+    if (decide) {
+        decide(ctx, (const struct stock_command *)command->fields);
+    } else { /* described, but not decided by this release */
+        tally_reject(ctx, TALLY_REJECT_UNKNOWN_COMMAND, NULL, NULL, 0, "unknown command \"%s\"",
+                command->schema->name);
+    }
 }
