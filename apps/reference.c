@@ -70,6 +70,9 @@ static void put_type(const struct tally_field *field, struct tally_buf *out)
     case TALLY_KIND_ANY:
         tally_buf_string(out, "any value");
         break;
+    case TALLY_KIND_MAP:
+        tally_buf_string(out, "object of any values");
+        break;
     }
 }
 

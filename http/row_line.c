@@ -4,7 +4,7 @@
 #include "engine/base/mem.h"
 #include "engine/query.h"
 #include "schemas/envelope.h"
-#include "schemas/stock_records.h"
+#include "schemas/row_json.h"
 
 enum { ARENA_BLOCK_BYTES = 4096, KEY_TEXT_BYTES_MAX = 1024, TEXT_BYTES_MAX = 4 * 1024 * 1024 };
 
@@ -95,8 +95,9 @@ bool tally_row_line_value(const char *topology, struct tally_slice key, struct t
     size_t before = out->len;
     enum tally_store_id store;
     bool good = tally_store_of_key(topology, key, &store) &&
-                (store == TALLY_STORE_DEDUP ? write_outcome(row, out)
-                                            : stock_row_json(tally_store_name(store), row, out));
+                (store == TALLY_STORE_DEDUP
+                                ? write_outcome(row, out)
+                                : tally_row_json(topology, tally_store_name(store), row, out));
 
     if (!good) {
         out->len = before;

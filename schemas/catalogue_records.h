@@ -35,3 +35,6 @@ struct catalogue_event {
     uint8_t state; /* enum stock_warehouse_state */
 };
 extern const struct tally_schema *const catalogue_event_schemas[];
+
+/* Any row of the catalogue's stores as a JSON object, for dumps and /v1/ops. false: damaged. */
+bool catalogue_row_json(const char *store, struct tally_slice row, struct tally_buf *out);

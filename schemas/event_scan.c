@@ -310,7 +310,7 @@ static bool scan_item(struct scan *scan, const struct tally_field *field, int de
     if (field->schema) {
         return scan_map(scan, field->schema, depth, to);
     }
-    return take_text(scan, to) &&
+    return take_text(scan, to) && ((struct tally_slice *)to)->len <= serde_text_max(field->text) &&
            !serde_text_check(*(struct tally_slice *)to, (enum tally_text)field->text);
 }
 
@@ -359,6 +359,7 @@ static bool scan_value(struct scan *scan, const struct tally_field *field, int d
     case TALLY_KIND_ARRAY:
         return scan_array(scan, field, depth + 1, to);
     case TALLY_KIND_ANY:
+    case TALLY_KIND_MAP:
         break; /* tokens are wanted */
     }
     return false;

@@ -62,8 +62,10 @@ enum tally_field_kind {
     TALLY_KIND_TIME,   /* int64_t ms; RFC 3339 text on the wire */
     TALLY_KIND_ENUM,   /* uint8_t: index in names */
     TALLY_KIND_OBJECT, /* embedded struct with its own schema */
-    TALLY_KIND_ARRAY,  /* struct tally_array of structs of schema, or of strings (schema NULL) */
-    TALLY_KIND_ANY     /* const struct tally_token *: any value */
+    TALLY_KIND_ARRAY, /* struct tally_array of structs of schema, or of strings (schema NULL) in the
+                        * form and with the length of their text */
+    TALLY_KIND_ANY,   /* const struct tally_token *: any value */
+    TALLY_KIND_MAP    /* const struct tally_token *: a map of any values */
 };
 enum tally_text {
     TALLY_TEXT_ANY,

@@ -183,13 +183,34 @@ static bool bind_enum(struct binder *binder, const struct place *place,
     return refuse(binder, place, "NOT_ALLOWED", "expected one of %s", allowed);
 }
 
+/* Text of an array: its form says how long it may be. */
+static bool bind_text(struct binder *binder, const struct place *place,
+        const struct tally_field *field, const struct tally_token *item, void *to)
+{
+    enum tally_text kind = (enum tally_text)field->text;
+    const char *expected;
+
+    if (item->type != TALLY_STRING) {
+        return wrong_type(binder, place, "text");
+    }
+    if (item->string.len > serde_text_max(kind)) {
+        return refuse(binder, place, "BAD_LENGTH", "expected at most %zu bytes, got %zu",
+                serde_text_max(kind), item->string.len);
+    }
+    expected = serde_text_check(item->string, kind);
+    if (expected) {
+        return refuse(binder, place, "BAD_FORMAT", "expected %s", expected);
+    }
+    memcpy(to, &item->string, sizeof item->string);
+    return true;
+}
+
 static bool bind_array(struct binder *binder, const struct place *place,
         const struct tally_field *field, const struct tally_token *value, struct tally_array *to)
 {
     size_t size = field->schema ? field->schema->size : sizeof(struct tally_slice);
     struct place item_place = {.parent = place, .name = TALLY_NONE};
     const struct tally_token *item = value + 1;
-    const char *expected;
     struct tally_array array = {.items = NULL, .count = value->count};
     bool fine = true;
 
@@ -210,14 +231,8 @@ static bool bind_array(struct binder *binder, const struct place *place,
                                    ? bind_map(binder, &item_place, item, field->schema, NULL, into)
                                    : wrong_type(binder, &item_place, "an object")) &&
                    fine;
-        } else if (item->type != TALLY_STRING) {
-            fine = wrong_type(binder, &item_place, "text");
         } else {
-            expected = serde_text_check(item->string, (enum tally_text)field->text);
-            fine = (!expected ||
-                           refuse(binder, &item_place, "BAD_FORMAT", "expected %s", expected)) &&
-                   fine;
-            memcpy(into, &item->string, size);
+            fine = bind_text(binder, &item_place, field, item, into) && fine;
         }
         item = tally_token_next(item);
     }
@@ -258,6 +273,12 @@ static bool bind_value(struct binder *binder, const struct place *place,
                                         : wrong_type(binder, place, "an object");
     case TALLY_KIND_ARRAY:
         return bind_array(binder, place, field, value, to);
+    case TALLY_KIND_MAP:
+        if (value->type != TALLY_MAP) {
+            return wrong_type(binder, place, "an object");
+        }
+        *(const struct tally_token **)to = value;
+        return true;
     case TALLY_KIND_ANY:
         *(const struct tally_token **)to = value;
         return true;

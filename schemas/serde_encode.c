@@ -22,6 +22,7 @@ static bool is_zero(const struct tally_field *field, const void *value)
     case TALLY_KIND_ARRAY:
         return ((const struct tally_array *)value)->count == 0;
     case TALLY_KIND_ANY:
+    case TALLY_KIND_MAP:
         return *(const struct tally_token *const *)value == NULL;
     }
     return false;
@@ -106,6 +107,7 @@ static void write_value(struct tally_writer *writer, const struct tally_field *f
         write_array(writer, field, value);
         break;
     case TALLY_KIND_ANY:
+    case TALLY_KIND_MAP:
         tally_write_token(writer, *(const struct tally_token *const *)value);
         break;
     }

@@ -73,6 +73,8 @@ void serde_members_sort(struct serde_member *members, struct serde_member *spare
 
 /* NULL: fine; otherwise what is expected, for a violation's detail. */
 const char *serde_text_check(struct tally_slice text, enum tally_text kind);
+/* Bytes that text of this form has at most, where its field does not say. */
+size_t serde_text_max(enum tally_text kind);
 
 /* Eight bytes of ASCII without a NUL; false as well for some that have a 0x01. */
 static inline bool serde_word_plain(uint64_t word)

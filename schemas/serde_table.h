@@ -16,7 +16,7 @@
  *
  * type: ID, SLUG, WAREHOUSE_CODE, TEXT(low, high), INT(low, high), ANY_INT, BOOL, TIME,
  * ENUM(names), OBJECT(schema), STRINGS(low, high), NAMES(form, low, high),
- * ITEMS(schema, low, high), ANY
+ * ITEMS(schema, low, high), ANY, MAP (of any values)
  *
  * presence: REQUIRED, OPTIONAL, NULLABLE, DEFAULT(value), NONZERO (required, and not 0) */
 #pragma once
@@ -43,6 +43,7 @@
 #define TYPE_ITEMS(schema_, low_, high_) \
     .kind = TALLY_KIND_ARRAY, .schema = &(schema_), .low = (low_), .high = (high_)
 #define TYPE_ANY .kind = TALLY_KIND_ANY
+#define TYPE_MAP .kind = TALLY_KIND_MAP
 
 /* What the struct's member has to be for the type: a row that disagrees does not compile. */
 #define MEMBER_ID                          struct tally_slice
@@ -59,6 +60,7 @@
 #define MEMBER_NAMES(form_, low_, high_)   struct tally_array
 #define MEMBER_ITEMS(schema_, low_, high_) struct tally_array
 #define MEMBER_ANY                         const struct tally_token *
+#define MEMBER_MAP                         const struct tally_token *
 #define OFFSET_OF(struct_, member_, member_type_) \
     (uint16_t)(offsetof(struct_, member_) + _Generic(((struct_ *)0)->member_, member_type_ : 0))
 

@@ -40,6 +40,22 @@ static bool is_slug(struct tally_slice text)
     return true;
 }
 
+size_t serde_text_max(enum tally_text kind)
+{
+    switch (kind) {
+    case TALLY_TEXT_ANY:
+        break;
+    case TALLY_TEXT_ID:
+    case TALLY_TEXT_COMMAND_ID:
+        return 64;
+    case TALLY_TEXT_WAREHOUSE:
+        return 32;
+    case TALLY_TEXT_SLUG:
+        return 96;
+    }
+    return TALLY_DOCUMENT_BYTES_MAX;
+}
+
 const char *serde_text_check(struct tally_slice text, enum tally_text kind)
 {
     switch (kind) {

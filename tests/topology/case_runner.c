@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "engine/base/mem.h"
-#include "schemas/stock_records.h"
+#include "schemas/row_json.h"
 #include "state/key_schema.h"
 #include "tests/topology/driver_fixture.h"
 
@@ -161,7 +161,7 @@ static void show_row(void *context, struct tally_slice key, struct tally_slice r
         tally_buf_format(out, " %s %s", tally_status_name(outcome.stamp.status),
                 outcome.rejection.code ? tally_reject_name(outcome.rejection.code) : "");
     } else {
-        ck_assert(stock_row_json(tally_store_name(store), row, out));
+        ck_assert(tally_row_json(rows->topology, tally_store_name(store), row, out));
     }
     tally_buf_byte(out, '\n');
 }

@@ -123,7 +123,8 @@ static void fill_field(const struct tally_field *field, void *to)
         fill_array(field, to);
         break;
     case TALLY_KIND_ANY:
-        ck_abort_msg("no event has such a field yet");
+    case TALLY_KIND_MAP:
+        ck_abort_msg("event_scan reads no such field");
     }
 }
 
@@ -259,7 +260,8 @@ static void every_shape(const struct tally_schema *const *types, size_t count)
     size_t read = 0;
 
     for (size_t round = 0; round < ROUNDS; round++) {
-        struct tally_event event = some_event(types[round % (count + 1)]);
+        struct tally_event event =
+                some_event(round % (count + 1) < count ? types[round % (count + 1)] : NULL);
 
         for (int format = TALLY_FORMAT_JSON; format <= TALLY_FORMAT_MSGPACK; format++) {
             struct tally_slice bytes = written(&event, (enum tally_format)format, &buf);

@@ -29,10 +29,10 @@ struct thing {
     bool flag;
     uint8_t colour;
     struct part part;
-    struct tally_array parts, words;
-    const struct tally_token *extra;
+    struct tally_array parts, words, ids;
+    const struct tally_token *extra, *map;
 };
-enum { NAME, SLUG, NUMBER, NONZERO, AT, FLAG, COLOUR, PART, PARTS, WORDS, EXTRA };
+enum { NAME, SLUG, NUMBER, NONZERO, AT, FLAG, COLOUR, PART, PARTS, WORDS, EXTRA, IDS, MAP };
 #define AT_OF(member) .offset = offsetof(struct thing, member)
 static const struct tally_field thing_fields[] = {
         {TALLY_FIELD_NAME("name"), .bit = NAME, .kind = TALLY_KIND_STRING, .flags = TALLY_REQUIRED,
@@ -55,6 +55,9 @@ static const struct tally_field thing_fields[] = {
         {TALLY_FIELD_NAME("words"), .bit = WORDS, .kind = TALLY_KIND_ARRAY, .flags = 0,
                 AT_OF(words), .high = 3},
         {TALLY_FIELD_NAME("extra"), .bit = EXTRA, .kind = TALLY_KIND_ANY, .flags = 0, AT_OF(extra)},
+        {TALLY_FIELD_NAME("ids"), .bit = IDS, .kind = TALLY_KIND_ARRAY, .text = TALLY_TEXT_ID,
+                AT_OF(ids), .high = 3},
+        {TALLY_FIELD_NAME("map"), .bit = MAP, .kind = TALLY_KIND_MAP, AT_OF(map)},
 };
 
 static void check_thing(const void *record, struct tally_violations *violations)
@@ -201,6 +204,34 @@ START_TEST(each_rule_has_its_code)
     ck_assert_str_eq(broken_by("{\"name\":\"refused\"}"), "/name NOT_ALLOWED");
     ck_assert_str_eq(violations.items[0].detail, "refused by rule 7");
     ck_assert_str_eq(broken_by("{\"name\":\"refused\",\"flag\":1}"), "/flag WRONG_TYPE");
+}
+END_TEST
+
+START_TEST(text_of_an_array_has_its_form_and_length)
+{
+    char json[200], id[66];
+
+    memset(id, 'x', sizeof id);
+    id[65] = 0;
+    snprintf(json, sizeof json, "{\"name\":\"n\",\"ids\":[\"A\",\"%s\"]}", id);
+    ck_assert_str_eq(broken_by(json), "/ids/1 BAD_LENGTH");
+    id[64] = 0;
+    snprintf(json, sizeof json, "{\"name\":\"n\",\"ids\":[\"A\",\"%s\"]}", id);
+    ck_assert_str_eq(broken_by(json), "");
+    ck_assert_uint_eq(thing.ids.count, 2);
+    ck_assert_str_eq(broken_by("{\"name\":\"n\",\"ids\":[\"\",\"a b\",1]}"),
+            "/ids/0 BAD_FORMAT; /ids/1 BAD_FORMAT; /ids/2 WRONG_TYPE");
+    ck_assert_uint_eq(thing.ids.count, 0);
+}
+END_TEST
+
+START_TEST(a_map_holds_any_values)
+{
+    ck_assert_str_eq(broken_by("{\"name\":\"n\",\"map\":{\"a\":[1,{\"b\":null}]}}"), "");
+    ck_assert_uint_eq(thing.map->count, 1);
+    ck_assert_str_eq(broken_by("{\"name\":\"n\",\"map\":[]}"), "/map WRONG_TYPE");
+    ck_assert_str_eq(broken_by("{\"name\":\"n\",\"map\":null}"), "/map WRONG_TYPE");
+    ck_assert_ptr_null(thing.map);
 }
 END_TEST
 
@@ -471,6 +502,8 @@ int main(void)
     tcase_add_test(tests, absent_fields_take_defaults_unmarked);
     tcase_add_test(tests, null_is_a_value_only_where_allowed);
     tcase_add_test(tests, each_rule_has_its_code);
+    tcase_add_test(tests, text_of_an_array_has_its_form_and_length);
+    tcase_add_test(tests, a_map_holds_any_values);
     tcase_add_test(tests, pointers_lead_into_the_document);
     tcase_add_test(tests, a_long_pointer_is_cut_between_characters);
     tcase_add_test(tests, unknown_members_pass_when_not_strict);
