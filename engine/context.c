@@ -91,6 +91,29 @@ bool tally_get(struct tally_context *ctx, const struct tally_key *key, struct ta
     return code == TALLY_OK;
 }
 
+void tally_scan(struct tally_context *ctx, const struct tally_key *prefix, tally_row_fn row,
+        void *context)
+{
+    struct tally_slice lower = tally_key_bytes(prefix), key, value;
+    uint8_t space[TALLY_KEY_MAX];
+    struct tally_slice upper = tally_prefix_end(lower, space);
+    struct tally_iterator *iterator;
+    enum tally_code code = TALLY_OK;
+
+    tally_assert(ctx->phase == CONTEXT_READ ||
+                 (ctx->phase == CONTEXT_DECIDE && ctx->decision == CONTEXT_UNDECIDED));
+    if (ctx->code) {
+        return;
+    }
+    iterator = ctx->phase == CONTEXT_READ ? tally_view_iterate(ctx->view, lower, upper, false)
+                                          : tally_store_iterate(ctx->store, lower, upper, false);
+    while (tally_iterator_next(iterator, &key, &value, &code, &ctx->err) &&
+            row(context, key, value)) {
+    }
+    tally_iterator_destroy(iterator);
+    ctx->code = code;
+}
+
 void context_put(struct tally_context *ctx, struct tally_slice key, struct tally_slice value)
 {
     struct tally_slice stored;
@@ -155,6 +178,7 @@ static void decide_once(struct tally_context *ctx, enum context_decision decisio
 {
     tally_assert(ctx->phase == CONTEXT_DECIDE);
     tally_assert(ctx->decision == CONTEXT_UNDECIDED);
+    tally_assert(event->has_completes == (ctx->completion != NULL));
     ctx->decision = decision;
     tally_buf_clear(ctx->encoded);
     tally_event_encode(event, ctx->events_format, ctx->encoded);
@@ -163,14 +187,31 @@ static void decide_once(struct tally_context *ctx, enum context_decision decisio
     }
 }
 
-void tally_emit(struct tally_context *ctx, uint32_t type, const void *body)
+static void emit(struct tally_context *ctx, uint32_t type, const void *body,
+        enum context_decision decision)
 {
-    struct tally_event event = event_head(ctx, TALLY_ACCEPTED);
+    struct tally_event event =
+            event_head(ctx, decision == CONTEXT_PENDING ? TALLY_PENDING : TALLY_ACCEPTED);
 
     event.schema = ctx->aggregate->event_types[type];
     event.type = tally_slice_string(event.schema->name);
     event.body = (void *)(uintptr_t)body; /* events are only read */
-    decide_once(ctx, CONTEXT_EMITTED, &event);
+    if (ctx->completion) {
+        event.has_completes = true;
+        event.completes = ctx->completion->completes;
+        event.rejection = ctx->completion->rejection;
+    }
+    decide_once(ctx, decision, &event);
+}
+
+void tally_emit(struct tally_context *ctx, uint32_t type, const void *body)
+{
+    emit(ctx, type, body, CONTEXT_EMITTED);
+}
+
+void tally_emit_pending(struct tally_context *ctx, uint32_t type, const void *body)
+{
+    emit(ctx, type, body, CONTEXT_PENDING);
 }
 
 void tally_accept(struct tally_context *ctx)
@@ -208,6 +249,69 @@ void tally_reject(struct tally_context *ctx, enum tally_reject code, const char 
     reject(ctx, code, text);
 }
 
+void tally_operation_begin(struct tally_context *ctx, struct tally_operation *operation)
+{
+    tally_assert(ctx->phase == CONTEXT_DECIDE);
+    tally_operation_of(ctx->command, ctx->scratch, operation);
+    if (ctx->reply_to && ctx->reply_to(ctx->owner, ctx, &operation->reply)) {
+        operation->presence.present |= TALLY_BIT(TALLY_OPERATION_REPLY);
+    }
+}
+
+static struct context_completion *complete(struct tally_context *ctx,
+        const struct tally_operation *operation, enum tally_status status)
+{
+    struct context_completion *completion = tally_arena_alloc(ctx->scratch, sizeof *completion);
+
+    tally_assert(ctx->phase == CONTEXT_DECIDE && ctx->decision == CONTEXT_UNDECIDED);
+    tally_assert(!ctx->completion);
+    *completion = (struct context_completion){.reply = {.topic = TALLY_NONE}};
+    tally_assert(tally_operation_completes(operation, status, &completion->completes));
+    if (operation->presence.present & TALLY_BIT(TALLY_OPERATION_REPLY)) {
+        completion->reply = operation->reply;
+    }
+    ctx->completion = completion;
+    return completion;
+}
+
+void tally_complete(struct tally_context *ctx, const struct tally_operation *operation)
+{
+    (void)complete(ctx, operation, TALLY_ACCEPTED);
+}
+
+void tally_complete_rejected(struct tally_context *ctx, const struct tally_operation *operation,
+        enum tally_reject code, const char *pointer, const struct tally_meta *meta,
+        size_t meta_count, const char *detail, ...)
+{
+    char text[256];
+    va_list arguments;
+
+    va_start(arguments, detail);
+    (void)vsnprintf(text, sizeof text, detail, arguments);
+    va_end(arguments);
+    tally_buf_clear(ctx->message);
+    tally_rejection_error(ctx->message, pointer, tally_reject_name(code), meta, meta_count);
+    complete(ctx, operation, TALLY_REJECTED)->rejection = (struct tally_rejection){
+            .code = code,
+            .detail = tally_arena_copy(ctx->scratch, tally_slice_string(text)),
+            .errors = tally_arena_copy(ctx->scratch, tally_buf_bytes(ctx->message)),
+    };
+}
+
+struct tally_slice tally_position(struct tally_context *ctx)
+{
+    const char *topic = tally_topology_commands(ctx->topology);
+    char number[48];
+    int len = snprintf(number, sizeof number, "/%d@%lld", ctx->partition,
+            (long long)ctx->command->offset);
+    size_t topic_len = strlen(topic);
+    uint8_t *text = tally_arena_alloc(ctx->scratch, topic_len + (size_t)len);
+
+    memcpy(text, topic, topic_len);
+    memcpy(text + topic_len, number, (size_t)len);
+    return tally_slice_of(text, topic_len + (size_t)len);
+}
+
 void context_reject_violations(struct tally_context *ctx)
 {
     const struct tally_violation *first = &ctx->command->violations->items[0];
@@ -228,13 +332,15 @@ void tally_send(struct tally_context *ctx, const struct tally_message *message)
             .id = message->id,
             .type = tally_slice_string(message->schema->name),
             .source = tally_arena_copy(arena, tally_slice_string(ctx->aggregate->name)),
-            .actor = command->actor,
-            .correlation_id = command->correlation_id.len ? command->correlation_id : command->id,
-            .causation_id = command->id,
     };
     struct tally_produce record;
 
-    tally_assert(ctx->phase == CONTEXT_DECIDE && topic);
+    tally_assert((ctx->phase == CONTEXT_DECIDE || ctx->phase == CONTEXT_DUE) && topic);
+    if (command) {
+        head.actor = command->actor;
+        head.correlation_id = command->correlation_id.len ? command->correlation_id : command->id;
+        head.causation_id = command->id;
+    }
     tally_buf_clear(ctx->message);
     tally_command_encode(&head, message->schema, message->fields, TALLY_FORMAT_MSGPACK,
             ctx->message);

@@ -8,9 +8,29 @@
 #include "state/store.h"
 
 /* RESTORE: evolve, with nothing that reads before the commit. CHECK: evolve again, and every write
- * must be there already. */
-enum context_phase { CONTEXT_DECIDE, CONTEXT_EVOLVE, CONTEXT_RESTORE, CONTEXT_CHECK, CONTEXT_READ };
-enum context_decision { CONTEXT_UNDECIDED, CONTEXT_EMITTED, CONTEXT_ACCEPTED, CONTEXT_REJECTED };
+ * must be there already. DUE: a timer sends its command. */
+enum context_phase {
+    CONTEXT_DECIDE,
+    CONTEXT_EVOLVE,
+    CONTEXT_RESTORE,
+    CONTEXT_CHECK,
+    CONTEXT_READ,
+    CONTEXT_DUE
+};
+enum context_decision {
+    CONTEXT_UNDECIDED,
+    CONTEXT_EMITTED,
+    CONTEXT_PENDING,
+    CONTEXT_ACCEPTED,
+    CONTEXT_REJECTED
+};
+
+/* The operation that a fact ends. */
+struct context_completion {
+    struct tally_completes completes;
+    struct tally_rejection rejection;
+    struct tally_reply_to reply; /* no topic: nobody waits */
+};
 
 struct tally_context {
     enum context_phase phase;
@@ -25,7 +45,7 @@ struct tally_context {
     struct tally_buf *value;   /* READ: the value last read */
 
     /* DECIDE */
-    const struct tally_command *command;
+    const struct tally_command *command; /* DUE: NULL */
     struct tally_collector *collector;
     enum context_decision decision;
     enum tally_format events_format;
@@ -33,7 +53,12 @@ struct tally_context {
     /* Takes the decision while the topology's structs are still there: `encoded` is filled. */
     void (*decided)(void *owner, struct tally_context *ctx, const struct tally_event *event);
     void *owner;
-    struct tally_buf *message; /* scratch of tally_send and of rejections */
+    /* Where the command's sender wants its outcome; false: nowhere. */
+    bool (*reply_to)(void *owner, struct tally_context *ctx, struct tally_reply_to *reply);
+    const struct tally_record *record; /* of the command, for reply_to */
+    struct tally_consumer *consumer;
+    const struct context_completion *completion; /* of the next fact; in scratch; NULL: none */
+    struct tally_buf *message;                   /* scratch of tally_send and of rejections */
 
     enum tally_code code;
     struct tally_error err;

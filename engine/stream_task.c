@@ -17,7 +17,6 @@ enum {
     READ_FAILURES_MIN = 5, /* and as many ms of them until a store that cannot be read is rebuilt */
     READ_FAILING_MIN_MS = 10000,
     BATCH_BLOCK_BYTES = 256 * 1024,
-    BATCH_KEEP_BYTES = 4 * 1024 * 1024,
 };
 
 static const unsigned successors[] = {
@@ -37,6 +36,7 @@ static const unsigned successors[] = {
 
 static const char *const outcome_labels[TASK_COUNTS] = {
         [COUNT_ACCEPTED] = "accepted",
+        [COUNT_PENDING] = "pending",
         [COUNT_UNCHANGED] = "unchanged",
         [COUNT_REJECTED] = "rejected",
         [COUNT_DUPLICATE] = "duplicate",
@@ -243,8 +243,14 @@ static void put_outcome(struct tally_stream_task *task, struct tally_context *ct
     context_put(ctx, tally_key_bytes(&key), tally_buf_bytes(&task->row));
 }
 
+static bool is_accepted(const struct tally_outcome_stamp *stamp)
+{
+    return stamp->status == TALLY_ACCEPTED;
+}
+
 /* The dedup rows that an event leaves: its command's and, at the end of a saga, that of the command
- * which began it. A rejection inside `completes` belongs to the latter. */
+ * which began it. A rejection inside `completes` belongs to the latter. Only what is accepted has a
+ * result to remember. */
 static void put_outcomes(struct tally_stream_task *task, struct tally_context *ctx,
         const struct tally_event *event)
 {
@@ -253,28 +259,30 @@ static void put_outcomes(struct tally_stream_task *task, struct tally_context *c
             .offset = event->command_offset,
             .time_ms = event->time_ms,
     };
+    struct tally_slice memo = TALLY_NONE;
 
     if (!task->keeps_outcomes) {
         return;
     }
-    tally_buf_clear(&task->memo);
-    if (event->schema) {
+    if (event->schema && (is_accepted(&event->outcome) || event->has_completes)) {
+        tally_buf_clear(&task->memo);
         task->aggregate->remember(event, &task->memo);
-        outcome.memo = tally_buf_bytes(&task->memo);
+        memo = tally_buf_bytes(&task->memo);
     }
+    outcome.memo = is_accepted(&event->outcome) ? memo : TALLY_NONE;
     if (!event->has_completes) {
         outcome.rejection = event->rejection;
     }
     put_outcome(task, ctx, event->command_id, event->key, &outcome);
     if (event->has_completes) {
         outcome.stamp = event->completes.stamp;
+        outcome.memo = is_accepted(&event->completes.stamp) ? memo : TALLY_NONE;
         outcome.rejection = event->rejection;
         put_outcome(task, ctx, event->completes.command_id, event->key, &outcome);
     }
 }
 
-/* evolve(event): state and outcome. The same for the live path and for restore. */
-static void apply_event(struct tally_stream_task *task, const struct tally_event *event,
+void stream_task_apply(struct tally_stream_task *task, const struct tally_event *event,
         enum context_phase phase)
 {
     struct tally_context ctx;
@@ -300,7 +308,7 @@ static void check_decoded(struct tally_stream_task *task, const struct tally_pro
     tally_assert(tally_event_decode(produce->value, produce->key, task->aggregate->name,
                          task->partition, task->aggregate->event_types, &task->batch, &event,
                          &err) == TALLY_OK);
-    apply_event(task, &event, CONTEXT_CHECK);
+    stream_task_apply(task, &event, CONTEXT_CHECK);
 #else
     (void)task;
     (void)produce;
@@ -312,6 +320,8 @@ static enum task_count count_of(enum context_decision decision)
     switch (decision) {
     case CONTEXT_EMITTED:
         return COUNT_ACCEPTED;
+    case CONTEXT_PENDING:
+        return COUNT_PENDING;
     case CONTEXT_ACCEPTED:
         return COUNT_UNCHANGED;
     default:
@@ -319,7 +329,7 @@ static enum task_count count_of(enum context_decision decision)
     }
 }
 
-static bool is_too_large(const struct tally_stream_task *task, const struct tally_context *ctx)
+bool stream_task_is_too_large(const struct tally_stream_task *task, const struct tally_context *ctx)
 {
     return ctx->encoded->failed || ctx->encoded->len > task->event_bytes_max;
 }
@@ -332,7 +342,7 @@ static void take_decision(void *owner, struct tally_context *ctx, const struct t
     struct tally_produce produce = {.delivery = &task->delivery};
 
     ctx->code = TALLY_FAILPOINT_CODE(LOOP_DECIDE_AFTER, TALLY_STORE_ERROR, &ctx->err);
-    if (ctx->code || is_too_large(task, ctx)) {
+    if (ctx->code || stream_task_is_too_large(task, ctx)) {
         return;
     }
     produce.key = tally_arena_copy(arena, event->key);
@@ -341,14 +351,22 @@ static void take_decision(void *owner, struct tally_context *ctx, const struct t
             task->partition, &produce);
     task->last_event_key = produce.key;
     task->last_event_value = produce.value;
-    apply_event(task, event, CONTEXT_EVOLVE);
+    stream_task_apply(task, event, CONTEXT_EVOLVE);
     check_decoded(task, &produce);
     task->counts[count_of(ctx->decision)]++;
     TALLY_FAILPOINT(LOOP_EVOLVE_AFTER);
 }
 
-/* Checks 3 to 5 of every command, then the topology's decide. */
-static void decide(struct tally_context *ctx, const struct tally_command *command)
+/* A saga waits for what becomes of a command of tally's own. */
+static void refused(struct tally_context *ctx, const struct tally_command *command,
+        enum tally_reject code)
+{
+    if (ctx->aggregate->refused && command->schema->internal && command->id.data[0] == '~') {
+        ctx->aggregate->refused(ctx, command, code);
+    }
+}
+
+void stream_task_decide(struct tally_context *ctx, const struct tally_command *command)
 {
     if (!command->schema) {
         tally_reject(ctx, TALLY_REJECT_UNKNOWN_COMMAND, NULL, NULL, 0, "unknown command \"%.*s\"",
@@ -357,20 +375,22 @@ static void decide(struct tally_context *ctx, const struct tally_command *comman
     }
     if (command->violations && command->violations->count > 0) {
         context_reject_violations(ctx);
+        refused(ctx, command, TALLY_REJECT_VALIDATION_FAILED);
         return;
     }
     if ((command->fields->presence.present & TALLY_BIT(TALLY_HAS_DEADLINE)) &&
             ctx->time_ms > command->fields->deadline) {
         tally_reject(ctx, TALLY_REJECT_DEADLINE_EXCEEDED, "/deadline", NULL, 0,
                 "the deadline has passed");
+        refused(ctx, command, TALLY_REJECT_DEADLINE_EXCEEDED);
         return;
     }
     ctx->aggregate->decide(ctx, command);
 }
 
-/* TALLY_OK: the id has an outcome under this key that is younger than the retention. */
-static enum tally_code find_outcome(struct tally_stream_task *task, const struct batch_item *item,
-        int64_t time_ms, struct tally_outcome *outcome, struct tally_error *err)
+enum tally_code stream_task_find_outcome(struct tally_stream_task *task,
+        const struct batch_item *item, int64_t time_ms, struct tally_outcome *outcome,
+        struct tally_error *err)
 {
     struct tally_store *store = task->slot->store;
     struct tally_slice row;
@@ -394,6 +414,21 @@ static enum tally_code find_outcome(struct tally_stream_task *task, const struct
     return code;
 }
 
+void stream_task_context_decide(struct tally_stream_task *task, struct tally_context *ctx,
+        const struct batch_item *item, struct tally_consumer *consumer)
+{
+    int64_t timestamp_ms = item->command.timestamp_ms;
+
+    context_init(task, ctx, CONTEXT_DECIDE);
+    ctx->command = &item->command;
+    ctx->record = item->record;
+    ctx->consumer = consumer;
+    ctx->owner = task;
+    ctx->reply_to = stream_task_reply_to;
+    ctx->time_ms =
+            timestamp_ms > task->next.decision_time ? timestamp_ms : task->next.decision_time;
+}
+
 static enum tally_code decide_item(struct tally_stream_task *task, struct batch_item *item,
         struct tally_consumer *consumer, struct tally_error *err)
 {
@@ -402,13 +437,9 @@ static enum tally_code decide_item(struct tally_stream_task *task, struct batch_
     struct tally_outcome outcome;
     enum tally_code code;
 
-    context_init(task, &ctx, CONTEXT_DECIDE);
-    ctx.command = command;
+    stream_task_context_decide(task, &ctx, item, consumer);
     ctx.decided = take_decision;
-    ctx.owner = task;
-    ctx.time_ms = command->timestamp_ms > task->next.decision_time ? command->timestamp_ms
-                                                                   : task->next.decision_time;
-    code = find_outcome(task, item, ctx.time_ms, &outcome, err);
+    code = stream_task_find_outcome(task, item, ctx.time_ms, &outcome, err);
     if (code == TALLY_OK) {
         bool same = outcome.stamp.fingerprint == command->fingerprint;
 
@@ -419,13 +450,13 @@ static enum tally_code decide_item(struct tally_stream_task *task, struct batch_
     if (code != TALLY_NOT_FOUND) {
         return code;
     }
-    decide(&ctx, command);
+    stream_task_decide(&ctx, command);
     if (ctx.code) {
         *err = ctx.err;
         return ctx.code;
     }
     tally_assert(ctx.decision != CONTEXT_UNDECIDED);
-    if (is_too_large(task, &ctx)) {
+    if (stream_task_is_too_large(task, &ctx)) {
         item->kind = BATCH_DEAD;
         item->refusal = TALLY_REFUSAL_OVER_LIMIT;
         item->stage = "write";
@@ -433,7 +464,10 @@ static enum tally_code decide_item(struct tally_stream_task *task, struct batch_
         stream_task_dead_letter(task, item, consumer);
         return TALLY_OK;
     }
-    stream_task_want_reply(task, item, false, consumer);
+    if (ctx.decision != CONTEXT_PENDING) {
+        stream_task_want_reply(task, item, false, consumer);
+    }
+    stream_task_want_completion(task, &ctx);
     return TALLY_OK;
 }
 
@@ -476,7 +510,7 @@ static enum tally_code run_item(struct tally_stream_task *task, struct batch_ite
     return TALLY_OK;
 }
 
-static void set_dedup(struct tally_stream_task *task, struct batch_item *item)
+void stream_task_set_dedup(struct tally_stream_task *task, struct batch_item *item)
 {
     TALLY_UNINITIALIZED struct tally_key key;
 
@@ -504,7 +538,7 @@ static void route_batch(struct tally_stream_task *task, const struct tally_recor
             continue;
         }
         if (task->keeps_outcomes) {
-            set_dedup(task, item);
+            stream_task_set_dedup(task, item);
             item->dedup_at = task->touch.count;
             context_touch(&task->touch, item->dedup);
         }
@@ -622,169 +656,4 @@ void tally_stream_task_rollback(struct tally_stream_task *task)
     stream_task_drop_replies(task);
     task->evolved = NULL;
     task->proof_key = task->proof_id = TALLY_NONE;
-}
-
-/* --- restore ---------------------------------------------------------------------------------- */
-
-/* What `tally reset` has noted says that other records stand there now. */
-static void note_proof(struct tally_stream_task *task, const struct tally_event *event)
-{
-    bool noted = tally_slice_starts(event->command_id, TALLY_SLICE(TALLY_RESET_ID));
-
-    if (event->command_offset + 1 == task->next.in_next) {
-        task->proof_offset = noted ? TALLY_OFFSET_NONE : event->command_offset;
-        task->proof_key = event->key;
-        task->proof_id = event->command_id;
-        if (noted) {
-            task->next.in_last = TALLY_OFFSET_NONE;
-        }
-    }
-}
-
-/* PARTITIONS_CHANGED: a key of another partition is none that this task has decided. */
-static enum tally_code check_key(const struct tally_stream_task *task,
-        const struct tally_event *event, struct tally_error *err)
-{
-    const struct tally_schema *const *types = task->aggregate->command_types;
-    int32_t home = tally_partition_of(event->key, task->options.partitions);
-
-    if (home == task->partition ||
-            (event->command_id.len > 0 && event->command_id.data[0] == '~')) {
-        return TALLY_OK;
-    }
-    for (size_t i = 0; types[i]; i++) {
-        if (types[i]->broadcast &&
-                tally_slice_equal(tally_slice_string(types[i]->name), event->outcome.command)) {
-            return TALLY_OK;
-        }
-    }
-    return tally_error_set(err, TALLY_PARTITIONS_CHANGED,
-            "the event of command offset %lld has a key of partition %d of %d: the topics got "
-            "more partitions",
-            (long long)event->command_offset, (int)home, (int)task->options.partitions);
-}
-
-enum tally_code tally_stream_task_evolve(struct tally_stream_task *task,
-        const struct tally_record *record, struct tally_error *err)
-{
-    struct tally_event event;
-    enum tally_code code = tally_event_decode(record->value, record->key, task->aggregate->name,
-            task->partition, task->aggregate->event_types, &task->batch, &event, err);
-
-    code = code ? code : check_key(task, &event, err);
-    if (code == TALLY_OK) {
-        apply_event(task, &event, CONTEXT_RESTORE);
-        task->next.out_last = record->offset;
-        task->evolved = record;
-        if (event.command_offset >= task->next.in_next) {
-            task->next.in_next = event.command_offset + 1;
-            task->next.in_last = TALLY_OFFSET_NONE;
-        }
-        note_proof(task, &event);
-    } else if (code == TALLY_NOT_FOUND || code == TALLY_BAD_RECORD) {
-        tally_series_add(task->foreign_series, 1);
-        code = TALLY_OK;
-    } else {
-        tally_error_context(err, "%s/%d@%lld", tally_topology_events(task->topology),
-                (int)task->partition, (long long)record->offset);
-    }
-    tally_arena_reset(&task->batch, BATCH_KEEP_BYTES);
-    return code;
-}
-
-void tally_stream_task_evolved(struct tally_stream_task *task)
-{
-    if (task->evolved) {
-        task->next.out_crc = tally_stream_task_crc(task->evolved);
-        task->evolved = NULL;
-    }
-    if (task->proof_id.data) {
-        task->proof_crc = tally_crc32c(tally_crc32c(0, task->proof_key), task->proof_id);
-        task->proof_key = task->proof_id = TALLY_NONE;
-    }
-}
-
-bool tally_stream_task_has_proof(const struct tally_stream_task *task)
-{
-    return task->proof_offset >= 0 && task->proof_offset + 1 == task->next.in_next;
-}
-
-bool tally_stream_task_prove(struct tally_stream_task *task, const struct tally_record *record,
-        struct tally_consumer *consumer)
-{
-    struct tally_header header = {.name = TALLY_NONE};
-    struct tally_command command;
-    bool same;
-
-    if (!record->key.data && !record->value.data) { /* what a reset has filled up with */
-        return consumer->ops->headers(consumer, record, &header, 1) > 0 &&
-               tally_slice_equal(header.name, TALLY_SLICE(TALLY_RESET_HEADER));
-    }
-    same = tally_stream_task_decides(task->topology, record, task->options.partitions, &task->batch,
-                   &command) &&
-           tally_crc32c(tally_crc32c(0, command.key), command.id) == task->proof_crc;
-    tally_arena_reset(&task->batch, BATCH_KEEP_BYTES);
-    return same;
-}
-
-static void drop_decision(void *owner, struct tally_context *ctx, const struct tally_event *event)
-{
-    (void)owner;
-    (void)ctx;
-    (void)event;
-}
-
-/* Whether the live path gave the command up because its event was too large: decided once more,
- * with the state that it had, since no event came after it. Nothing of it goes anywhere. */
-static enum tally_code was_too_large(struct tally_stream_task *task, const struct batch_item *item,
-        bool *yes, struct tally_error *err)
-{
-    const struct tally_command *command = &item->command;
-    struct tally_context ctx;
-
-    context_init(task, &ctx, CONTEXT_DECIDE);
-    ctx.collector = tally_collector_create(task->options.client); /* for what decide sends */
-    ctx.command = command;
-    ctx.decided = drop_decision;
-    ctx.time_ms = command->timestamp_ms > task->next.decision_time ? command->timestamp_ms
-                                                                   : task->next.decision_time;
-    decide(&ctx, command);
-    tally_collector_destroy(ctx.collector);
-    *yes = is_too_large(task, &ctx);
-    if (ctx.code) {
-        *err = ctx.err;
-    }
-    return ctx.code;
-}
-
-enum tally_code tally_stream_task_verify(struct tally_stream_task *task,
-        const struct tally_record *record, struct tally_consumer *consumer, struct tally_error *err)
-{
-    struct batch_item item = {.kind = BATCH_SKIP};
-    struct tally_outcome outcome;
-    enum tally_code code = TALLY_OK;
-    bool too_large = false;
-
-    stream_task_route(task, record, consumer, &item);
-    if (item.kind == BATCH_DECIDE) {
-        set_dedup(task, &item);
-        code = find_outcome(task, &item, task->next.decision_time, &outcome, err);
-        if (code == TALLY_NOT_FOUND) {
-            code = was_too_large(task, &item, &too_large, err);
-            if (!code && !too_large) {
-                code = tally_error_set(err, TALLY_EVENTS_LOST,
-                        "%s/%d@%lld was consumed but has no event and no earlier outcome",
-                        record->topic, record->partition, (long long)record->offset);
-            }
-            if (code == TALLY_EVENTS_LOST && !task->keeps_outcomes) {
-                tally_error_context(err, "dedup.retention is 0, and a repeat from before looks so");
-            }
-        }
-    }
-    if (!code) {
-        task->next.in_last = record->offset;
-        task->next.in_crc = tally_stream_task_crc(record);
-    }
-    tally_arena_reset(&task->batch, BATCH_KEEP_BYTES);
-    return code;
 }

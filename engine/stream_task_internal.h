@@ -7,7 +7,7 @@
 #include "engine/stream_task.h"
 
 #define FORWARDED_HEADER "tally-forwarded"
-enum { HEADERS_MAX = 64 };
+enum { HEADERS_MAX = 64, BATCH_KEEP_BYTES = 4 * 1024 * 1024 };
 
 enum batch_kind { BATCH_SKIP, BATCH_DEAD, BATCH_FORWARD, BATCH_DECIDE };
 
@@ -40,6 +40,7 @@ struct reply_request {
 
 enum task_count {
     COUNT_ACCEPTED,
+    COUNT_PENDING,
     COUNT_UNCHANGED,
     COUNT_REJECTED,
     COUNT_DUPLICATE,
@@ -90,6 +91,23 @@ struct tally_stream_task {
             *position_series;
 };
 
+/* stream_task.c */
+/* evolve(event): state and outcome. The same for the live path and for restore. */
+void stream_task_apply(struct tally_stream_task *task, const struct tally_event *event,
+        enum context_phase phase);
+/* For a command of the live path, or of verify mode, which decides it once more. */
+void stream_task_context_decide(struct tally_stream_task *task, struct tally_context *ctx,
+        const struct batch_item *item, struct tally_consumer *consumer);
+/* Checks 3 to 5 of every command, then the topology's decide. */
+void stream_task_decide(struct tally_context *ctx, const struct tally_command *command);
+bool stream_task_is_too_large(const struct tally_stream_task *task,
+        const struct tally_context *ctx);
+void stream_task_set_dedup(struct tally_stream_task *task, struct batch_item *item);
+/* TALLY_OK: the id has an outcome under this key that is younger than the retention. */
+enum tally_code stream_task_find_outcome(struct tally_stream_task *task,
+        const struct batch_item *item, int64_t time_ms, struct tally_outcome *outcome,
+        struct tally_error *err);
+
 /* stream_task_route.c: what a record is before anything is decided. Fills kind, and for
  * BATCH_DECIDE the command with its key. */
 void stream_task_route(struct tally_stream_task *task, const struct tally_record *record,
@@ -101,7 +119,11 @@ void stream_task_forward(struct tally_stream_task *task, struct batch_item *item
         struct tally_consumer *consumer);
 
 /* stream_task_reply.c */
+/* Where the sender of the item's command wants its outcome, as its headers say; owner: the task. */
+bool stream_task_reply_to(void *owner, struct tally_context *ctx, struct tally_reply_to *reply);
 void stream_task_want_reply(struct tally_stream_task *task, const struct batch_item *item,
         bool duplicate, struct tally_consumer *consumer);
+/* The outcome of the operation that ctx has completed, if somebody waits for it. */
+void stream_task_want_completion(struct tally_stream_task *task, const struct tally_context *ctx);
 void stream_task_send_replies(struct tally_stream_task *task);
 void stream_task_drop_replies(struct tally_stream_task *task);

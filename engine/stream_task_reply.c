@@ -1,7 +1,8 @@
 /* engine/stream_task_reply.c - replies to clients that named a reply-topic.
- * A reply is asked for while the command is decided and sent after the commit, from committed
- * state, by the shared producer outside the transaction: it may be lost, the outcome may not. Where
- * no outcomes are kept nobody gets a reply. */
+ * A reply is asked for while the command is decided, or, where that began a saga, with the event
+ * that ends it; it is sent after the commit, from committed state, by the shared producer outside
+ * the transaction: it may be lost, the outcome may not. Where no outcomes are kept nobody gets a
+ * reply. */
 #include "engine/outcome_answer.h"
 #include "engine/stream_task_internal.h"
 
@@ -53,49 +54,109 @@ static bool may_reply_to(const struct tally_stream_task *task, const char *topic
            !tally_task_registry_owns_topic(task->slot->registry, topic);
 }
 
-/* Apart, because most records have no headers and the array is large. */
-static void read_request(struct tally_stream_task *task, const struct batch_item *item,
-        bool duplicate, struct tally_consumer *consumer)
+static void queue_reply(struct tally_stream_task *task, const struct reply_request *wanted)
 {
     struct tally_arena *arena = tally_collector_arena(task->options.collector);
+    struct reply_request *request = tally_arena_alloc(arena, sizeof *request);
+
+    *request = *wanted;
+    request->correlation_id = wanted->correlation_id.data
+                                      ? tally_arena_copy(arena, wanted->correlation_id)
+                                      : TALLY_NONE;
+    request->command_id = tally_arena_copy(arena, wanted->command_id);
+    request->key = tally_arena_copy(arena, wanted->key);
+    request->next = NULL;
+    *task->replies_end = request;
+    task->replies_end = &request->next;
+}
+
+/* Apart, because most records have no headers and the array is large. The topic goes into the
+ * arena, the correlation id borrows from the record. false: no reply is wanted, or none is allowed.
+ */
+static bool read_headers(const struct tally_stream_task *task, const struct tally_record *record,
+        struct tally_consumer *consumer, struct tally_arena *arena, struct reply_request *wanted)
+{
     struct tally_header headers[HEADERS_MAX];
-    size_t count = consumer->ops->headers(consumer, item->record, headers, HEADERS_MAX);
+    size_t count = consumer->ops->headers(consumer, record, headers, HEADERS_MAX);
     const struct tally_header *topic, *correlation;
-    const char *name;
-    struct reply_request *request;
 
     count = count < HEADERS_MAX ? count : HEADERS_MAX;
     topic = count ? find_header(headers, count, "reply-topic") : NULL;
     if (!topic || topic->value.len == 0 || topic->value.len > TOPIC_MAX) {
-        return;
+        return false;
     }
-    name = copy_text(arena, topic->value);
-    if (!may_reply_to(task, name)) {
-        return;
-    }
+    wanted->topic = copy_text(arena, topic->value);
+    wanted->partition = wanted_partition(find_header(headers, count, "reply-partition"));
     correlation = find_header(headers, count, "correlation-id");
-    request = tally_arena_alloc(arena, sizeof *request);
-    *request = (struct reply_request){
-            .topic = name,
-            .partition = wanted_partition(find_header(headers, count, "reply-partition")),
-            .correlation_id = correlation && correlation->value.data
-                                      ? tally_arena_copy(arena, correlation->value)
-                                      : TALLY_NONE,
-            .command_id = tally_arena_copy(arena, item->command.id),
-            .key = tally_arena_copy(arena, item->command.key),
-            .fingerprint = item->command.fingerprint,
-            .duplicate = duplicate,
-            .format = item->command.format,
+    wanted->correlation_id = correlation ? correlation->value : TALLY_NONE;
+    return may_reply_to(task, wanted->topic);
+}
+
+static bool has_headers(const struct tally_record *record, struct tally_consumer *consumer)
+{
+    return consumer->ops->headers(consumer, record, NULL, 0) > 0;
+}
+
+bool stream_task_reply_to(void *owner, struct tally_context *ctx, struct tally_reply_to *reply)
+{
+    const struct tally_stream_task *task = owner;
+    struct reply_request wanted;
+
+    if (!task->keeps_outcomes || !has_headers(ctx->record, ctx->consumer) ||
+            !read_headers(task, ctx->record, ctx->consumer, ctx->scratch, &wanted) ||
+            wanted.correlation_id.len > TALLY_CORRELATION_MAX) {
+        return false;
+    }
+    *reply = (struct tally_reply_to){
+            .presence.present = TALLY_BIT(TALLY_REPLY_TOPIC) | TALLY_BIT(TALLY_REPLY_FORMAT),
+            .topic = tally_slice_string(wanted.topic),
+            .format = (uint8_t)ctx->command->format,
     };
-    *task->replies_end = request;
-    task->replies_end = &request->next;
+    if (wanted.partition >= 0) {
+        reply->partition = wanted.partition;
+        reply->presence.present |= TALLY_BIT(TALLY_REPLY_PARTITION);
+    }
+    tally_reply_set_correlation(reply, wanted.correlation_id, ctx->scratch);
+    return true;
+}
+
+void stream_task_want_completion(struct tally_stream_task *task, const struct tally_context *ctx)
+{
+    const struct context_completion *completion = ctx->completion;
+    struct reply_request wanted = {.key = ctx->command->key};
+
+    if (!completion || completion->reply.topic.len == 0 || !task->keeps_outcomes) {
+        return;
+    }
+    wanted.topic =
+            copy_text(tally_collector_arena(task->options.collector), completion->reply.topic);
+    wanted.partition = completion->reply.presence.present & TALLY_BIT(TALLY_REPLY_PARTITION)
+                               ? (int32_t)completion->reply.partition
+                               : -1;
+    wanted.correlation_id = tally_reply_correlation(&completion->reply, ctx->scratch);
+    wanted.command_id = completion->completes.command_id;
+    wanted.fingerprint = completion->completes.stamp.fingerprint;
+    wanted.format = (enum tally_format)completion->reply.format;
+    if (may_reply_to(task, wanted.topic)) { /* settings may have changed meanwhile */
+        queue_reply(task, &wanted);
+    }
 }
 
 void stream_task_want_reply(struct tally_stream_task *task, const struct batch_item *item,
         bool duplicate, struct tally_consumer *consumer)
 {
-    if (task->keeps_outcomes && consumer->ops->headers(consumer, item->record, NULL, 0) > 0) {
-        read_request(task, item, duplicate, consumer);
+    struct reply_request wanted = {
+            .command_id = item->command.id,
+            .key = item->command.key,
+            .fingerprint = item->command.fingerprint,
+            .duplicate = duplicate,
+            .format = item->command.format,
+    };
+
+    if (task->keeps_outcomes && has_headers(item->record, consumer) &&
+            read_headers(task, item->record, consumer,
+                    tally_collector_arena(task->options.collector), &wanted)) {
+        queue_reply(task, &wanted);
     }
 }
 

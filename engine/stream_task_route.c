@@ -50,7 +50,7 @@ static bool check_key(struct tally_arena *arena, struct batch_item *item)
         make_dead(item, TALLY_REFUSAL_KEY_MISMATCH, "route", "the record has no key");
         return false;
     }
-    if (item->record->key.len > TALLY_KEY_MAX / 2 ||
+    if (item->record->key.len > TALLY_RECORD_KEY_MAX ||
             memchr(item->record->key.data, 0, item->record->key.len)) {
         make_dead(item, TALLY_REFUSAL_KEY_MISMATCH, "route",
                 "the record's key is too long or holds a NUL");

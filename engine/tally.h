@@ -3,11 +3,12 @@
  * Invariants of an aggregate
  *  (1) decide is pure in (command, state, record time), evolve in the event's bytes alone: no
  *      clock, randomness, I/O, globals or hash order.
- *  (2) Every command ends in exactly one of tally_emit, tally_accept, tally_reject.
+ *  (2) Every command ends in exactly one of tally_emit, tally_emit_pending, tally_accept,
+ *      tally_reject. A saga's PENDING command ends with an event that completes it.
  *  (3) Events carry every value after them, so evolve only puts and deletes; it never reads. */
 #pragma once
 #include "engine/base/config.h"
-#include "schemas/envelope.h"
+#include "schemas/operation.h"
 #include "state/key_schema.h"
 
 struct tally_topology;
@@ -29,6 +30,20 @@ struct tally_aggregate {
      * *version. Called only for accepted facts. */
     void (*result)(struct tally_context *ctx, struct tally_slice key,
             const struct tally_outcome *outcome, struct tally_writer *writer, int64_t *version);
+    /* May be NULL. A check of the engine (deadline, field rules) has refused a command of tally's
+     * own: may only tally_send, the reply that a saga waits for. Members of the command that break
+     * a rule are zero or whatever was sent. */
+    void (*refused)(struct tally_context *ctx, const struct tally_command *command,
+            enum tally_reject code);
+    /* Durable timers: the store's keys begin with due_ms:u64. Once the owner's wall clock has
+     * passed due_ms, due is called with what follows it in the key, and with the row, and sends the
+     * command that the timer stands for to the aggregate's own commands topic (tally_send; nothing
+     * else). The row stays until an event deletes it. It is called once while the task runs, and
+     * again after a restart, so the command's id is made of the key: a second one is a repeat. */
+    bool has_timers;
+    enum tally_store_id timers;
+    void (*due)(struct tally_context *ctx, int64_t due_ms, struct tally_slice rest,
+            struct tally_slice row);
 };
 
 /* --- builder; keeps its first error for tally_topology_validate ------------------------------- */
@@ -42,11 +57,12 @@ void tally_store(struct tally_topology *topology, enum tally_store_id store,
         enum tally_store_kind kind);
 void tally_aggregate(struct tally_topology *topology,
         const struct tally_aggregate *aggregate); /* copied */
-/* Another topology's commands topic that decide may send to. */
+/* A commands topic that decide may send to: another topology's, or the aggregate's own. */
 void tally_sends_to(struct tally_topology *topology, const char *topic);
 /* A setting that decide depends on; fixed in every task directory when it is made. */
 void tally_setting(struct tally_topology *topology, const char *name, bool value);
-/* Every name unique, an aggregate with all its functions, every store known to key_schema.def.
+/* Every name unique, an aggregate with all its functions, every store known to key_schema.def; of
+ * timers, that their store is kept and what is due can be sent.
  * CONFIG with what is wrong. */
 TALLY_MUST_CHECK enum tally_code tally_topology_validate(struct tally_topology *topology,
         struct tally_error *err);
@@ -70,19 +86,39 @@ tally_scratch(struct tally_context *ctx); /* memory that lives until the batch e
 /* decide, result: the newest value; false: absent, or a failed read, which the context latches. The
  * value borrows until the next call on ctx. */
 bool tally_get(struct tally_context *ctx, const struct tally_key *key, struct tally_slice *value);
+/* decide, result: rows whose key begins with prefix, in key order, with what this transaction
+ * wrote. row returns false to stop; its slices are valid during its call, in which nothing else may
+ * be asked of ctx. A failed read ends the scan and is latched. */
+typedef bool (*tally_row_fn)(void *context, struct tally_slice key, struct tally_slice value);
+void tally_scan(struct tally_context *ctx, const struct tally_key *prefix, tally_row_fn row,
+        void *context);
+/* decide: position of the command, "stock.commands/2@991"; scratch memory. */
+struct tally_slice tally_position(struct tally_context *ctx);
 /* evolve */
 void tally_put(struct tally_context *ctx, const struct tally_key *key, struct tally_slice value);
 void tally_delete(struct tally_context *ctx, const struct tally_key *key);
 /* decide: the fact. body is the struct of event_types[type]; borrowed for the call. What decide
  * reads it reads before. */
 void tally_emit(struct tally_context *ctx, uint32_t type, const void *body);
+/* The same, but of a saga's begin: the command is PENDING, and its sender hears nothing yet. */
+void tally_emit_pending(struct tally_context *ctx, uint32_t type, const void *body);
 void tally_accept(struct tally_context *ctx); /* decided, nothing changes */
 /* decide: refuse. pointer may be NULL; detail is formatted; meta goes into errors[0]. */
 void tally_reject(struct tally_context *ctx, enum tally_reject code, const char *pointer,
         const struct tally_meta *meta, size_t meta_count, const char *detail, ...)
         TALLY_PRINTF(6, 7);
-/* decide: a command of tally's own to a topic named with tally_sends_to, in the same transaction.
- * id starts with '~'. partition -1: the key's. Never sent again by restore. */
+/* decide: what a saga remembers of the command being decided, with whom the sender wants the reply
+ * sent to. Sets the bits of its own fields; the others of *operation stay. Scratch memory. */
+void tally_operation_begin(struct tally_context *ctx, struct tally_operation *operation);
+/* decide: the fact emitted next ends the operation, ACCEPTED, or REJECTED as tally_reject would.
+ * The reply goes out with its commit. */
+void tally_complete(struct tally_context *ctx, const struct tally_operation *operation);
+void tally_complete_rejected(struct tally_context *ctx, const struct tally_operation *operation,
+        enum tally_reject code, const char *pointer, const struct tally_meta *meta,
+        size_t meta_count, const char *detail, ...) TALLY_PRINTF(7, 8);
+/* decide, refused, due: a command of tally's own to a topic named with tally_sends_to, in the same
+ * transaction. id starts with '~'. partition -1: the key's. Never sent again by restore. Actor and
+ * correlation id of the command go with it. */
 struct tally_message {
     const char *topic; /* without prefix */
     int32_t partition;

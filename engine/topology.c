@@ -259,6 +259,45 @@ static void check_schemas(struct tally_topology *topology, const char *what,
     }
 }
 
+static bool keeps(const struct tally_topology *topology, enum tally_store_id store)
+{
+    for (size_t i = 0; i < topology->store_count; i++) {
+        if (topology->stores[i] == store) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_timers(struct tally_topology *topology)
+{
+    const struct tally_aggregate *aggregate = &topology->aggregate;
+
+    if (!aggregate->has_timers) {
+        if (aggregate->due) {
+            fail(topology, "aggregate \"%s\" has due, but no timers", aggregate->name);
+        }
+        return;
+    }
+    if (!aggregate->due) {
+        fail(topology, "aggregate \"%s\" has timers, but lacks due", aggregate->name);
+        return;
+    }
+    if (!keeps(topology, aggregate->timers)) {
+        fail(topology, "aggregate \"%s\" has timers in a store that is not declared, or left out",
+                aggregate->name);
+        return;
+    }
+    if (tally_store_parts(aggregate->timers)[0] != 'q') {
+        fail(topology, "store \"%s\" is not one of timers: its keys begin with no number",
+                tally_store_name(aggregate->timers));
+    }
+    if (aggregate->commands && !tally_topology_target(topology, aggregate->commands)) {
+        fail(topology, "aggregate \"%s\" has timers, but does not send to its own commands",
+                aggregate->name);
+    }
+}
+
 static void check_aggregate(struct tally_topology *topology)
 {
     const struct tally_aggregate *aggregate = &topology->aggregate;
@@ -315,7 +354,7 @@ static void check_topics(struct tally_topology *topology)
 
 enum tally_code tally_topology_validate(struct tally_topology *topology, struct tally_error *err)
 {
-    bool has_dedup = topology->omitted[TALLY_STORE_DEDUP];
+    bool has_dedup = topology->omitted[TALLY_STORE_DEDUP] || keeps(topology, TALLY_STORE_DEDUP);
 
     if (!topology_name_legal(topology->name)) {
         fail(topology, "its name is not legal");
@@ -323,9 +362,7 @@ enum tally_code tally_topology_validate(struct tally_topology *topology, struct 
     check_aggregate(topology);
     if (!topology->error.code) {
         check_topics(topology);
-    }
-    for (size_t i = 0; i < topology->store_count; i++) {
-        has_dedup |= topology->stores[i] == TALLY_STORE_DEDUP;
+        check_timers(topology);
     }
     if (!has_dedup) {
         fail(topology, "store \"dedup\" is missing: outcomes are kept there");
@@ -368,7 +405,9 @@ const char *tally_topology_target(const struct tally_topology *topology, const c
 {
     for (size_t i = 0; i < topology->target_count; i++) {
         if (!strcmp(topology->targets[i].name, topic)) {
-            return topology->targets[i].topic;
+            return strcmp(topology->targets[i].topic, topology->commands)
+                           ? topology->targets[i].topic
+                           : topology->commands; /* one list with forwards */
         }
     }
     return NULL;

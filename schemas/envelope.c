@@ -9,11 +9,11 @@
 #include "schemas/serde_internal.h"
 
 #define ID_MAX          64  /* bytes of a public command id */
-#define ORIGIN_MAX      128 /* source, actor, correlation_id, causation_id */
-#define KEY_MAX         128 /* record key */
-/* Of an id that starts with '~'. A store key of 256 bytes holds a byte, the id, a byte and a record
- * key: one more byte here would let outsiders send a record that no store key has room for. */
-#define INTERNAL_ID_MAX 126
+#define ORIGIN_MAX      128 /* source, actor, and where it is no id of tally's own, the others */
+/* Of an id that starts with '~': a type, an id, a slug and their colons, with room. A store key
+ * holds a byte, such an id, a byte and a record key: with more bytes than TALLY_KEY_MAX has room
+ * for, outsiders could send a record that no store key has room for. */
+#define INTERNAL_ID_MAX 192
 
 /* --- names
  * ------------------------------------------------------------------------------------------- */
@@ -149,6 +149,7 @@ static enum tally_code take_origin(struct decoder *decoder, enum member member,
 {
     const struct tally_token *value = decoder->members[member];
     char pointer[32] = "";
+    size_t max = ORIGIN_MAX;
 
     if (!value) {
         return TALLY_OK;
@@ -156,10 +157,14 @@ static enum tally_code take_origin(struct decoder *decoder, enum member member,
     if (value->type != TALLY_STRING) {
         return missing(decoder, member_names[member], "is no text");
     }
-    if (value->string.len > ORIGIN_MAX) {
+    if ((member == MEMBER_CORRELATION_ID || member == MEMBER_CAUSATION_ID) &&
+            tally_slice_starts(value->string, TALLY_SLICE("~"))) {
+        max = INTERNAL_ID_MAX; /* of a message: the id of the command that led to it */
+    }
+    if (value->string.len > max) {
         serde_pointer_append(pointer, sizeof pointer, tally_slice_string(member_names[member]));
         tally_violate(&decoder->violations, pointer, "BAD_LENGTH",
-                "expected at most %d bytes, got %zu", ORIGIN_MAX, value->string.len);
+                "expected at most %zu bytes, got %zu", max, value->string.len);
         return TALLY_OK;
     }
     *to = value->string;
@@ -364,7 +369,7 @@ bool tally_command_key(const struct tally_command *command, struct tally_arena *
     field = tally_token_member(command->payload, command->schema->key_field);
     prefix_len = strlen(command->schema->key_prefix);
     if (!field || field->type != TALLY_STRING || field->string.len == 0 ||
-            prefix_len + field->string.len > KEY_MAX) {
+            prefix_len + field->string.len > TALLY_RECORD_KEY_MAX) {
         return false;
     }
     if (prefix_len == 0) {

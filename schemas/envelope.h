@@ -4,6 +4,8 @@
 #pragma once
 #include "schemas/serde.h"
 
+#define TALLY_RECORD_KEY_MAX 128 /* bytes */
+
 enum tally_status { TALLY_ACCEPTED, TALLY_REJECTED, TALLY_PENDING };
 const char *tally_status_name(enum tally_status status);
 

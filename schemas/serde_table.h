@@ -10,6 +10,8 @@
  *
  *   COMMON() - the fields that every public command takes; DEADLINE() - of them the deadline alone
  *
+ *   OPERATION(member) - the fields of the struct tally_operation that the struct begins with
+ *
  *   END(id)
  *
  * scope: PUBLIC, INTERNAL, BROADCAST, EVENT
@@ -22,7 +24,7 @@
 #pragma once
 #include <stddef.h>
 
-#include "schemas/envelope.h"
+#include "schemas/operation.h"
 
 #define QUANTITY_MAX INT64_C(1000000000000)
 #define TYPE_ID      .kind = TALLY_KIND_STRING, .text = TALLY_TEXT_ID, .low = 1, .high = 64
@@ -74,6 +76,17 @@
     {TALLY_FIELD_NAME(name_), .bit = (bit_),                                     \
             .offset = OFFSET_OF(struct_, member_, MEMBER_##type_), TYPE_##type_, \
             PRESENCE_##presence_, .help = (help_)},
+
+/* The rows of OPERATION for an array of fields in C. */
+#define OPERATION_ROWS(struct_, member_)                                                          \
+    FIELD_ROW(struct_, TALLY_OPERATION_ID, member_.op_id, "op_id", TEXT(1, 192), REQUIRED,        \
+            "id of the command that began it")                                                    \
+    FIELD_ROW(struct_, TALLY_OPERATION_COMMAND, member_.command, "command", TEXT(1, 128),         \
+            REQUIRED, "its type")                                                                 \
+    FIELD_ROW(struct_, TALLY_OPERATION_FINGERPRINT, member_.fingerprint, "fingerprint",           \
+            TEXT(16, 16), REQUIRED, "its fingerprint")                                            \
+    FIELD_ROW(struct_, TALLY_OPERATION_REPLY, member_.reply, "reply", OBJECT(tally_reply_schema), \
+            OPTIONAL, "where its outcome goes")
 
 #define SCOPE_PUBLIC    .internal = false
 #define SCOPE_INTERNAL  .internal = true

@@ -106,6 +106,11 @@ const char *tally_store_name(enum tally_store_id store)
     return schemas[store].name;
 }
 
+const char *tally_store_parts(enum tally_store_id store)
+{
+    return schemas[store].parts;
+}
+
 uint8_t tally_store_byte(enum tally_store_id store)
 {
     return schemas[store].byte;

@@ -3,7 +3,9 @@
 #pragma once
 #include "engine/base/bytes.h"
 
-#define TALLY_KEY_MAX 256 /* id byte + command id (64) + record key (<= 128) with room */
+/* Of the longest, that of a dedup row: a byte, an id of tally's own (<= 192), its end, a record key
+ * (<= 128); with room. */
+#define TALLY_KEY_MAX 352
 
 enum tally_store_id { /* index in the table; the byte on disk is tally_store_byte(id) */
 #define X(id, topology, name, byte, rows, parts) TALLY_STORE_##id,
@@ -42,4 +44,5 @@ bool tally_store_find(const char *topology, const char *name, enum tally_store_i
 bool tally_store_of_key(const char *topology, struct tally_slice key, enum tally_store_id *id);
 const char *tally_store_name(enum tally_store_id store);
 uint8_t tally_store_byte(enum tally_store_id store);
-bool tally_store_rows_once(enum tally_store_id store); /* rows are ONCE */
+const char *tally_store_parts(enum tally_store_id store); /* as in key_schema.def: "SSq" */
+bool tally_store_rows_once(enum tally_store_id store);    /* rows are ONCE */

@@ -23,7 +23,7 @@ INCLUDES = {
     "schemas": [BASE, "schemas/"],
     "state": [BASE, "state/"],
     "engine": [BASE, r"engine/[^/]*$", "state/store.h", "state/key_schema.h", "schemas/serde.h",
-               "schemas/envelope.h"],
+               "schemas/envelope.h", "schemas/operation.h"],
     "topologies": ["engine/tally.h", "schemas/", "topologies/"],
     "topologies/registry": ["engine/tally.h", "engine/topology.h", "topologies/"],
     "connectors": [BASE, "engine/client.h", "schemas/", "connectors/"],

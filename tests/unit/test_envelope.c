@@ -170,7 +170,7 @@ START_TEST(ids_have_their_lengths)
 {
     char json[512];
 
-    for (int len = 62; len <= 130; len++) {
+    for (int len = 62; len <= 196; len++) {
         for (int internal = 0; internal <= 1; internal++) {
             enum tally_code code;
 
@@ -178,7 +178,7 @@ START_TEST(ids_have_their_lengths)
                     len - internal, 7);
             code = tally_command_decode(tally_slice_string(json), stock_command_schemas, &arena,
                     &command, &refusal, &err);
-            ck_assert_int_eq(code, len <= (internal ? 126 : 64) ? TALLY_OK : TALLY_BAD_RECORD);
+            ck_assert_int_eq(code, len <= (internal ? 192 : 64) ? TALLY_OK : TALLY_BAD_RECORD);
         }
     }
 }
