@@ -357,8 +357,7 @@ static void write_entry(struct tally_writer *writer, const struct ledger *ledger
 {
     const struct stock_ledger_row *row = &entry->row;
     const struct cause_field optional[] = {
-            {"reason", row->has_reason ? tally_slice_string(stock_reason_names[row->reason])
-                                       : TALLY_NONE},
+            {"reason", stock_ledger_reason(row)},
             {"note", row->note},
             {"reference", row->reference},
             {"actor", row->actor},

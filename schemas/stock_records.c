@@ -10,8 +10,11 @@ const char *const stock_reason_names[] = {"CORRECTION", "CYCLE_COUNT", "DAMAGED"
 const char *const stock_condition_names[] = {"RESELLABLE", "DAMAGED", "INSPECT", NULL};
 const char *const stock_release_reason_names[] = {"RETRIED", "FAILED", "RELEASED", "EXPIRED", NULL};
 const char *const stock_set_names[] = {"ON_HAND", "AVAILABLE", NULL};
-const char *const stock_kind_names[] = {
-        "RECEIVE", "RETURN", "ADJUST", "SET", "CONFIGURE", "SHIP", NULL};
+const char *const stock_kind_names[] = {"RECEIVE", "RETURN", "ADJUST", "SET", "CONFIGURE", "SHIP",
+        "HOLD", "RESERVE", "COMMIT", "RELEASE", "TRANSFER_OUT", "TRANSFER_BACK", "TRANSFER_EXPECT",
+        "TRANSFER_IN", "TRANSFER_LOSS", NULL};
+const char *const stock_hold_states[] = {
+        "HELD", "RESERVED", "COMMITTED", "SHIPPED", "RELEASED", NULL};
 const char *const stock_sku_states[] = {"ACTIVE", "ARCHIVED", NULL};
 const char *const stock_warehouse_states[] = {"OPEN", "CLOSED", NULL};
 const char *const stock_signal_names[] = {"OUT_OF_STOCK", "BACK_IN_STOCK", "OVERSOLD",
@@ -76,6 +79,16 @@ static const struct tally_field cause_fields[] = {FIELD_ROW(struct stock_cause,
         transfer_id, "transfer_id", TEXT(1, 128), OPTIONAL, "transfer")};
 static const struct tally_schema cause_schema =
         PART("Cause", struct stock_cause, cause_fields, "what an entry was made for");
+
+static const struct tally_field hold_fields[] = {FIELD_ROW(struct stock_hold, STOCK_HOLD_ATTEMPT,
+        attempt, "attempt", ANY_INT, REQUIRED, "attempt of the reservation")
+                FIELD_ROW(struct stock_hold, STOCK_HOLD_QUANTITY, quantity, "quantity", ANY_INT,
+                        REQUIRED, "units promised; 0: of a tombstone") FIELD_ROW(struct stock_hold,
+                        STOCK_HOLD_SHIPPED_UNITS, shipped, "shipped", ANY_INT, REQUIRED,
+                        "of them shipped") FIELD_ROW(struct stock_hold, STOCK_HOLD_STATE, state,
+                        "state", ENUM(stock_hold_states), REQUIRED, "what they are promised as")};
+static const struct tally_schema hold_schema =
+        PART("Hold", struct stock_hold, hold_fields, "what is promised to a line");
 
 /* --- rules between fields
  * ---------------------------------------------------------------------------- */
@@ -161,5 +174,18 @@ const struct tally_schema *const stock_event_schemas[] = {
         [STOCK_ADJUSTED] = &schema_STOCK_ADJUSTED,
         [STOCK_SHIPPED] = &schema_STOCK_SHIPPED,
         [STOCK_WAREHOUSE_APPLIED] = &schema_STOCK_WAREHOUSE_APPLIED,
+        [STOCK_RETURNED] = &schema_STOCK_RETURNED,
+        [STOCK_UNITS_HELD] = &schema_STOCK_UNITS_HELD,
+        [STOCK_UNITS_RESERVED] = &schema_STOCK_UNITS_RESERVED,
+        [STOCK_UNITS_COMMITTED] = &schema_STOCK_UNITS_COMMITTED,
+        [STOCK_UNITS_RELEASED] = &schema_STOCK_UNITS_RELEASED,
+        [STOCK_HOLD_TOMBSTONED] = &schema_STOCK_HOLD_TOMBSTONED,
+        [STOCK_TRANSFERRED_OUT] = &schema_STOCK_TRANSFERRED_OUT,
+        [STOCK_TRANSFERRED_BACK] = &schema_STOCK_TRANSFERRED_BACK,
+        [STOCK_TRANSFER_EXPECTED] = &schema_STOCK_TRANSFER_EXPECTED,
+        [STOCK_TRANSFERRED_IN] = &schema_STOCK_TRANSFERRED_IN,
+        [STOCK_TRANSFER_LOST] = &schema_STOCK_TRANSFER_LOST,
+        [STOCK_SKU_RELEASED] = &schema_STOCK_SKU_RELEASED,
+        [STOCK_SKU_FROZEN] = &schema_STOCK_SKU_FROZEN,
         [STOCK_EVENT_TYPES] = NULL,
 };

@@ -24,7 +24,17 @@ enum stock_kind {
     STOCK_KIND_ADJUST,
     STOCK_KIND_SET,
     STOCK_KIND_CONFIGURE,
-    STOCK_KIND_SHIP
+    STOCK_KIND_SHIP,
+    STOCK_KIND_HOLD,
+    STOCK_KIND_RESERVE,
+    STOCK_KIND_COMMIT,
+    STOCK_KIND_RELEASE,
+    STOCK_KIND_TRANSFER_OUT,
+    STOCK_KIND_TRANSFER_BACK,
+    STOCK_KIND_TRANSFER_EXPECT,
+    STOCK_KIND_TRANSFER_IN,
+    STOCK_KIND_TRANSFER_LOSS,
+    STOCK_KINDS
 };
 enum stock_condition { STOCK_RESELLABLE, STOCK_CONDITION_DAMAGED, STOCK_INSPECT };
 enum stock_release_reason { /* why the lines of a reservation are given back */
@@ -32,6 +42,13 @@ enum stock_release_reason { /* why the lines of a reservation are given back */
     STOCK_RELEASE_FAILED,
     STOCK_RELEASE_RELEASED,
     STOCK_RELEASE_EXPIRED
+};
+enum stock_hold_state { /* of a line; SHIPPED and RELEASED are its ends */
+    STOCK_HOLD_HELD,
+    STOCK_HOLD_RESERVED,
+    STOCK_HOLD_COMMITTED,
+    STOCK_HOLD_SHIPPED,
+    STOCK_HOLD_RELEASED
 };
 enum stock_sku_state { STOCK_SKU_ACTIVE, STOCK_SKU_ARCHIVED };
 enum stock_warehouse_state { STOCK_WAREHOUSE_OPEN, STOCK_WAREHOUSE_CLOSED };
@@ -44,16 +61,17 @@ enum stock_signal {
 };
 
 /* Names of the enums above, by value, ending with NULL. */
-extern const char *const stock_bucket_names[],
-        *const stock_policy_names[],
-                *const stock_reason_names[],
-                        *const stock_condition_names[],
-                                *const stock_release_reason_names[],
-                                        *const stock_set_names[],
-                                                *const stock_kind_names[],
-                                                        *const stock_sku_states[],
-                                                                *const stock_warehouse_states[],
-                                                                        *const stock_signal_names[];
+extern const char *const stock_bucket_names[];
+extern const char *const stock_policy_names[];
+extern const char *const stock_reason_names[];
+extern const char *const stock_condition_names[];
+extern const char *const stock_release_reason_names[];
+extern const char *const stock_set_names[];
+extern const char *const stock_kind_names[];
+extern const char *const stock_hold_states[];
+extern const char *const stock_sku_states[];
+extern const char *const stock_warehouse_states[];
+extern const char *const stock_signal_names[];
 
 enum stock_command_type {
     STOCK_REGISTER_SKU,
@@ -85,6 +103,19 @@ enum stock_event_type {
     STOCK_ADJUSTED,
     STOCK_SHIPPED,
     STOCK_WAREHOUSE_APPLIED,
+    STOCK_RETURNED,
+    STOCK_UNITS_HELD,
+    STOCK_UNITS_RESERVED,
+    STOCK_UNITS_COMMITTED,
+    STOCK_UNITS_RELEASED,
+    STOCK_HOLD_TOMBSTONED,
+    STOCK_TRANSFERRED_OUT,
+    STOCK_TRANSFERRED_BACK,
+    STOCK_TRANSFER_EXPECTED,
+    STOCK_TRANSFERRED_IN,
+    STOCK_TRANSFER_LOST,
+    STOCK_SKU_RELEASED,
+    STOCK_SKU_FROZEN,
     STOCK_EVENT_TYPES
 };
 
@@ -181,6 +212,12 @@ enum {
     STOCK_CAUSE_RETURN_ID,
     STOCK_CAUSE_TRANSFER_ID
 };
+struct stock_hold {
+    struct tally_presence presence;
+    int64_t attempt, quantity, shipped;
+    uint8_t state; /* enum stock_hold_state */
+};
+enum { STOCK_HOLD_ATTEMPT, STOCK_HOLD_QUANTITY, STOCK_HOLD_SHIPPED_UNITS, STOCK_HOLD_STATE };
 
 enum {
     STOCK_EVENT_SKU,
@@ -199,17 +236,21 @@ enum {
     STOCK_EVENT_PRODUCT_ID,
     STOCK_EVENT_STATE,
     STOCK_EVENT_OP_ID,
-    STOCK_EVENT_NAME
+    STOCK_EVENT_NAME,
+    STOCK_EVENT_HOLD
 };
 struct stock_event {
     struct tally_presence presence;
     struct tally_slice sku, warehouse;
     int64_t seq, version;
-    uint8_t kind, reason, state; /* state: of the SKU or the warehouse, by type */
+    /* reason: enum stock_release_reason of StockReleased, else enum stock_reason. state: of the SKU
+     * or the warehouse, by type. */
+    uint8_t kind, reason, state;
     struct stock_numbers deltas; /* non-zero ones */
     struct stock_numbers after;  /* on_hand, available and the non-zero others */
     struct tally_slice note, reference;
     struct stock_cause cause;
+    struct stock_hold hold;
     struct stock_setting setting;
     struct tally_array signals; /* of struct tally_slice, names of enum stock_signal */
     struct tally_slice product_id, op_id, name;
@@ -234,7 +275,7 @@ struct stock_ledger_row { /* LEDGER: sku . warehouse . seq */
     uint8_t kind;
     int64_t deltas[STOCK_BUCKETS], after[STOCK_BUCKETS];
     bool has_reason;
-    uint8_t reason;
+    uint8_t reason;   /* as in struct stock_event */
     uint32_t signals; /* bit: enum stock_signal */
     struct tally_slice note, reference, actor, command_id;
     struct tally_slice reservation_id, order_id, shipment_id, return_id, transfer_id;
@@ -244,6 +285,8 @@ struct stock_ledger_row { /* LEDGER: sku . warehouse . seq */
 };
 void stock_ledger_pack(const struct stock_ledger_row *entry, struct tally_buf *row);
 bool stock_ledger_unpack(struct tally_slice row, struct stock_ledger_row *entry);
+/* "CYCLE_COUNT", or of a release "EXPIRED"; empty: none. */
+struct tally_slice stock_ledger_reason(const struct stock_ledger_row *entry);
 
 struct stock_setting_row { /* SETTING: sku . warehouse; also what an absent row means when zeroed
                               with nulls */
@@ -261,6 +304,15 @@ struct stock_sku_row { /* SKU */
 };
 void stock_sku_pack(const struct stock_sku_row *sku, struct tally_buf *row);
 bool stock_sku_unpack(struct tally_slice row, struct stock_sku_row *sku);
+
+struct stock_hold_row { /* HOLD: reservation_id . line */
+    uint8_t state;      /* enum stock_hold_state; a tombstone is RELEASED with quantity 0 */
+    int64_t attempt, quantity, shipped;
+    int64_t updated_at;                /* ms */
+    struct tally_slice sku, warehouse; /* warehouse: empty of a tombstone */
+};
+void stock_hold_pack(const struct stock_hold_row *hold, struct tally_buf *row);
+bool stock_hold_unpack(struct tally_slice row, struct stock_hold_row *hold);
 
 struct stock_warehouse_row { /* WAREHOUSE, of both topologies */
     uint8_t state;

@@ -103,8 +103,7 @@ static bool ledger_json(struct tally_slice row, struct tally_writer *writer)
     write_text(writer, "kind", tally_slice_string(stock_kind_names[entry.kind]));
     write_numbers(writer, "deltas", entry.deltas, false);
     write_numbers(writer, "after", entry.after, true);
-    write_text_or_null(writer, "reason",
-            entry.has_reason ? tally_slice_string(stock_reason_names[entry.reason]) : TALLY_NONE);
+    write_text_or_null(writer, "reason", stock_ledger_reason(&entry));
     write_signals(writer, entry.signals);
     write_text_or_null(writer, "note", entry.note);
     write_text_or_null(writer, "reference", entry.reference);
@@ -153,6 +152,24 @@ static bool sku_json(struct tally_slice row, struct tally_writer *writer)
     return true;
 }
 
+static bool hold_json(struct tally_slice row, struct tally_writer *writer)
+{
+    struct stock_hold_row hold;
+
+    if (!stock_hold_unpack(row, &hold)) {
+        return false;
+    }
+    tally_write_map(writer, 7);
+    write_text_or_null(writer, "sku", hold.sku);
+    write_text_or_null(writer, "warehouse", hold.warehouse);
+    write_int(writer, "attempt", hold.attempt);
+    write_int(writer, "quantity", hold.quantity);
+    write_int(writer, "shipped", hold.shipped);
+    write_text(writer, "state", tally_slice_string(stock_hold_states[hold.state]));
+    write_time(writer, "updated_at", hold.updated_at);
+    return true;
+}
+
 static bool warehouse_json(struct tally_slice row, struct tally_writer *writer)
 {
     struct stock_warehouse_row warehouse;
@@ -172,7 +189,7 @@ bool stock_row_json(const char *store, struct tally_slice row, struct tally_buf 
         const char *store;
         bool (*write)(struct tally_slice row, struct tally_writer *writer);
     } stores[] = {{"level", level_json}, {"ledger", ledger_json}, {"setting", setting_json},
-            {"sku", sku_json}, {"warehouse", warehouse_json}};
+            {"sku", sku_json}, {"hold", hold_json}, {"warehouse", warehouse_json}};
     struct tally_writer writer;
 
     tally_write_begin(&writer, out, TALLY_FORMAT_JSON);

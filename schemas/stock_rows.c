@@ -90,8 +90,10 @@ bool stock_level_unpack(struct tally_slice row, struct stock_level_row *level)
     return row_done(&reader);
 }
 
-/* --- ledger
- * ------------------------------------------------------------------------------------------ */
+/* --- ledger -------------------------------------------------------------------------------- */
+
+#define LAST_REASON(kind) \
+    ((kind) == STOCK_KIND_RELEASE ? (int)STOCK_RELEASE_EXPIRED : (int)STOCK_REASON_OTHER)
 
 /* The texts of an entry, most of which are absent: one varint of bits says which are there. */
 enum { LEDGER_TEXTS = 9 };
@@ -169,13 +171,20 @@ bool stock_ledger_unpack(struct tally_slice row, struct stock_ledger_row *entry)
             *texts[i] = row_text(&reader);
         }
     }
-    return row_done(&reader) && entry->type < STOCK_EVENT_TYPES && entry->kind <= STOCK_KIND_SHIP &&
-           entry->reason <= STOCK_REASON_OTHER && signals >> (STOCK_LOW_STOCK_CLEARED + 1) == 0 &&
-           set >> LEDGER_TEXTS == 0;
+    return row_done(&reader) && entry->type < STOCK_EVENT_TYPES && entry->kind < STOCK_KINDS &&
+           entry->reason <= LAST_REASON(entry->kind) &&
+           signals >> (STOCK_LOW_STOCK_CLEARED + 1) == 0 && set >> LEDGER_TEXTS == 0;
 }
 
-/* --- the others
- * ---------------------------------------------------------------------------------------- */
+struct tally_slice stock_ledger_reason(const struct stock_ledger_row *entry)
+{
+    const char *const *names =
+            entry->kind == STOCK_KIND_RELEASE ? stock_release_reason_names : stock_reason_names;
+
+    return entry->has_reason ? tally_slice_string(names[entry->reason]) : TALLY_NONE;
+}
+
+/* --- the others ---------------------------------------------------------------------------- */
 
 void stock_setting_pack(const struct stock_setting_row *setting, struct tally_buf *row)
 {
@@ -231,6 +240,38 @@ bool stock_sku_unpack(struct tally_slice row, struct stock_sku_row *sku)
     sku->product_id = row_text(&reader);
     sku->op_id = row_text(&reader);
     return row_done(&reader) && sku->state <= STOCK_SKU_ARCHIVED;
+}
+
+void stock_hold_pack(const struct stock_hold_row *hold, struct tally_buf *row)
+{
+    struct row_writer writer;
+
+    row_begin(&writer, row, 2 + 6 * ROW_VARINT_MAX + hold->sku.len + hold->warehouse.len);
+    row_put_u8(&writer, ROW_VERSION);
+    row_put_u8(&writer, hold->state);
+    row_put_int(&writer, hold->attempt);
+    row_put_int(&writer, hold->quantity);
+    row_put_int(&writer, hold->shipped);
+    row_put_int(&writer, hold->updated_at);
+    row_put_text(&writer, hold->sku);
+    row_put_text(&writer, hold->warehouse);
+    row_end(&writer);
+}
+
+bool stock_hold_unpack(struct tally_slice row, struct stock_hold_row *hold)
+{
+    struct row_reader reader = open_row(row);
+
+    *hold = (struct stock_hold_row){0};
+    hold->state = row_u8(&reader);
+    hold->attempt = row_int(&reader);
+    hold->quantity = row_int(&reader);
+    hold->shipped = row_int(&reader);
+    hold->updated_at = row_int(&reader);
+    hold->sku = row_text(&reader);
+    hold->warehouse = row_text(&reader);
+    return row_done(&reader) && hold->state <= STOCK_HOLD_RELEASED &&
+           hold->quantity <= NUMBER_LIMIT && hold->shipped >= 0 && hold->shipped <= hold->quantity;
 }
 
 void stock_warehouse_pack(const struct stock_warehouse_row *warehouse, struct tally_buf *row)

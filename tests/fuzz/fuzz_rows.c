@@ -66,6 +66,17 @@ static bool repack_warehouse(struct tally_slice row, struct tally_buf *out)
     return true;
 }
 
+static bool repack_hold(struct tally_slice row, struct tally_buf *out)
+{
+    struct stock_hold_row hold;
+
+    if (!stock_hold_unpack(row, &hold)) {
+        return false;
+    }
+    stock_hold_pack(&hold, out);
+    return true;
+}
+
 static bool repack_outcome(struct tally_slice row, struct tally_buf *out)
 {
     struct tally_outcome outcome;
@@ -84,7 +95,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         const char *store;
         repack_fn repack;
     } stores[] = {{"level", repack_level}, {"ledger", repack_ledger}, {"setting", repack_setting},
-            {"sku", repack_sku}, {"warehouse", repack_warehouse}, {"dedup", repack_outcome}};
+            {"sku", repack_sku}, {"warehouse", repack_warehouse}, {"dedup", repack_outcome},
+            {"hold", repack_hold}};
     struct tally_buf first, second;
     struct tally_slice row;
     size_t store;

@@ -20,10 +20,12 @@ enum watched {
     WATCH_CATALOGUE_DLT,
     WATCH_STOCK_DLT,
     WATCH_REPLIES,
-    WATCHED
+    WATCH_MESSAGES, /* and the topics after it */
+    WATCHED = WATCH_MESSAGES + 4
 };
 static const char *const watched_topics[WATCHED] = {"catalogue.events", "stock.events",
-        "catalogue.commands-dlt", "stock.commands-dlt", TALLY_DRIVER_REPLY_TOPIC};
+        "catalogue.commands-dlt", "stock.commands-dlt", TALLY_DRIVER_REPLY_TOPIC,
+        "catalogue.commands", "stock.commands", "reservation.commands", "transfer.commands"};
 
 struct runner {
     struct driver_fixture fixture;
@@ -131,6 +133,22 @@ static void show_new(struct runner *runner, enum watched watched,
             show(runner, &record);
             *seen = record.offset + 1;
         }
+    }
+}
+
+/* A message of a topology: other commands have no cause. */
+static void show_message(struct runner *runner, const struct tally_memory_record *record)
+{
+    const struct tally_token *root = parse(runner, record->value);
+
+    if (tally_token_member(root, "causation_id")) {
+        tally_buf_string(runner->out, "  ");
+        show_text(record->key, runner->out);
+        tally_buf_byte(runner->out, ' ');
+        tally_buf_slice(runner->out, tally_token_member(root, "id")->string);
+        tally_buf_byte(runner->out, ' ');
+        tally_token_write(tally_token_member(root, "payload"), TALLY_FORMAT_JSON, runner->out);
+        tally_buf_byte(runner->out, '\n');
     }
 }
 
@@ -298,6 +316,10 @@ static void do_line(struct runner *runner, char *line)
     } else if (!strcmp(line, "dead-letters")) {
         show_new(runner, WATCH_CATALOGUE_DLT, show_dead_letter);
         show_new(runner, WATCH_STOCK_DLT, show_dead_letter);
+    } else if (!strcmp(line, "messages")) {
+        for (int watched = WATCH_MESSAGES; watched < WATCHED; watched++) {
+            show_new(runner, (enum watched)watched, show_message);
+        }
     } else if (!strcmp(line, "event")) {
         struct tally_memory_record record = {.value = runner->last_event};
 

@@ -11,6 +11,7 @@
  *   advance <ms>                   the clock
  *   state                          every row of every store
  *   replies, dead-letters          what is new there
+ *   messages                       what topologies have sent to each other: key, id, payload
  *   event                          the last event shown, all of it
  * Events are shown as type and payload without `outcome`. */
 #pragma once

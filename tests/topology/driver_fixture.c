@@ -8,6 +8,7 @@
 #include "topologies/registry.h"
 
 #define SMALL_BATCH_RECORDS 5
+#define ANSWER_BYTES_MAX    (1024 * 1024)
 #define TEXT_MAX            (64 * 1024 * 1024)
 
 static void load_config(struct tally_config *config)
@@ -63,6 +64,8 @@ static void unmake(struct driver_fixture *fixture)
 void driver_fixture_open(struct driver_fixture *fixture,
         const struct driver_fixture_options *options)
 {
+    /* Topologies that are not run here, but that those which are send to. */
+    static const char *const answered[] = {"reservation.commands", "transfer.commands"};
     struct tally_error err = {.code = TALLY_OK};
     enum tally_code code;
 
@@ -79,6 +82,10 @@ void driver_fixture_open(struct driver_fixture *fixture,
             },
             &fixture->driver, &err);
     ck_assert_msg(code == TALLY_OK, "%s", err.message);
+    for (size_t i = 0; i < sizeof answered / sizeof *answered; i++) {
+        tally_memory_broker_topic(tally_topology_driver_broker(fixture->driver), answered[i],
+                options->partitions, ANSWER_BYTES_MAX);
+    }
 }
 
 void driver_fixture_close(struct driver_fixture *fixture)

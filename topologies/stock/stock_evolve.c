@@ -82,6 +82,34 @@ static void evolve_entry(struct tally_context *ctx, const struct tally_event *en
     }
 }
 
+static void put_hold(struct tally_context *ctx, const struct tally_event *envelope,
+        const struct stock_event *event, struct tally_buf *row)
+{
+    struct stock_hold_row hold = {
+            .state = event->hold.state,
+            .attempt = event->hold.attempt,
+            .quantity = event->hold.quantity,
+            .shipped = event->hold.shipped,
+            .updated_at = envelope->time_ms,
+            .sku = envelope->key,
+            .warehouse = event->warehouse,
+    };
+
+    tally_buf_clear(row);
+    stock_hold_pack(&hold, row);
+    put_row(ctx, stock_hold_key(event->cause.reservation_id, event->cause.line), row);
+}
+
+/* What is about a line of a reservation, which a shipment may be. */
+static void evolve_hold(struct tally_context *ctx, const struct tally_event *envelope,
+        const struct stock_event *event, struct tally_buf *row)
+{
+    evolve_entry(ctx, envelope, event, row);
+    if (has(event, STOCK_EVENT_HOLD)) {
+        put_hold(ctx, envelope, event, row);
+    }
+}
+
 static void evolve_configured(struct tally_context *ctx, const struct tally_event *envelope,
         const struct stock_event *event, struct tally_buf *row)
 {
@@ -133,8 +161,21 @@ static const evolve_fn evolve_of[STOCK_EVENT_TYPES] = {
         [STOCK_CONFIGURED] = evolve_configured,
         [STOCK_RECEIVED] = evolve_entry,
         [STOCK_ADJUSTED] = evolve_entry,
-        [STOCK_SHIPPED] = evolve_entry,
+        [STOCK_SHIPPED] = evolve_hold,
         [STOCK_WAREHOUSE_APPLIED] = evolve_warehouse_applied,
+        [STOCK_RETURNED] = evolve_entry,
+        [STOCK_UNITS_HELD] = evolve_hold,
+        [STOCK_UNITS_RESERVED] = evolve_hold,
+        [STOCK_UNITS_COMMITTED] = evolve_hold,
+        [STOCK_UNITS_RELEASED] = evolve_hold,
+        [STOCK_HOLD_TOMBSTONED] = put_hold,
+        [STOCK_TRANSFERRED_OUT] = evolve_entry,
+        [STOCK_TRANSFERRED_BACK] = evolve_entry,
+        [STOCK_TRANSFER_EXPECTED] = evolve_entry,
+        [STOCK_TRANSFERRED_IN] = evolve_entry,
+        [STOCK_TRANSFER_LOST] = evolve_entry,
+        [STOCK_SKU_RELEASED] = evolve_sku,
+        [STOCK_SKU_FROZEN] = evolve_sku,
 };
 
 void stock_evolve(struct tally_context *ctx, const struct tally_event *event)

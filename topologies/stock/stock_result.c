@@ -30,12 +30,12 @@ void stock_remember(const struct tally_event *envelope, struct tally_buf *memo)
     case STOCK_RECEIVED:
     case STOCK_ADJUSTED:
     case STOCK_SHIPPED:
+    case STOCK_RETURNED:
         tally_buf_byte(memo, MEMO_ENTRY);
         add_varint(memo, event->seq);
         tally_buf_slice(memo, event->warehouse);
         break;
-    case STOCK_WAREHOUSE_APPLIED:
-    case STOCK_EVENT_TYPES:
+    default: /* of messages */
         break;
     }
 }
