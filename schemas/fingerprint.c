@@ -78,3 +78,16 @@ uint64_t tally_fingerprint(struct tally_slice type, const struct tally_token *pa
     tally_assert((size_t)(end - canonical) <= bound);
     return XXH3_64bits(canonical, (size_t)(end - canonical));
 }
+
+static struct tally_slice canonical(const struct tally_token *value, struct tally_arena *arena)
+{
+    uint8_t *bytes = tally_arena_alloc(arena, serde_msgpack_bound(value));
+
+    return tally_slice_of(bytes, (size_t)(put_value(bytes, value, arena) - bytes));
+}
+
+bool tally_token_same(const struct tally_token *a, const struct tally_token *b,
+        struct tally_arena *arena)
+{
+    return tally_slice_equal(canonical(a, arena), canonical(b, arena));
+}

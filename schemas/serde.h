@@ -177,6 +177,10 @@ void tally_encode(const struct tally_schema *schema, const void *record, enum ta
 uint64_t tally_fingerprint(struct tally_slice type, const struct tally_token *payload,
         bool (*skip)(struct tally_slice name), struct tally_arena *arena);
 
+/* The same value, members of maps in whatever order. */
+bool tally_token_same(const struct tally_token *a, const struct tally_token *b,
+        struct tally_arena *arena);
+
 /* Writers for documents without a schema. `count` is written up front; JSON needs the separators,
  * so a writer keeps its place. */
 struct tally_writer {

@@ -1,55 +1,218 @@
-/* topologies/catalogue/catalogue_decide.c - what each command means. Reads state, emits and
- * sends. */
+/* topologies/catalogue/catalogue_decide.c - what each command means. Reads state, emits and sends.
+ * Checks follow one order, first failure decides: the product, an operation in progress,
+ * expected_version, then the codes of the command in the order of its rule, last whether the
+ * product still is a document. */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "schemas/stock_records.h"
 #include "topologies/catalogue/catalogue_internal.h"
 
-struct tally_key catalogue_warehouse_key(struct tally_slice warehouse)
+#define ARENA_BLOCK_BYTES (16 * 1024)
+#define ID_TEXT_MAX       256
+
+/* --- checks ----------------------------------------------------------------------------------- */
+
+bool catalogue_version_matches(struct catalogue_call *call, int64_t actual)
 {
-    TALLY_UNINITIALIZED struct tally_key key;
+    int64_t expected = call->cmd->head.expected_version;
 
-    tally_key_begin(&key, TALLY_STORE_CATALOGUE_WAREHOUSE);
-    tally_key_tail(&key, warehouse);
-    return key;
-}
-
-/* Mirrors the reads below. */
-void catalogue_touch(struct tally_touch *touch, const struct tally_command *command)
-{
-    const struct catalogue_command *cmd = (const struct catalogue_command *)command->fields;
-    struct tally_key key;
-
-    if (command->violations && command->violations->count > 0) {
-        return; /* refused before decide, and its fields may be too long for a key */
-    }
-    if (command->schema->id == CATALOGUE_REGISTER_WAREHOUSE) {
-        key = catalogue_warehouse_key(cmd->warehouse);
-        tally_touch_key(touch, &key);
-    }
-}
-
-static bool version_matches(struct tally_context *ctx, const struct catalogue_command *cmd,
-        int64_t actual)
-{
-    int64_t expected = cmd->head.expected_version;
-
-    if (!(cmd->head.presence.present & TALLY_BIT(TALLY_HAS_EXPECTED_VERSION)) ||
-            expected == actual) {
+    if (!catalogue_has(call, TALLY_HAS_EXPECTED_VERSION) || expected == actual) {
         return true;
     }
-    tally_reject(ctx, TALLY_REJECT_VERSION_CONFLICT, "/expected_version",
+    tally_reject(call->ctx, TALLY_REJECT_VERSION_CONFLICT, "/expected_version",
             (struct tally_meta[]){
                     TALLY_META_I("expected", expected), TALLY_META_I("actual", actual)},
             2, "expected version %" PRId64 ", actual %" PRId64, expected, actual);
     return false;
 }
 
-static struct tally_slice scratch_string(struct tally_context *ctx, const char *text)
+/* false: rejected. */
+static bool no_operation(struct catalogue_call *call)
 {
-    return tally_arena_copy(tally_scratch(ctx), tally_slice_string(text));
+    struct tally_key key = catalogue_key(TALLY_STORE_CATALOGUE_OPERATION, call->cmd->product_id);
+    struct tally_slice row;
+
+    if (!tally_get(call->ctx, &key, &row)) {
+        return true;
+    }
+    tally_reject(call->ctx, TALLY_REJECT_OPERATION_IN_PROGRESS, "/product_id",
+            (struct tally_meta[]){TALLY_META_S("product_id", call->cmd->product_id)}, 1,
+            "slug or SKUs of the product are being claimed");
+    return false;
 }
+
+/* A product that is being created is not unknown: its other commands may come again. */
+static bool read_settled(struct catalogue_call *call, struct catalogue_product *product)
+{
+    if (!no_operation(call)) {
+        return false;
+    }
+    if (!catalogue_product_read(call, product)) {
+        tally_reject(call->ctx, TALLY_REJECT_UNKNOWN_PRODUCT, "/product_id",
+                (struct tally_meta[]){TALLY_META_S("product_id", call->cmd->product_id)}, 1,
+                "product %.*s does not exist", (int)call->cmd->product_id.len,
+                (const char *)call->cmd->product_id.data);
+        return false;
+    }
+    return catalogue_version_matches(call, product->version);
+}
+
+bool catalogue_open_product(struct catalogue_call *call, struct catalogue_product *product)
+{
+    if (!read_settled(call, product)) {
+        return false;
+    }
+    if (product->status == CATALOGUE_ARCHIVED) {
+        tally_reject(call->ctx, TALLY_REJECT_PRODUCT_ARCHIVED, "/product_id",
+                (struct tally_meta[]){TALLY_META_S("product_id", product->product_id)}, 1,
+                "product %.*s is archived", (int)product->product_id.len,
+                (const char *)product->product_id.data);
+        return false;
+    }
+    return true;
+}
+
+/* --- products --------------------------------------------------------------------------------- */
+
+static void decide_create(struct catalogue_call *call)
+{
+    struct catalogue_draft request = catalogue_draft_of(call->cmd);
+    struct catalogue_product product;
+    bool exists;
+
+    if (!no_operation(call)) {
+        return;
+    }
+    exists = catalogue_product_read(call, &product);
+    if (!catalogue_version_matches(call, exists ? product.version : 0)) {
+        return;
+    }
+    if (exists) {
+        tally_reject(call->ctx, TALLY_REJECT_PRODUCT_EXISTS, "/product_id",
+                (struct tally_meta[]){TALLY_META_S("product_id", product.product_id)}, 1,
+                "product %.*s exists", (int)product.product_id.len,
+                (const char *)product.product_id.data);
+        return;
+    }
+    catalogue_product_init(call, &product);
+    catalogue_product_apply(call, &request, &product);
+    if (catalogue_product_fits(call, &product)) {
+        catalogue_operation_start(call, CATALOGUE_CREATE, &request);
+    }
+}
+
+static void decide_update(struct catalogue_call *call)
+{
+    struct tally_slice changed[CATALOGUE_DRAFT_FIELDS];
+    struct catalogue_draft request = call->cmd->patch;
+    struct catalogue_product before, product;
+    size_t count;
+
+    if (!catalogue_open_product(call, &before)) {
+        return;
+    }
+    product = before;
+    catalogue_product_apply(call, &request, &product);
+    count = catalogue_product_changes(call, &before, &product, changed);
+    if (count == 0) {
+        tally_accept(call->ctx);
+        return;
+    }
+    if (!catalogue_product_fits(call, &product)) {
+        return;
+    }
+    if (!tally_slice_equal(before.slug, product.slug)) {
+        catalogue_operation_start(call, CATALOGUE_UPDATE, &request);
+    } else {
+        catalogue_product_emit(call, CATALOGUE_PRODUCT_UPDATED, &product, changed, count, 0);
+    }
+}
+
+static void decide_add_variant(struct catalogue_call *call)
+{
+    struct catalogue_variant variant = call->cmd->variant;
+    struct catalogue_draft request = {
+            .presence.present = TALLY_BIT(CATALOGUE_DRAFT_VARIANTS),
+            .variants = {.items = &variant, .count = 1},
+    };
+    struct catalogue_product product;
+
+    if (!catalogue_open_product(call, &product)) {
+        return;
+    }
+    if (catalogue_product_variant(&product, variant.sku)) {
+        tally_reject(call->ctx, TALLY_REJECT_SKU_TAKEN, "/variant/sku",
+                (struct tally_meta[]){TALLY_META_S("sku", variant.sku)}, 1,
+                "SKU %.*s is a variant of the product already", (int)variant.sku.len,
+                (const char *)variant.sku.data);
+        return;
+    }
+    catalogue_product_apply(call, &request, &product);
+    if (catalogue_product_fits(call, &product)) {
+        catalogue_operation_start(call, CATALOGUE_ADD, &request);
+    }
+}
+
+static void decide_publish(struct catalogue_call *call)
+{
+    struct tally_slice changed = TALLY_SLICE("status");
+    struct catalogue_product product;
+
+    if (!catalogue_open_product(call, &product)) {
+        return;
+    }
+    if (product.status == CATALOGUE_ACTIVE) {
+        tally_accept(call->ctx);
+        return;
+    }
+    product.status = CATALOGUE_ACTIVE;
+    catalogue_product_emit(call, CATALOGUE_PRODUCT_PUBLISHED, &product, &changed, 1, 0);
+}
+
+static void send_freeze_sku(struct catalogue_call *call, struct tally_slice command_id,
+        const struct catalogue_variant *variant)
+{
+    const struct tally_schema *schema = stock_command_schemas[STOCK_FREEZE_SKU];
+    struct stock_command fields = {
+            .head.presence.present = TALLY_BIT(STOCK_HAS_SKU) | TALLY_BIT(STOCK_HAS_PRODUCT_ID),
+            .sku = variant->sku,
+            .product_id = call->cmd->product_id,
+    };
+    char id[ID_TEXT_MAX];
+    int len = snprintf(id, sizeof id, "~%s:%.*s:%.*s", schema->name, (int)command_id.len,
+            (const char *)command_id.data, (int)variant->sku.len, (const char *)variant->sku.data);
+
+    tally_send(call->ctx, &(struct tally_message){.topic = CATALOGUE_STOCK_COMMANDS,
+                                  .partition = -1,
+                                  .key = variant->sku,
+                                  .id = tally_slice_of(id, (size_t)len),
+                                  .schema = schema,
+                                  .fields = &fields});
+}
+
+static void decide_archive(struct catalogue_call *call, struct tally_slice command_id)
+{
+    struct tally_slice changed = TALLY_SLICE("status");
+    const struct catalogue_variant *variants;
+    struct catalogue_product product;
+
+    if (!read_settled(call, &product)) {
+        return;
+    }
+    if (product.status == CATALOGUE_ARCHIVED) {
+        tally_accept(call->ctx);
+        return;
+    }
+    product.status = CATALOGUE_ARCHIVED;
+    variants = product.variants.items;
+    for (size_t i = 0; i < product.variants.count; i++) {
+        send_freeze_sku(call, command_id, &variants[i]);
+    }
+    catalogue_product_emit(call, CATALOGUE_PRODUCT_ARCHIVED, &product, &changed, 1, 0);
+}
+
+/* --- warehouses ------------------------------------------------------------------------------- */
 
 /* Tells every partition of stock: a SKU's owner decides with its own copy of all warehouses. The
  * id is the same whenever this state is sent, so that it is applied once. */
@@ -60,62 +223,104 @@ static void send_apply_warehouse(struct tally_context *ctx, const struct catalog
     const char *warehouse = (const char *)event->warehouse.data;
     struct stock_command fields = {
             .warehouse = event->warehouse, .name = event->name, .state = event->state};
+    char key[ID_TEXT_MAX], id[ID_TEXT_MAX];
     struct tally_message message = {
             .topic = CATALOGUE_STOCK_COMMANDS, .schema = schema, .fields = &fields};
-    char text[TALLY_KEY_MAX];
 
     fields.head.presence.present =
             TALLY_BIT(STOCK_HAS_WAREHOUSE) | TALLY_BIT(STOCK_HAS_NAME) | TALLY_BIT(STOCK_HAS_STATE);
-    snprintf(text, sizeof text, "%s%.*s", schema->key_prefix, len, warehouse);
-    message.key = scratch_string(ctx, text);
+    snprintf(key, sizeof key, "%s%.*s", schema->key_prefix, len, warehouse);
+    message.key = tally_slice_string(key);
     for (int32_t partition = 0; partition < tally_partitions(ctx); partition++) {
-        snprintf(text, sizeof text, "~%s:%.*s:%s:%" PRId32, schema->name, len, warehouse,
+        snprintf(id, sizeof id, "~%s:%.*s:%s:%" PRId32, schema->name, len, warehouse,
                 stock_warehouse_states[event->state], partition);
         message.partition = partition;
-        message.id = scratch_string(ctx, text);
+        message.id = tally_slice_string(id);
         tally_send(ctx, &message);
     }
 }
 
-static void decide_register_warehouse(struct tally_context *ctx,
-        const struct catalogue_command *cmd)
+static void decide_register_warehouse(struct catalogue_call *call)
 {
+    const struct catalogue_command *cmd = call->cmd;
     struct catalogue_event event = {
-            .warehouse = cmd->warehouse, .name = cmd->name, .state = STOCK_WAREHOUSE_OPEN};
-    struct tally_key key = catalogue_warehouse_key(cmd->warehouse);
+            .presence.present = TALLY_BIT(CATALOGUE_EVENT_WAREHOUSE) |
+                                TALLY_BIT(CATALOGUE_EVENT_NAME) | TALLY_BIT(CATALOGUE_EVENT_STATE),
+            .warehouse = cmd->warehouse,
+            .name = cmd->name,
+            .state = STOCK_WAREHOUSE_OPEN,
+    };
+    struct tally_key key = catalogue_key(TALLY_STORE_CATALOGUE_WAREHOUSE, cmd->warehouse);
     struct tally_slice row;
-    bool exists = tally_get(ctx, &key, &row);
+    bool exists = tally_get(call->ctx, &key, &row);
 
-    if (!version_matches(ctx, cmd, exists ? 1 : 0)) {
+    if (!catalogue_version_matches(call, exists ? 1 : 0)) {
         return;
     }
     if (exists) {
-        tally_reject(ctx, TALLY_REJECT_WAREHOUSE_EXISTS, "/warehouse",
+        tally_reject(call->ctx, TALLY_REJECT_WAREHOUSE_EXISTS, "/warehouse",
                 (struct tally_meta[]){TALLY_META_S("warehouse", cmd->warehouse)}, 1,
                 "warehouse %.*s exists", (int)cmd->warehouse.len,
                 (const char *)cmd->warehouse.data);
         return;
     }
-    event.presence.present = TALLY_BIT(CATALOGUE_EVENT_WAREHOUSE) |
-                             TALLY_BIT(CATALOGUE_EVENT_NAME) | TALLY_BIT(CATALOGUE_EVENT_STATE);
-    send_apply_warehouse(ctx, &event);
-    tally_emit(ctx, CATALOGUE_WAREHOUSE_REGISTERED, &event);
+    send_apply_warehouse(call->ctx, &event);
+    tally_emit(call->ctx, CATALOGUE_WAREHOUSE_REGISTERED, &event);
 }
 
-typedef void (*decide_fn)(struct tally_context *ctx, const struct catalogue_command *cmd);
+/* --- all -------------------------------------------------------------------------------------- */
 
-static const decide_fn decide_of[CATALOGUE_COMMAND_TYPES] = {
-        [CATALOGUE_REGISTER_WAREHOUSE] = decide_register_warehouse,
-};
+static void decide_call(struct catalogue_call *call, const struct tally_command *command)
+{
+    switch ((enum catalogue_command_type)command->schema->id) {
+    case CATALOGUE_REGISTER_WAREHOUSE:
+        decide_register_warehouse(call);
+        break;
+    case CATALOGUE_CREATE_PRODUCT:
+        decide_create(call);
+        break;
+    case CATALOGUE_UPDATE_PRODUCT:
+        decide_update(call);
+        break;
+    case CATALOGUE_ADD_VARIANT:
+        decide_add_variant(call);
+        break;
+    case CATALOGUE_PUBLISH_PRODUCT:
+        decide_publish(call);
+        break;
+    case CATALOGUE_ARCHIVE_PRODUCT:
+        decide_archive(call, command->id);
+        break;
+    case CATALOGUE_CHANGE_PRICE:
+        catalogue_change_price(call, command->id);
+        break;
+    case CATALOGUE_CLAIM_REPLY:
+        catalogue_claim_reply(call);
+        break;
+    case CATALOGUE_CLAIM_SLUG:
+        catalogue_claim_slug(call);
+        break;
+    case CATALOGUE_RELEASE_SLUG:
+        catalogue_release_slug(call);
+        break;
+    case CATALOGUE_TIME_OUT:
+        catalogue_time_out(call);
+        break;
+    case CATALOGUE_COMMAND_TYPES:
+        break;
+    }
+}
 
 void catalogue_decide(struct tally_context *ctx, const struct tally_command *command)
 {
-    decide_fn decide = decide_of[command->schema->id];
+    struct tally_arena arena;
+    struct catalogue_call call = {
+            .ctx = ctx,
+            .cmd = (const struct catalogue_command *)command->fields,
+            .arena = &arena,
+    };
 
-    if (decide) {
-        decide(ctx, (const struct catalogue_command *)command->fields);
-    } else { /* described, but not decided by this release */
-        tally_reject(ctx, TALLY_REJECT_UNKNOWN_COMMAND, NULL, NULL, 0, "unknown command \"%s\"",
-                command->schema->name);
-    }
+    tally_arena_init(&arena, ARENA_BLOCK_BYTES);
+    decide_call(&call, command);
+    tally_arena_deinit(&arena);
 }
