@@ -4,7 +4,9 @@ come since the last one."""
 import json
 
 from fold import Fold
-from model import DEAD, EVENT, FORWARDED, FORWARD_HEADER, Partition
+from model import DEAD, EVENT, FORWARD_HEADER, FORWARDED
+from model.compare import check_event
+from model.stock import Stock
 from topics import Group, Reader
 from verdict import must
 from wire import msgpack_decode
@@ -16,7 +18,7 @@ CUT_ABOVE = 1048576
 
 class Oracle:
     def __init__(self, kafka, prefix, group, partitions):
-        self.partitions = [Partition(p, partitions) for p in range(partitions)]
+        self.partitions = [Stock(p, partitions, require_registration=False) for p in range(partitions)]
         self.commands = Reader(kafka, prefix + "stock.commands", partitions)
         self.events = Reader(kafka, prefix + "stock.events", partitions)
         self.dead = Reader(kafka, prefix + "stock.commands-dlt", partitions)
@@ -58,13 +60,14 @@ class Oracle:
         for record in records:
             where = f"{partition.number}@{record.offset()}"
             self.arrive(dict(record.headers() or ()).get(FORWARD_HEADER), record, where)
-            what, event = partition.take(record.offset(), record.key(), record.value(), record.headers())
-            self.seen[partition.number][record.offset()] = partition.command_id
-            if what == EVENT:
-                expected.append(event)
-            elif what == DEAD:
+            taken = partition.take(record.offset(), record.timestamp()[1], record.key(), record.value(),
+                                   record.headers())
+            self.seen[partition.number][record.offset()] = taken.command_id
+            if taken.what == EVENT:
+                expected.append(taken)
+            elif taken.what == DEAD:
                 poison.append(record)
-            elif what == FORWARDED:
+            elif taken.what == FORWARDED:
                 self.depart(where, record)
         return expected, poison
 
@@ -95,11 +98,11 @@ class Oracle:
     def compare_events(self, number, expected, records):
         for want, record in zip(expected, records):
             event = msgpack_decode(record.value())
-            compare_event(number, want, event, record)
+            check_event(want, record.key(), event, f"stock.events/{number}@{record.offset()}")
             self.fold.take(number, record.key().decode(), event)
         must(len(expected) == len(records), "I1: one event per command", f"partition {number}",
              f"{len(expected)} commands, {len(records)} events",
-             expected[len(records):][:1] or [(r.key(), r.offset()) for r in records[len(expected):][:1]])
+             [want.event for want in expected[len(records):]][:1] or [(r.key(), r.offset()) for r in records[len(expected):][:1]])
 
     def check_state(self, dump):
         """I2, I4: lines of the state of all tasks against the fold of all events, which the model has
@@ -164,22 +167,6 @@ class Oracle:
     def close(self):
         for reader in (self.commands, self.events, self.dead):
             reader.close()
-
-
-def compare_event(number, want, event, record):
-    have = flatten(event, record)
-    for name, value in want.items():
-        if name != "fact":
-            must(have.get(name) == value, "I4: events are those of the model", f"partition {number}",
-                 f"event offset {record.offset()}", f"{name} is {have.get(name)!r}, not {value!r}", want)
-
-
-def flatten(event, record):
-    payload = event["payload"]
-    must(payload["outcome"]["status"] in ("ACCEPTED", "REJECTED"), "I1: an outcome in every event", event)
-    must(payload.get("version", 1) == payload.get("seq", 1), "I5: version is seq", event)
-    return {**payload, "id": event["id"], "type": event["type"], "key": record.key(),
-            "causation_id": event["causation_id"], "status": payload["outcome"]["status"]}
 
 
 def is_mark(record):

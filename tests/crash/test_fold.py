@@ -9,7 +9,8 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from fold import NUMBERS, Fold  # noqa: E402
 from history import History  # noqa: E402
-from model import DEAD, EVENT, FORWARDED, REPEAT, Partition  # noqa: E402
+from model import DEAD, EVENT, FORWARDED, REPEAT  # noqa: E402
+from model.stock import Stock  # noqa: E402
 from verdict import Violation  # noqa: E402
 from wire import partition_of  # noqa: E402
 
@@ -76,12 +77,12 @@ class Modelling(unittest.TestCase):
         home = partition_of(b"S", 4)
         good = b'{"type":"ReceiveStock","command_id":"c","sku":"S","warehouse":"W","quantity":1}'
         posted = b'{"type":"ReceiveStock","id":"h","version":"1.0","payload":{"sku":"S","warehouse":"W","quantity":2}}'
-        partition = Partition(home, 4)
-        self.assertEqual(partition.take(0, b"S", good)[0], EVENT)
-        self.assertEqual(partition.take(1, b"S", good)[0], REPEAT)
-        self.assertEqual(partition.take(2, b"S", good[:-1])[0], DEAD)
-        self.assertEqual(partition.take(3, b"S", posted)[1]["after"], {"on_hand": 3, "available": 3})
-        self.assertEqual(Partition((home + 1) % 4, 4).take(0, b"S", good)[0], FORWARDED)
+        partition = Stock(home, 4, require_registration=False)
+        self.assertEqual(partition.take(0, 7, b"S", good).what, EVENT)
+        self.assertEqual(partition.take(1, 7, b"S", good).what, REPEAT)
+        self.assertEqual(partition.take(2, 7, b"S", good[:-1]).what, DEAD)
+        self.assertEqual(partition.take(3, 7, b"S", posted).event["payload"]["after"], {"on_hand": 3, "available": 3})
+        self.assertEqual(Stock((home + 1) % 4, 4).take(0, 7, b"S", good).what, FORWARDED)
 
 
 class Remembering(unittest.TestCase):

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# ./dev test, asan, tsan, sim, bugs, crash, fuzz, bench, profile. Tests that need servers get their own under
+# ./dev test, asan, tsan, sim, property, bugs, crash, fuzz, bench, profile. Tests that need servers get their own under
 # .run/test, emptied before and stopped after, and find them in the environment:
 #   TEST_KAFKA      127.0.0.1:29192
 #   TEST_KAFKA_PID  of that broker, for tests that stop and continue it
@@ -151,7 +151,7 @@ run_tests() { # preset, kind ...
     for kind in "$@"; do
         case $kind in
             lint) run_lint "$preset" ;;
-            unit | topology | sim) run_kind "$preset" "$kind" ;;
+            unit | topology | property | sim) run_kind "$preset" "$kind" ;;
             integration)
                 servers_wait
                 run_kind "$preset" integration
@@ -173,7 +173,7 @@ kinds() { # allowed kinds, default kinds, given
 }
 
 verb_test() {
-    local chosen all='lint unit topology sim bugs instructions integration crash'
+    local chosen all='lint unit topology property sim bugs instructions integration crash'
     chosen=$(kinds "$all" "$all" "${1:-}")
     # shellcheck disable=SC2086
     run_tests dev $chosen
@@ -181,7 +181,7 @@ verb_test() {
 
 verb_asan() {
     local chosen
-    chosen=$(kinds 'unit topology sim integration crash' 'unit topology sim integration crash' "${1:-}")
+    chosen=$(kinds 'unit topology property sim integration crash' 'unit topology property sim integration crash' "${1:-}")
     export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
     export UBSAN_OPTIONS=print_stacktrace=1
     export LSAN_OPTIONS=suppressions=$root/tests/sanitize/leak.supp:print_suppressions=0
@@ -202,6 +202,12 @@ verb_sim() {
     verb_deps
     build_preset dev
     build/dev/tests/sim "${@:-1}"
+}
+
+verb_property() {
+    verb_deps
+    build_preset dev
+    tests/property/run.py "${@:---seeds=50}"
 }
 
 verb_bugs() {

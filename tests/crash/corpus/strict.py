@@ -9,6 +9,8 @@ import re
 
 from wire import murmur2
 
+from corpus.rules import TOPICS, rules_broken
+
 BYTES, DEPTH, ELEMENTS = 1024 * 1024, 16, 65536
 INT64 = range(-2 ** 63, 2 ** 63)
 ENVELOPE = ("id", "command_id", "type", "version", "source", "actor", "correlation_id", "causation_id",
@@ -16,10 +18,6 @@ ENVELOPE = ("id", "command_id", "type", "version", "source", "actor", "correlati
 ORIGINS = ("source", "actor", "correlation_id", "causation_id")
 PUBLIC_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 OWN_ID = re.compile(r"~[A-Za-z0-9._:-]{1,125}")
-SKU = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-WAREHOUSE = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,31}")
-TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d{1,9})?Z")
-MOST = 10 ** 12
 
 
 class Poison(Exception):
@@ -31,11 +29,13 @@ class Poison(Exception):
 
 
 class Command:
-    def __init__(self, kind, identity, fields, broken):
+    def __init__(self, kind, identity, fields, broken, envelope):
         self.type = kind
         self.id = identity
         self.fields = fields
         self.broken = broken  # field rules that the command breaks, by name
+        self.actor = envelope.get("actor")
+        self.correlation_id = envelope.get("correlation_id", identity)
 
 
 # --- documents ------------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def decode(value):
     if not flat:
         broken |= {name for name in root if name not in ENVELOPE or name == "command_id"}
     fields = {name: item for name, item in payload.items() if not flat or name not in ENVELOPE}
-    return Command(kind, identity, fields, broken)
+    return Command(kind, identity, fields, broken, root)
 
 
 def identity_of(root, flat):
@@ -317,88 +317,7 @@ def identity_of(root, flat):
     return ids[0]
 
 
-# --- field rules: docs/records.md -----------------------------------------------------------------
-
-def whole(low, high, zero=True):
-    return lambda item: isinstance(item, int) and not isinstance(item, bool) and low <= item <= high and (zero or item)
-
-
-def text(low, high):
-    return lambda item: isinstance(item, str) and low <= len(item.encode()) <= high
-
-
-def shape(pattern):
-    return lambda item: isinstance(item, str) and bool(pattern.fullmatch(item))
-
-
-def one_of(*names):
-    return lambda item: isinstance(item, str) and item in names
-
-
-def time(item):
-    match = TIME.fullmatch(item) if isinstance(item, str) else None
-    if not match:
-        return False
-    year, month, day, hour, minute, second = (int(match[i]) for i in range(1, 7))
-    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    days = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-    return (year >= 1970 and 1 <= month <= 12 and 1 <= day <= days[month - 1] and hour < 24 and minute < 60
-            and second < 60)
-
-
-def boolean(item):
-    return isinstance(item, bool)
-
-
-ANY = whole(-2 ** 63, 2 ** 63 - 1)
-QUANTITY = whole(1, MOST)
-BUCKET = one_of("SELLABLE", "DAMAGED", "QUALITY_CONTROL")
-COMMON = {"expected_version": whole(0, 2 ** 63 - 1), "deadline": time, "reference": text(0, 256), "note": text(0, 500)}
-LEVEL = {"sku": shape(SKU), "warehouse": shape(WAREHOUSE), **COMMON}
-# type: fields, required ones, ones that may be null, only sent by tally itself, name and prefix of the key
-TYPES = {
-    "RegisterSku": ({"sku": shape(SKU), "product_id": shape(SKU), **COMMON}, {"sku"}, set(), False, "sku", ""),
-    "ConfigureStock": ({**LEVEL, "policy": one_of("DENY", "BACKORDER"), "backorder_limit": whole(0, MOST),
-                        "safety_stock": whole(0, MOST), "low_stock_threshold": whole(0, MOST)},
-                       {"sku", "warehouse"}, {"policy", "backorder_limit", "safety_stock", "low_stock_threshold"},
-                       False, "sku", ""),
-    "ReceiveStock": ({**LEVEL, "quantity": QUANTITY, "bucket": BUCKET}, {"sku", "warehouse", "quantity"}, set(),
-                     False, "sku", ""),
-    "AdjustStock": ({**LEVEL, "delta": whole(-MOST, MOST, zero=False), "bucket": BUCKET,
-                     "reason": one_of("CORRECTION", "CYCLE_COUNT", "DAMAGED", "SHRINKAGE", "LOST", "FOUND", "PROMO",
-                                      "OTHER"), "change_from": ANY}, {"sku", "warehouse", "delta"}, set(), False,
-                    "sku", ""),
-    "SetStock": ({**LEVEL, "quantity": whole(0, MOST), "name": one_of("ON_HAND", "AVAILABLE"), "change_from": ANY,
-                  "as_of_version": whole(0, 2 ** 63 - 1)}, {"sku", "warehouse", "quantity"}, {"change_from"}, False,
-                 "sku", ""),
-    "ShipStock": ({**LEVEL, "quantity": QUANTITY, "shipment_id": shape(SKU), "force": boolean,
-                   "reservation_id": shape(SKU), "line": whole(1, 65535)},
-                  {"sku", "warehouse", "quantity", "shipment_id"}, set(), False, "sku", ""),
-    "ApplyWarehouse": ({"warehouse": shape(WAREHOUSE), "name": text(1, 200), "state": one_of("OPEN", "CLOSED")},
-                       {"warehouse", "name", "state"}, set(), True, "warehouse", "warehouse:"),
-    "RegisterWarehouse": ({"warehouse": shape(WAREHOUSE), "name": text(1, 200), **COMMON}, {"warehouse", "name"},
-                          set(), False, "warehouse", "warehouse:"),
-}
-TOPICS = {"stock": set(TYPES) - {"RegisterWarehouse"}, "catalogue": {"RegisterWarehouse"}}
-
-
-def rules_broken(command):
-    """Names of members that break a rule of the command's type."""
-    fields, required, nullable, internal, _, _ = TYPES[command.type]
-    broken = set(command.broken) | (required - command.fields.keys())
-    if (command.id[0] == "~") != internal:
-        broken.add("command_id")
-    for name, item in command.fields.items():
-        if name not in fields or not (fields[name](item) or (item is None and name in nullable)):
-            broken.add(name)
-    if not broken and command.type == "SetStock":
-        if ("change_from" in command.fields) == ("as_of_version" in command.fields):
-            broken.add("change_from")
-    if not broken and command.type == "ShipStock":
-        if ("reservation_id" in command.fields) != ("line" in command.fields):
-            broken.add("line")
-    return broken
-
+# --- keys -----------------------------------------------------------------------------------------
 
 def key_fits(command, key, topology):
     """Raises Poison unless the record may have this key."""
@@ -408,10 +327,10 @@ def key_fits(command, key, topology):
         key.decode("utf-8")
     except UnicodeDecodeError:
         raise Poison("KEY_MISMATCH") from None
-    if command.type in TOPICS[topology]:
-        *_, name, prefix = TYPES[command.type]
-        field = command.fields.get(name)
-        if not isinstance(field, str) or (prefix + field).encode() != key:
+    kind = TOPICS[topology].get(command.type)
+    if kind:
+        field = command.fields.get(kind.key)
+        if not isinstance(field, str) or (kind.prefix + field).encode() != key:
             raise Poison("KEY_MISMATCH")
 
 
@@ -431,6 +350,6 @@ def verdict(topology, key, value, partition, partitions, forwarded=False):
         return ("dead", {"WRONG_PARTITION"}) if forwarded else ("forwarded", home(key, partitions))
     if command.type not in TOPICS[topology]:
         return "rejected", "UNKNOWN_COMMAND"
-    if rules_broken(command):
+    if rules_broken(command, topology):
         return "rejected", "VALIDATION_FAILED"
     return "decided", command

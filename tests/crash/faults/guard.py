@@ -14,7 +14,7 @@ import time
 
 from faults import fault
 from faults.late import REFUSED, proxied
-from model import Partition
+from model.stock import Stock
 from topics import Group, Reader
 from verdict import Broken, Violation, must
 from wire import msgpack_decode
@@ -127,9 +127,10 @@ def torn(world):
     offsets = Group(world.kafka, world.group).offsets(commands.topic)
     texts = []
     for partition, records in sorted(found.items()):
-        end, model = offsets.get(partition, 0), Partition(partition, world.partitions)
+        end, model = offsets.get(partition, 0), Stock(partition, world.partitions, require_registration=False)
         have = {msgpack_decode(record.value())["id"] for record in records}
-        taken = [model.take(r.offset(), r.key(), r.value())[1] for r in sent[partition] if r.offset() < end]
+        taken = [model.take(r.offset(), r.timestamp()[1], r.key(), r.value()).event
+                 for r in sent[partition] if r.offset() < end]
         lost = sum(event is not None and event["id"] not in have for event in taken)
         early = sum(int(name.rsplit("@", 1)[1]) >= end for name in have)
         texts += [f"{count} {what} of partition {partition}" for count, what in
