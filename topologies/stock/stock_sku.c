@@ -5,6 +5,7 @@
  *  (2) ReleaseSku undoes only what the same operation claimed.
  *  (3) A claim is answered, whatever is decided. */
 #include "topologies/stock/stock_change_internal.h"
+#include "topologies/stock/stock_topology.h"
 
 /* The SKU with its texts copied: they are needed after the next call on ctx. */
 static bool read_sku(struct tally_context *ctx, struct tally_slice sku, struct stock_sku_row *row)
@@ -108,7 +109,10 @@ void stock_decide_freeze_sku(struct tally_context *ctx, const struct stock_comma
 {
     struct stock_sku_row row;
 
-    (void)read_sku(ctx, cmd->sku, &row);
+    if (!read_sku(ctx, cmd->sku, &row) && tally_setting_is(ctx, TALLY_STOCK_REQUIRE_REGISTRATION)) {
+        stock_reject_unknown_sku(ctx, cmd->sku);
+        return;
+    }
     if (row.state == STOCK_SKU_ARCHIVED || !tally_slice_equal(row.product_id, cmd->product_id)) {
         tally_accept(ctx);
         return;
