@@ -10,7 +10,9 @@
 
 void tally_touch_key(struct tally_touch *touch, const struct tally_key *key)
 {
-    context_touch(touch, tally_arena_copy(touch->arena, tally_key_bytes(key)));
+    if (!tally_store_empty(touch->store, tally_key_bytes(key))) {
+        context_touch(touch, tally_arena_copy(touch->arena, tally_key_bytes(key)));
+    }
 }
 
 bool tally_touch_setting_is(const struct tally_touch *touch, const char *name)

@@ -66,6 +66,7 @@ struct tally_context {
 
 struct tally_touch {
     const struct tally_topology *topology;
+    struct tally_store *store; /* of the batch */
     struct tally_slice *keys;
     bool *absent; /* for tally_store_prefetch, of each key */
     size_t count, capacity;

@@ -525,6 +525,7 @@ static void route_batch(struct tally_stream_task *task, const struct tally_recor
     int64_t from = task->next.in_next;
 
     task->touch.count = 0;
+    task->touch.store = task->slot->store;
     for (size_t i = 0; i < count; i++) {
         struct batch_item *item = &task->items[i];
 

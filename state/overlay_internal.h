@@ -70,6 +70,12 @@ static inline void overlay_entry_soon(const struct overlay *overlay, uint64_t ha
         __builtin_prefetch(slot->entry);
 }
 
+/* Whether it has entries of a store. */
+static inline bool overlay_holds(const struct overlay *overlay, uint8_t store)
+{
+    return overlay->stores[store].tabled > 0 || overlay->stores[store].logged > 0;
+}
+
 /* Adds a clean entry for a key that is not there; absent: value is ignored. */
 struct overlay_entry *overlay_load(struct overlay *overlay, struct tally_slice key, uint64_t hash,
         struct tally_slice value, bool absent);

@@ -138,6 +138,16 @@ static enum tally_code found_store(struct tally_store *store, struct base_snapsh
     return code;
 }
 
+/* Which stores have rows; all may have, while that is not known. */
+static void note_rows(struct tally_store *store, const struct base_highest *highest)
+{
+    if (!highest)
+        memset(store->holds, true, sizeof store->holds);
+    for (size_t i = 0; highest && i < highest->count; i++) {
+        store->holds[highest->keys[i].data[0]] = true;
+    }
+}
+
 /* Reads what the directory holds and makes the first view. */
 static enum tally_code load_store(struct tally_store *store,
         const struct tally_store_identity *identity, struct tally_error *err)
@@ -160,6 +170,7 @@ static enum tally_code load_store(struct tally_store *store,
         base_find_highest(snapshot);
         if (!store->state->read_only)
             retention_ms = store->state->options.dedup_retention_ms;
+        note_rows(store, snapshot->highest);
         store->view = view_create(NULL, 0, snapshot, &positions, 0, retention_ms);
         store->cutoff_ms = store->view->cutoff_ms;
         atomic_store_explicit(&store->base->age_cutoff_ms, store->cutoff_ms, memory_order_relaxed);
@@ -367,6 +378,8 @@ enum tally_code tally_store_get(struct tally_store *store, struct tally_slice ke
     *value = TALLY_NONE;
     if (key.len == 0 || key.data[0] == 0)
         return TALLY_NOT_FOUND; /* meta keys are in no store */
+    if (store_is_empty(store, key.data[0]))
+        return TALLY_NOT_FOUND;
     hash = row_hash(key);
     entry = overlay_find(store_overlay(store, key), key, hash);
     if (!entry) {
@@ -377,12 +390,20 @@ enum tally_code tally_store_get(struct tally_store *store, struct tally_slice ke
     return take_value(store, key, entry, value);
 }
 
+bool tally_store_empty(const struct tally_store *store, struct tally_slice key)
+{
+    return store_is_empty(store, key.data[0]);
+}
+
 bool tally_store_written(struct tally_store *store, struct tally_slice key,
         struct tally_slice *value)
 {
-    struct overlay_entry *entry = overlay_find(store_overlay(store, key), key, row_hash(key));
+    struct overlay_entry *entry;
 
     *value = TALLY_NONE;
+    if (store_is_empty(store, key.data[0]))
+        return false;
+    entry = overlay_find(store_overlay(store, key), key, row_hash(key));
     return entry && take_value(store, key, entry, value) == TALLY_OK;
 }
 
@@ -586,6 +607,9 @@ void tally_store_commit(struct tally_store *store, const struct tally_positions 
 
     store->sequence++;
     run = store->log.count > 0 ? freeze_log(store) : freeze_overlay(store);
+    for (unsigned i = 0; run && i < run->store_count; i++) {
+        store->holds[run->stores[i].byte] = true;
+    }
     TALLY_FAILPOINT(COMMIT_FREEZE_AFTER);
     was_idle = publish_commit(store, run, positions);
     overlay_commit(&store->overlay);

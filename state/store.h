@@ -116,6 +116,9 @@ TALLY_MUST_CHECK enum tally_code tally_store_get(struct tally_store *store, stru
  * tally_store_written finds. @thread owner */
 TALLY_MUST_CHECK enum tally_code tally_store_prefetch(struct tally_store *store,
         const struct tally_slice *keys, size_t count, bool *absent, struct tally_error *err);
+/* Whether there is no row at all in the store of a key, so that it need not be prefetched.
+ * @thread owner */
+bool tally_store_empty(const struct tally_store *store, struct tally_slice key);
 /* What the open transaction has written of a key that was absent before it. Memory only; borrows as
  * tally_store_get. @thread owner */
 bool tally_store_written(struct tally_store *store, struct tally_slice key,

@@ -60,6 +60,7 @@ struct tally_store {
     struct overlay overlay;
     struct overlay once; /* of stores whose rows are ONCE: of the open transaction alone */
     bool is_once[256];   /* by store byte */
+    bool holds[256];     /* false: no row of the store byte was ever committed */
     struct row_log log;  /* of a restore: instead of all writes into overlays */
     uint64_t sequence;   /* of the newest commit */
     int64_t cutoff_ms;
@@ -112,6 +113,14 @@ TALLY_MUST_CHECK enum tally_code state_open_read_only(const char *dir, bool held
 static inline struct overlay *store_overlay(struct tally_store *store, struct tally_slice key)
 {
     return store->is_once[key.data[0]] ? &store->once : &store->overlay;
+}
+
+/* There is no row of the key's store at all: nothing has to be looked for, or remembered absent. */
+static inline bool store_is_empty(const struct tally_store *store, uint8_t byte)
+{
+    const struct overlay *overlay = store->is_once[byte] ? &store->once : &store->overlay;
+
+    return !store->holds[byte] && !overlay_holds(overlay, byte);
 }
 
 /* --- store.c -----------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
  * keys, runs, base.
  * Invariants
  *  (1) A key that was found or loaded in one tier is not looked for in the next.
- *  (2) Only absent keys of ONCE stores are answered without an entry in an overlay. */
+ *  (2) Only absent keys of ONCE stores, and of stores without any row, are answered without an
+ *      entry in an overlay. */
 #include "state/store_internal.h"
 
 #include "engine/base/mem.h"
@@ -86,8 +87,9 @@ static void take_absent(struct prefetch *prefetch, const struct store_wanted *wa
     }
 }
 
-/* Keeps of `wanted` what is not in the overlay. */
-static size_t keep_missing(struct tally_store *store, const struct tally_slice *keys, size_t count)
+/* Keeps of `wanted` what is not in the overlay, and may be elsewhere. */
+static size_t keep_missing(struct tally_store *store, const struct tally_slice *keys, size_t count,
+        bool *absent)
 {
     struct store_wanted *wanted = store->wanted;
     size_t missing = 0, asked = 0;
@@ -95,6 +97,11 @@ static size_t keep_missing(struct tally_store *store, const struct tally_slice *
     for (size_t i = 0; i < count; i++) {
         if (keys[i].len == 0 || keys[i].data[0] == 0)
             continue; /* meta keys are in no store */
+        if (store_is_empty(store, keys[i].data[0])) {
+            if (absent)
+                absent[i] = store->is_once[keys[i].data[0]];
+            continue;
+        }
         wanted[asked] =
                 (struct store_wanted){.key = keys[i], .hash = row_hash(keys[i]), .index = i};
         overlay_find_soon(store_overlay(store, keys[i]), wanted[asked++].hash);
@@ -236,7 +243,7 @@ enum tally_code tally_store_prefetch(struct tally_store *store, const struct tal
         store->wanted_capacity = count;
     }
     overlay_evict(&store->overlay, state_clean_bytes(store->state));
-    missing = keep_missing(store, keys, count);
+    missing = keep_missing(store, keys, count, absent);
     if (missing == 0)
         return TALLY_OK;
     prefetch.view = tally_store_view(store);
