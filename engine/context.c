@@ -135,6 +135,9 @@ void context_put(struct tally_context *ctx, struct tally_slice key, struct tally
 
 void tally_put(struct tally_context *ctx, const struct tally_key *key, struct tally_slice value)
 {
+    if (ctx->timers) {
+        task_timers_put(ctx->timers, key);
+    }
     context_put(ctx, tally_key_bytes(key), value);
 }
 

@@ -4,6 +4,7 @@
  * in code and err; what runs after it sees "absent" and its work is thrown away by the engine. */
 #pragma once
 #include "engine/record_collector.h"
+#include "engine/task_timers.h"
 #include "engine/topology.h"
 #include "state/store.h"
 
@@ -43,6 +44,8 @@ struct tally_context {
     struct tally_store *store; /* DECIDE, EVOLVE, RESTORE, CHECK */
     struct tally_view *view;   /* READ */
     struct tally_buf *value;   /* READ: the value last read */
+
+    struct task_timers *timers; /* EVOLVE: are told of what is put; NULL: there are none */
 
     /* DECIDE */
     const struct tally_command *command; /* DUE: NULL */

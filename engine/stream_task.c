@@ -71,6 +71,8 @@ static void find_series(struct tally_stream_task *task)
     task->forwarded_series = tally_series_of(TALLY_METRIC_FORWARDED, topology);
     task->foreign_series = tally_series_of(TALLY_METRIC_FOREIGN_EVENTS, topology);
     task->latency_series = tally_series_of(TALLY_METRIC_LATENCY, topology);
+    task->fired_series = tally_series_of(TALLY_METRIC_TIMERS, topology);
+    task->lateness_series = tally_series_of(TALLY_METRIC_TIMER_LATENESS, topology);
     task->position_series = tally_series_of(TALLY_METRIC_TASK_POSITION, topology, partition);
 }
 
@@ -84,6 +86,9 @@ struct tally_stream_task *tally_stream_task_create(const struct tally_stream_tas
     task->aggregate = tally_topology_aggregate(task->topology);
     task->partition = options->slot->partition;
     task->dead_letters = tally_topology_dead_letters(task->topology);
+    if (task->aggregate->has_timers) {
+        task_timers_init(&task->timers, task->aggregate->timers);
+    }
     task->keeps_outcomes = tally_topology_keeps(task->topology, TALLY_STORE_DEDUP);
     task->dedup_retention_ms = options->config->dedup_retention;
     task->events_format = strcmp(options->config->events_format, "json") == 0
@@ -122,6 +127,7 @@ void tally_stream_task_destroy(struct tally_stream_task *task)
     tally_buf_deinit(&task->message);
     tally_buf_deinit(&task->row);
     tally_buf_deinit(&task->memo);
+    task_timers_deinit(&task->timers);
     tally_free(task->touch.keys);
     tally_free(task->touch.absent);
     tally_free(task->items);
@@ -139,6 +145,9 @@ void tally_stream_task_set_state(struct tally_stream_task *task, enum tally_task
     tally_assert(successors[task->state] & BIT(next));
     task->state = next;
     tally_task_slot_set_state(task->slot, next);
+    if (next == TALLY_TASK_RUNNING && task->aggregate->has_timers) {
+        task_timers_begin(&task->timers);
+    }
 }
 
 void tally_stream_task_halt(struct tally_stream_task *task, const struct tally_error *err)
@@ -226,6 +235,7 @@ static void context_init(struct tally_stream_task *task, struct tally_context *c
             .store = task->slot->store,
             .collector = task->options.collector,
             .events_format = task->events_format,
+            .timers = phase == CONTEXT_EVOLVE && task->aggregate->has_timers ? &task->timers : NULL,
             .encoded = &task->encoded,
             .message = &task->message,
     };
@@ -612,6 +622,49 @@ void tally_stream_task_skip_too_large(struct tally_stream_task *task,
     task->next.in_crc = tally_stream_task_crc(record);
 }
 
+/* --- timers ----------------------------------------------------------------------------------- */
+
+int64_t tally_stream_task_due_ms(const struct tally_stream_task *task)
+{
+    return task->aggregate->has_timers ? task_timers_next_ms(&task->timers) : INT64_MAX;
+}
+
+struct timer_call {
+    struct tally_stream_task *task;
+    struct tally_context ctx;
+    int64_t now_ms;
+};
+
+static void call_due(void *context, struct tally_slice key, int64_t due_ms, struct tally_slice row)
+{
+    struct timer_call *call = context;
+    const size_t head = 1 + sizeof(uint64_t); /* store and time */
+    int64_t late_ms = call->now_ms - due_ms;
+
+    call->ctx.time_ms = due_ms;
+    call->task->aggregate->due(&call->ctx, due_ms, tally_slice_of(key.data + head, key.len - head),
+            row);
+    tally_series_observe_us(call->task->lateness_series, late_ms > 0 ? late_ms * 1000 : 0);
+}
+
+enum tally_code tally_stream_task_fire(struct tally_stream_task *task, int64_t now_ms, size_t max,
+        size_t *count, struct tally_error *err)
+{
+    struct timer_call call = {.task = task, .now_ms = now_ms};
+    enum tally_code code;
+
+    tally_assert(task->state == TALLY_TASK_RUNNING);
+    context_init(task, &call.ctx, CONTEXT_DUE);
+    code = task_timers_fire(&task->timers, task->slot->store, now_ms, max, call_due, &call, count,
+            err);
+    if (code) {
+        tally_error_context(err, "timers of %s", task->name);
+    }
+    tally_series_add(task->fired_series, (int64_t)*count);
+    tally_arena_reset(&task->batch, BATCH_KEEP_BYTES);
+    return code;
+}
+
 bool tally_stream_task_regressed(const struct tally_stream_task *task)
 {
     return task->delivery.produced > 0 && task->delivery.last_offset <= task->committed.out_last;
@@ -631,6 +684,9 @@ void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms)
     }
     task->next.commit_time = now_ms;
     tally_store_commit(task->slot->store, &task->next);
+    if (task->aggregate->has_timers) {
+        task_timers_commit(&task->timers);
+    }
     task->committed = task->next;
     task->delivery = (struct tally_delivery){.last_offset = TALLY_OFFSET_NONE};
     if (task->state == TALLY_TASK_RUNNING) {
@@ -650,6 +706,9 @@ void tally_stream_task_rollback(struct tally_stream_task *task)
 {
     if (task->slot->store) {
         tally_store_rollback(task->slot->store);
+    }
+    if (task->aggregate->has_timers) {
+        task_timers_rollback(&task->timers);
     }
     task->next = task->committed;
     task->delivery = (struct tally_delivery){.last_offset = TALLY_OFFSET_NONE};

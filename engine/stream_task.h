@@ -59,6 +59,12 @@ TALLY_MUST_CHECK enum tally_code tally_stream_task_process(struct tally_stream_t
  * written. cut: nor can a whole dead letter. */
 void tally_stream_task_skip_too_large(struct tally_stream_task *task,
         const struct tally_record *record, struct tally_consumer *consumer, bool cut);
+/* When a timer of the task is due, wall clock: INT64_MIN, look now; INT64_MAX, none is known. */
+int64_t tally_stream_task_due_ms(const struct tally_stream_task *task);
+/* Queues the commands of timers that are due, at most max; *count of them. They change no state and
+ * no position. */
+TALLY_MUST_CHECK enum tally_code tally_stream_task_fire(struct tally_stream_task *task,
+        int64_t now_ms, size_t max, size_t *count, struct tally_error *err);
 /* c5 and c6 of the commit: freeze, publish, queue replies. Memory only. */
 void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms);
 void tally_stream_task_rollback(struct tally_stream_task *task);

@@ -73,7 +73,8 @@ struct tally_stream_task {
     struct tally_delivery delivery;         /* events of the open transaction */
     struct tally_slice last_event_key, last_event_value; /* in the collector's arena */
 
-    struct tally_arena batch; /* decoded commands; reset after every batch */
+    struct task_timers timers; /* begun and used only where the aggregate has some */
+    struct tally_arena batch;  /* decoded commands; reset after every batch */
     struct batch_item *items;
     size_t item_capacity;
     struct tally_touch touch;
@@ -88,7 +89,7 @@ struct tally_stream_task {
     int64_t counts[TASK_COUNTS]; /* since the last batch */
     struct tally_series *outcome_series[TASK_COUNTS];
     struct tally_series *polled_series, *forwarded_series, *foreign_series, *latency_series,
-            *position_series;
+            *position_series, *fired_series, *lateness_series;
 };
 
 /* stream_task.c */

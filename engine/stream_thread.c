@@ -311,6 +311,59 @@ static enum tally_code process_batch(struct tally_stream_thread *thread, bool dr
     return code;
 }
 
+/* Whether a timer may send its command: what reads and writes for it is there. */
+static bool may_fire(const struct tally_stream_thread *thread)
+{
+    return thread->producer && !thread->paused;
+}
+
+/* Wait for a record no longer than until the next timer is due. */
+static int timer_wait(struct tally_stream_thread *thread, int wait_ms)
+{
+    int64_t now_ms = tally_wall_ms(thread->options.clock);
+
+    for (size_t i = 0;
+            wait_ms > 0 && may_fire(thread) && i < tally_task_manager_count(thread->manager); i++) {
+        struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
+        int64_t due_ms = tally_stream_task_due_ms(task);
+
+        if (tally_stream_task_state(task) == TALLY_TASK_RUNNING && due_ms < now_ms + wait_ms) {
+            wait_ms = due_ms > now_ms ? (int)(due_ms - now_ms) : 0;
+        }
+    }
+    return wait_ms;
+}
+
+static enum tally_code fire_timers(struct tally_stream_thread *thread, bool dry, bool *busy,
+        struct tally_error *err)
+{
+    int64_t now_ms = tally_wall_ms(thread->options.clock);
+    size_t fired = 0, count;
+    enum tally_code code = TALLY_OK;
+
+    for (size_t i = 0; may_fire(thread) && i < tally_task_manager_count(thread->manager) && !code;
+            i++) {
+        struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
+
+        if (tally_stream_task_state(task) == TALLY_TASK_RUNNING &&
+                tally_stream_task_due_ms(task) <= now_ms) {
+            thread->current = task;
+            code = tally_stream_task_fire(task, now_ms, thread->batch_limit, &count, err);
+            fired += count;
+        }
+    }
+    if (code || fired == 0) {
+        return code;
+    }
+    *busy = true;
+    code = TALLY_FAILPOINT_CODE(TIMER_FIRE_AFTER, TALLY_TXN_ABORTED, err);
+    code = code ? code : stream_thread_begin(thread, err);
+    if (code || (dry && !thread->produced)) {
+        return code; /* the commit follows at once and hands them over */
+    }
+    return stream_thread_produce(thread, err);
+}
+
 static bool commit_is_due(const struct tally_stream_thread *thread, bool dry)
 {
     const struct tally_config *config = thread->options.config;
@@ -492,13 +545,15 @@ static enum tally_code turn(struct tally_stream_thread *thread, int wait_ms, boo
     bool dry = false;
     enum tally_code code;
 
-    code = poll_batch(thread, thread->open || restoring ? 0 : wait_ms, &dry, err);
+    code = poll_batch(thread, thread->open || restoring ? 0 : timer_wait(thread, wait_ms), &dry,
+            err);
     if (thread->batch_count > 0) {
         TALLY_FAILPOINT(LOOP_POLL_AFTER);
     }
     if (!code) {
         *busy = thread->batch_count > 0 || thread->open || restoring;
         code = thread->producer ? process_batch(thread, dry, err) : TALLY_OK;
+        code = code ? code : fire_timers(thread, dry, busy, err);
     }
     stream_thread_drop_batch(thread);
     if (!code && commit_is_due(thread, dry)) {

@@ -7,7 +7,7 @@
 
 #include "engine/topology_internal.h"
 
-#define SINKS_MAX     (TOPOLOGY_TARGETS_MAX + 3)
+#define SINKS_MAX     (TOPOLOGY_TARGETS_MAX + 4)
 #define SINK_NAME_MAX 288
 
 struct sink {
@@ -39,6 +39,9 @@ static size_t sinks_of(const struct tally_topology *topology, struct sink *sinks
     add_sink(sinks, &count, topology->dead_letters, processor, "dead-letters");
     add_sink(sinks, &count, topology->events, processor, "events");
     add_sink(sinks, &count, topology->commands, processor, "forwards");
+    if (topology->aggregate.has_timers) {
+        add_sink(sinks, &count, topology->commands, processor, "timers");
+    }
     for (size_t i = 0; i < topology->target_count; i++) {
         char role[SINK_NAME_MAX / 2];
 
@@ -168,7 +171,13 @@ static void describe_json(const struct tally_topology *topology, struct tally_bu
         tally_buf_format(out, "%s{\"name\":\"%s\",\"kind\":\"event-sourced\"}", i ? "," : "",
                 tally_store_name(topology->stores[i]));
     }
-    tally_buf_string(out, "],\"settings\":{");
+    tally_buf_string(out, "],\"timers\":");
+    if (aggregate->has_timers) {
+        tally_buf_format(out, "\"%s\"", tally_store_name(aggregate->timers));
+    } else {
+        tally_buf_string(out, "null");
+    }
+    tally_buf_string(out, ",\"settings\":{");
     for (size_t i = 0; i < topology->setting_count; i++) {
         tally_buf_format(out, "%s\"%s\":%s", i ? "," : "", topology->settings[i].name,
                 topology->settings[i].value ? "true" : "false");

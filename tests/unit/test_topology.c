@@ -195,6 +195,63 @@ START_TEST(an_aggregate_is_complete)
 }
 END_TEST
 
+static void due(struct tally_context *ctx, int64_t due_ms, struct tally_slice rest,
+        struct tally_slice row)
+{
+    (void)ctx;
+    (void)due_ms;
+    (void)rest;
+    (void)row;
+}
+
+static struct tally_topology *with_timers(enum tally_store_id store, enum tally_store_kind kind,
+        bool calls_due, bool sends)
+{
+    struct tally_aggregate aggregate = whole();
+    struct tally_topology *topology = tally_topology_create("reservation", "");
+
+    aggregate.has_timers = true;
+    aggregate.timers = store;
+    aggregate.due = calls_due ? due : NULL;
+    tally_store(topology, TALLY_STORE_DEDUP, TALLY_EVENT_SOURCED);
+    tally_store(topology, TALLY_STORE_RESERVATION, TALLY_EVENT_SOURCED);
+    if (store != TALLY_STORE_RESERVATION) {
+        tally_store(topology, store, kind);
+    }
+    tally_aggregate(topology, &aggregate);
+    if (sends) {
+        tally_sends_to(topology, "stock.commands");
+    }
+    return topology;
+}
+
+START_TEST(timers_are_complete)
+{
+    struct tally_aggregate aggregate = whole();
+    struct tally_topology *topology =
+            with_timers(TALLY_STORE_RESERVATION_TIMER, TALLY_EVENT_SOURCED, true, true);
+
+    ck_assert_int_eq(tally_topology_validate(topology, NULL), TALLY_OK);
+    ck_assert_ptr_eq(tally_topology_target(topology, "stock.commands"),
+            tally_topology_commands(topology));
+    tally_topology_destroy(topology);
+    aggregate.due = due;
+    refused(with(&aggregate), "topology \"stock\": aggregate \"stock\" has due, but no timers");
+    refused(with_timers(TALLY_STORE_RESERVATION_TIMER, TALLY_EVENT_SOURCED, false, true),
+            "topology \"reservation\": aggregate \"stock\" has timers, but lacks due");
+    refused(with_timers(TALLY_STORE_RESERVATION_TIMER, TALLY_OMITTED, true, true),
+            "topology \"reservation\": aggregate \"stock\" has timers in a store that is not "
+            "declared, or left out");
+    refused(with_timers(TALLY_STORE_RESERVATION, TALLY_EVENT_SOURCED, true, true),
+            "topology \"reservation\": store \"reservation\" is not one of timers: its keys begin "
+            "with no number");
+    refused(with_timers(TALLY_STORE_RESERVATION_TIMER, TALLY_EVENT_SOURCED, true, false),
+            "topology \"reservation\": aggregate \"stock\" has timers, but does not send to its "
+            "own "
+            "commands");
+}
+END_TEST
+
 START_TEST(types_are_named_once_and_stand_at_their_id)
 {
     static const struct tally_schema again = {
@@ -256,6 +313,7 @@ int main(void)
     tcase_add_test(tcase, stores_are_those_of_the_topology);
     tcase_add_test(tcase, stores_may_be_left_out);
     tcase_add_test(tcase, an_aggregate_is_complete);
+    tcase_add_test(tcase, timers_are_complete);
     tcase_add_test(tcase, types_are_named_once_and_stand_at_their_id);
     tcase_add_test(tcase, topics_are_legal_and_have_one_role);
     suite_add_tcase(suite, tcase);

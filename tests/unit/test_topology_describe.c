@@ -193,14 +193,14 @@ START_TEST(json_names_everything)
             "\"dead_letters\":\"acme.catalogue.commands-dlt\",\"sends_to\":[\"acme.stock."
             "commands\"],"
             "\"stores\":[{\"name\":\"warehouse\",\"kind\":\"event-sourced\"},"
-            "{\"name\":\"dedup\",\"kind\":\"event-sourced\"}],\"settings\":{},"
+            "{\"name\":\"dedup\",\"kind\":\"event-sourced\"}],\"timers\":null,\"settings\":{},"
             "\"command_types\":[{\"type\":\"Apply\",\"internal\":true}],"
             "\"event_types\":[{\"type\":\"Applied\",\"internal\":false}]},"
             "{\"name\":\"stock\",\"aggregate\":\"stock\",\"evolve_version\":1,"
             "\"commands\":\"acme.stock.commands\",\"events\":\"acme.stock.events\","
             "\"dead_letters\":\"acme.stock.commands-dlt\",\"sends_to\":[],"
             "\"stores\":[{\"name\":\"dedup\",\"kind\":\"event-sourced\"}],"
-            "\"settings\":{\"stock.require_registration\":true},"
+            "\"timers\":null,\"settings\":{\"stock.require_registration\":true},"
             "\"command_types\":[{\"type\":\"Apply\",\"internal\":true}],"
             "\"event_types\":[{\"type\":\"Applied\",\"internal\":false}]}]}\n");
 }
