@@ -74,6 +74,9 @@ static enum tally_code read_result(const struct outcome_question *question,
     tally_write_begin(&writer, &result, question->format);
     aggregate->result(&ctx, record->key, outcome, &writer, &record->version);
     record->has_version = true;
+    if (aggregate->positions) {
+        record->positions = aggregate->positions(outcome);
+    }
     record->result = tally_arena_copy(arena, tally_buf_bytes(&result));
     if (ctx.code && err) {
         *err = ctx.err;

@@ -30,6 +30,9 @@ struct tally_aggregate {
      * *version. Called only for accepted facts. */
     void (*result)(struct tally_context *ctx, struct tally_slice key,
             const struct tally_outcome *outcome, struct tally_writer *writer, int64_t *version);
+    /* May be NULL. What an accepted fact's outcome is complete up to besides its own command:
+     * ",stock.commands/2@991" and so on, borrowed from the memo; empty: nothing else. */
+    struct tally_slice (*positions)(const struct tally_outcome *outcome);
     /* May be NULL. A check of the engine (deadline, field rules) has refused a command of tally's
      * own: may only tally_send, the reply that a saga waits for. Members of the command that break
      * a rule are zero or whatever was sent. */

@@ -158,6 +158,7 @@ TALLY_MUST_CHECK enum tally_code tally_outcome_unpack(struct tally_slice row,
 struct tally_outcome_record {
     struct tally_slice command_id, key, topic; /* topic with prefix */
     int32_t partition;
+    struct tally_slice positions; /* further ones, ",stock.commands/2@991"; empty: none */
     const struct tally_outcome *outcome;
     bool has_version;
     int64_t version;

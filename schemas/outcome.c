@@ -152,17 +152,32 @@ static void write_rejection(struct tally_writer *writer, const struct tally_reje
     envelope_write_errors(writer, rejection->errors);
 }
 
+/* That of the deciding command, then the further ones. */
+static void write_position(struct tally_writer *writer, const struct tally_outcome_record *record)
+{
+    char first[POSITION_MAX];
+    int len = snprintf(first, sizeof first, "%.*s/%" PRId32 "@%" PRId64, (int)record->topic.len,
+            (const char *)record->topic.data, record->partition, record->outcome->offset);
+    struct tally_buf all;
+
+    tally_assert(len < (int)sizeof first);
+    if (record->positions.len == 0) {
+        write_text(writer, "position", tally_slice_of(first, (size_t)len));
+        return;
+    }
+    tally_buf_init(&all, sizeof first + record->positions.len);
+    tally_buf_append(&all, first, (size_t)len);
+    tally_buf_slice(&all, record->positions);
+    write_text(writer, "position", tally_buf_bytes(&all));
+    tally_buf_deinit(&all);
+}
+
 void tally_outcome_write(const struct tally_outcome_record *record, enum tally_format format,
         struct tally_buf *out)
 {
     const struct tally_outcome *outcome = record->outcome;
     struct tally_writer writer;
-    char position[POSITION_MAX];
-    int len =
-            snprintf(position, sizeof position, "%.*s/%" PRId32 "@%" PRId64, (int)record->topic.len,
-                    (const char *)record->topic.data, record->partition, outcome->offset);
 
-    tally_assert(len < (int)sizeof position);
     tally_write_begin(&writer, out, format);
     tally_write_map(&writer, 13);
     write_text(&writer, "command_id", record->command_id);
@@ -176,7 +191,7 @@ void tally_outcome_write(const struct tally_outcome_record *record, enum tally_f
     } else {
         tally_write_null(&writer);
     }
-    write_text(&writer, "position", tally_slice_of(position, (size_t)len));
+    write_position(&writer, record);
     tally_write_name(&writer, "time");
     tally_write_time(&writer, outcome->time_ms);
     tally_write_name(&writer, "result");

@@ -2,14 +2,18 @@
 #include "schemas/row_json.h"
 
 #include "schemas/catalogue_records.h"
+#include "schemas/reservation_records.h"
 #include "schemas/stock_records.h"
+#include "schemas/transfer_records.h"
 
 static const struct {
     const char *topology;
     bool (*write)(const char *store, struct tally_slice row, struct tally_buf *out);
 } families[] = {
         {"catalogue", catalogue_row_json},
+        {"reservation", reservation_row_json},
         {"stock", stock_row_json},
+        {"transfer", transfer_row_json},
 };
 
 bool tally_row_json(const char *topology, const char *store, struct tally_slice row,

@@ -2,20 +2,25 @@
 #include "topologies/registry.h"
 
 #include "topologies/catalogue/catalogue_topology.h"
+#include "topologies/reservation/reservation_topology.h"
 #include "topologies/stock/stock_topology.h"
+#include "topologies/transfer/transfer_topology.h"
 
 static const struct {
     const char *name;
     tally_build_fn build;
 } entries[] = {
         {"catalogue", tally_catalogue_build},
+        {"reservation", tally_reservation_build},
         {"stock", tally_stock_build},
+        {"transfer", tally_transfer_build},
 };
 #define ENTRIES (sizeof entries / sizeof entries[0])
 
 const char *const *tally_registry_names(void)
 {
-    static const char *const names[ENTRIES + 1] = {"catalogue", "stock", NULL};
+    static const char *const names[ENTRIES + 1] = {
+            "catalogue", "reservation", "stock", "transfer", NULL};
 
     return names;
 }

@@ -14,24 +14,21 @@
 #define PARTITIONS_MAX 8
 #define DEDUP          "dedup"
 
-enum watched {
-    WATCH_CATALOGUE,
-    WATCH_STOCK,
-    WATCH_CATALOGUE_DLT,
-    WATCH_STOCK_DLT,
-    WATCH_REPLIES,
-    WATCH_MESSAGES, /* and the topics after it */
-    WATCHED = WATCH_MESSAGES + 4
-};
-static const char *const watched_topics[WATCHED] = {"catalogue.events", "stock.events",
-        "catalogue.commands-dlt", "stock.commands-dlt", TALLY_DRIVER_REPLY_TOPIC,
-        "catalogue.commands", "stock.commands", "reservation.commands", "transfer.commands"};
+/* In the order in which they are shown. */
+enum { CATALOGUE, STOCK, RESERVATION, TRANSFER, TOPOLOGIES };
+static const char *const topology_names[TOPOLOGIES + 1] = {
+        "catalogue", "stock", "reservation", "transfer", NULL};
+static const char *const usual_topologies[] = {"catalogue", "stock", NULL};
+enum watched { WATCH_EVENTS, WATCH_COMMANDS, WATCH_DEAD_LETTERS, WATCHED };
+static const char *const suffixes[WATCHED] = {".events", ".commands", ".commands-dlt"};
 
 struct runner {
     struct driver_fixture fixture;
     struct driver_fixture_options options;
-    bool open;
-    int64_t seen[WATCHED][PARTITIONS_MAX]; /* next offset to show */
+    const char *chosen[TOPOLOGIES + 1]; /* by @ topologies */
+    bool open, messages;
+    int64_t seen[TOPOLOGIES][WATCHED][PARTITIONS_MAX]; /* next offset to show */
+    int64_t replies_seen;
     struct tally_slice last_event;
     struct tally_arena arena;
     struct tally_buf *out;
@@ -70,25 +67,6 @@ static void show_without(const struct tally_token *map, const char *left_out, st
     tally_buf_byte(out, '}');
 }
 
-static void show_event(struct runner *runner, const struct tally_memory_record *record)
-{
-    const struct tally_token *root = parse(runner, record->value);
-
-    runner->last_event = record->value;
-    tally_buf_string(runner->out, "  ");
-    tally_buf_slice(runner->out, tally_token_member(root, "type")->string);
-    tally_buf_byte(runner->out, ' ');
-    show_without(tally_token_member(root, "payload"), "outcome", runner->out);
-    tally_buf_byte(runner->out, '\n');
-}
-
-static void show_document(struct runner *runner, const struct tally_memory_record *record)
-{
-    tally_buf_string(runner->out, "  ");
-    tally_token_write(parse(runner, record->value), TALLY_FORMAT_JSON, runner->out);
-    tally_buf_byte(runner->out, '\n');
-}
-
 static void show_text(struct tally_slice bytes, struct tally_buf *out)
 {
     if (!bytes.data) {
@@ -103,8 +81,63 @@ static void show_text(struct tally_slice bytes, struct tally_buf *out)
     }
 }
 
-static void show_dead_letter(struct runner *runner, const struct tally_memory_record *record)
+/* Where a record stands, in a list that has those of several topics. */
+struct place {
+    const char *topology;
+    int32_t partition;
+};
+
+static void show_event(struct runner *runner, const struct place *place,
+        const struct tally_memory_record *record)
 {
+    const struct tally_token *root = parse(runner, record->value);
+
+    runner->last_event = record->value;
+    tally_buf_string(runner->out, "  ");
+    if (runner->messages) {
+        tally_buf_format(runner->out, "%s/%d ", place->topology, (int)place->partition);
+    }
+    tally_buf_slice(runner->out, tally_token_member(root, "type")->string);
+    tally_buf_byte(runner->out, ' ');
+    show_without(tally_token_member(root, "payload"), "outcome", runner->out);
+    tally_buf_byte(runner->out, '\n');
+}
+
+static void show_message(struct runner *runner, const struct place *place,
+        const struct tally_memory_record *record)
+{
+    const struct tally_token *root, *id;
+    enum tally_refusal refusal;
+
+    if (tally_document_parse(record->value, &runner->arena, &root, &refusal, NULL) ||
+            !tally_token_member(root, "source")) {
+        return; /* no message of a topology: those have a source */
+    }
+    id = tally_token_member(root, "id");
+    if (runner->messages) {
+        tally_buf_format(runner->out, "    -> %s/%d ", place->topology, (int)place->partition);
+    } else {
+        tally_buf_string(runner->out, "  ");
+        show_text(record->key, runner->out);
+        tally_buf_byte(runner->out, ' ');
+    }
+    tally_buf_slice(runner->out, id->string);
+    tally_buf_byte(runner->out, ' ');
+    tally_token_write(tally_token_member(root, "payload"), TALLY_FORMAT_JSON, runner->out);
+    tally_buf_byte(runner->out, '\n');
+}
+
+static void show_document(struct runner *runner, const struct tally_memory_record *record)
+{
+    tally_buf_string(runner->out, "  ");
+    tally_token_write(parse(runner, record->value), TALLY_FORMAT_JSON, runner->out);
+    tally_buf_byte(runner->out, '\n');
+}
+
+static void show_dead_letter(struct runner *runner, const struct place *place,
+        const struct tally_memory_record *record)
+{
+    (void)place;
     tally_buf_string(runner->out, "  ");
     show_text(record->key, runner->out);
     tally_buf_byte(runner->out, ' ');
@@ -119,36 +152,55 @@ static void show_dead_letter(struct runner *runner, const struct tally_memory_re
     tally_buf_byte(runner->out, '\n');
 }
 
-static void show_new(struct runner *runner, enum watched watched,
-        void (*show)(struct runner *runner, const struct tally_memory_record *record))
+typedef void (*show_fn)(struct runner *runner, const struct place *place,
+        const struct tally_memory_record *record);
+
+/* show NULL: as if it had been shown. */
+static void show_new(struct runner *runner, enum watched watched, show_fn show)
 {
     struct tally_memory_broker *broker = tally_topology_driver_broker(runner->fixture.driver);
     struct tally_memory_record record;
 
-    for (int32_t partition = 0; partition < PARTITIONS_MAX; partition++) {
-        int64_t *seen = &runner->seen[watched][partition];
+    for (int i = 0; i < TOPOLOGIES; i++) {
+        char topic[64];
 
-        while (tally_memory_broker_read(broker, watched_topics[watched], partition, *seen,
-                &record)) {
-            show(runner, &record);
-            *seen = record.offset + 1;
+        snprintf(topic, sizeof topic, "%s%s", topology_names[i], suffixes[watched]);
+        for (int32_t partition = 0; partition < PARTITIONS_MAX; partition++) {
+            struct place place = {topology_names[i], partition};
+            int64_t *seen = &runner->seen[i][watched][partition];
+
+            while (tally_memory_broker_read(broker, topic, partition, *seen, &record)) {
+                if (show) {
+                    show(runner, &place, &record);
+                }
+                *seen = record.offset + 1;
+            }
         }
     }
 }
 
-/* A message of a topology: other commands have no cause. */
-static void show_message(struct runner *runner, const struct tally_memory_record *record)
+static void show_replies(struct runner *runner)
 {
-    const struct tally_token *root = parse(runner, record->value);
+    struct tally_memory_broker *broker = tally_topology_driver_broker(runner->fixture.driver);
+    struct tally_memory_record record;
 
-    if (tally_token_member(root, "causation_id")) {
-        tally_buf_string(runner->out, "  ");
-        show_text(record->key, runner->out);
-        tally_buf_byte(runner->out, ' ');
-        tally_buf_slice(runner->out, tally_token_member(root, "id")->string);
-        tally_buf_byte(runner->out, ' ');
-        tally_token_write(tally_token_member(root, "payload"), TALLY_FORMAT_JSON, runner->out);
-        tally_buf_byte(runner->out, '\n');
+    while (tally_memory_broker_read(broker, TALLY_DRIVER_REPLY_TOPIC, 0, runner->replies_seen,
+            &record)) {
+        show_document(runner, &record);
+        runner->replies_seen = record.offset + 1;
+    }
+}
+
+/* After every call of a client. */
+static void show_committed(void *context, struct tally_client *client, enum tally_memory_op op,
+        enum tally_code code)
+{
+    struct runner *runner = context;
+
+    (void)client;
+    if (op == TALLY_MEMORY_COMMIT && code == TALLY_OK && runner->messages) {
+        show_new(runner, WATCH_EVENTS, show_event);
+        show_new(runner, WATCH_COMMANDS, show_message);
     }
 }
 
@@ -186,13 +238,13 @@ static void show_row(void *context, struct tally_slice key, struct tally_slice r
 
 static void show_state(struct runner *runner)
 {
-    static const char *const topologies[FIXTURE_TOPOLOGIES] = {"catalogue", "stock"};
+    for (size_t i = 0; runner->options.topologies[i]; i++) {
+        const char *topology = runner->options.topologies[i];
 
-    for (size_t i = 0; i < FIXTURE_TOPOLOGIES; i++) {
         for (int32_t partition = 0; partition < runner->options.partitions; partition++) {
-            struct rows rows = {runner, topologies[i], partition};
+            struct rows rows = {runner, topology, partition};
 
-            ck_assert(tally_topology_driver_scan(runner->fixture.driver, topologies[i], partition,
+            ck_assert(tally_topology_driver_scan(runner->fixture.driver, topology, partition,
                     show_row, &rows));
         }
     }
@@ -210,25 +262,63 @@ static void close_case(struct runner *runner)
 
 static void open_case(struct runner *runner)
 {
+    struct tally_memory_broker *broker;
+
     close_case(runner);
     driver_fixture_open(&runner->fixture, &runner->options);
+    broker = tally_topology_driver_broker(runner->fixture.driver);
+    for (int i = 0; i < TOPOLOGIES; i++) {
+        char topic[64];
+
+        snprintf(topic, sizeof topic, "%s.commands", topology_names[i]);
+        tally_memory_broker_topic(broker, topic, runner->options.partitions, LINE_MAX_BYTES);
+    }
+    tally_memory_broker_set_hooks(broker,
+            &(struct tally_memory_hooks){.context = runner, .after = show_committed});
     driver_fixture_run(&runner->fixture);
     memset(runner->seen, 0, sizeof runner->seen);
+    runner->replies_seen = 0;
     runner->open = true;
 }
 
 static void run(struct runner *runner)
 {
+    if (runner->messages) {
+        show_new(runner, WATCH_COMMANDS, NULL);
+    }
     driver_fixture_run(&runner->fixture);
-    show_new(runner, WATCH_CATALOGUE, show_event);
-    show_new(runner, WATCH_STOCK, show_event);
+    show_new(runner, WATCH_EVENTS, show_event);
 }
 
-static void set_option(struct runner *runner, const char *text)
+/* "all", or names with spaces between them. */
+static void choose(struct runner *runner, char *names)
+{
+    size_t count = 0;
+
+    runner->options.topologies = topology_names;
+    if (!strcmp(names, "all")) {
+        return;
+    }
+    for (int i = 0; i < TOPOLOGIES; i++) {
+        if (strstr(names, topology_names[i])) {
+            runner->chosen[count++] = topology_names[i];
+        }
+    }
+    ck_assert_msg(count > 0, "topologies \"%s\"", names);
+    runner->chosen[count] = NULL;
+    runner->options.topologies = runner->chosen;
+}
+
+static void set_option(struct runner *runner, char *text)
 {
     if (!strncmp(text, "partitions ", 11)) {
         runner->options.partitions = (int32_t)strtol(text + 11, NULL, 10);
         ck_assert_int_le(runner->options.partitions, PARTITIONS_MAX);
+    } else if (!strncmp(text, "topologies ", 11)) {
+        choose(runner, text + 11);
+    } else if (!strncmp(text, "show ", 5)) {
+        runner->messages = !strcmp(text, "show messages");
+        ck_assert_msg(runner->messages || !strcmp(text, "show events"), "option \"%s\"", text);
     } else if (!strcmp(text, "registration optional")) {
         runner->options.registration_optional = true;
     } else {
@@ -309,17 +399,16 @@ static void do_line(struct runner *runner, char *line)
         open_case(runner);
     } else if (!strncmp(line, "advance ", 8)) {
         tally_topology_driver_advance(runner->fixture.driver, strtoll(line + 8, NULL, 10));
+    } else if (!strcmp(line, "run")) {
+        run(runner);
     } else if (!strcmp(line, "state")) {
         show_state(runner);
     } else if (!strcmp(line, "replies")) {
-        show_new(runner, WATCH_REPLIES, show_document);
+        show_replies(runner);
     } else if (!strcmp(line, "dead-letters")) {
-        show_new(runner, WATCH_CATALOGUE_DLT, show_dead_letter);
-        show_new(runner, WATCH_STOCK_DLT, show_dead_letter);
+        show_new(runner, WATCH_DEAD_LETTERS, show_dead_letter);
     } else if (!strcmp(line, "messages")) {
-        for (int watched = WATCH_MESSAGES; watched < WATCHED; watched++) {
-            show_new(runner, (enum watched)watched, show_message);
-        }
+        show_new(runner, WATCH_COMMANDS, show_message);
     } else if (!strcmp(line, "event")) {
         struct tally_memory_record record = {.value = runner->last_event};
 
@@ -333,7 +422,8 @@ static void do_line(struct runner *runner, char *line)
 
 void case_runner_transcribe(struct tally_slice script, struct tally_buf *out)
 {
-    struct runner runner = {.options = {.partitions = 1}, .out = out};
+    struct runner runner = {
+            .options = {.partitions = 1, .topologies = usual_topologies}, .out = out};
     const uint8_t *at = script.data, *end = script.data + script.len;
 
     tally_arena_init(&runner.arena, LINE_MAX_BYTES);

@@ -4,16 +4,23 @@
  *   == title                       a new case: a new broker, new state
  *   @ partitions 4                 for the cases that follow (default 1)
  *   @ registration optional        stock.require_registration: false for the cases that follow
+ *   @ topologies <names>           these run in the cases that follow, or all; of the others there
+ *                                  are the topics. At first: catalogue stock
+ *   @ show messages                from here on what a transaction brings is shown when it commits:
+ *                                  events with their topology and partition, and behind an arrow
+ *                                  commands that tally itself sends. @ show events: as at first
  *   <topology> <json>              a command; then its events are shown
  *   <topology>... <json>           the same, kept back until the next line that runs
  *   raw <topology> <partition> <key> <value>   any record; \xhh are bytes, - is null; partition
  *                                  -1: of the key
  *   advance <ms>                   the clock
+ *   run                            what is left to do, timers that are due among it
  *   state                          every row of every store
  *   replies, dead-letters          what is new there
  *   messages                       what topologies have sent to each other: key, id, payload
  *   event                          the last event shown, all of it
- * Events are shown as type and payload without `outcome`. */
+ * Events are shown as type and payload without `outcome`; at first those of one topology after the
+ * other. */
 #pragma once
 #include "engine/base/bytes.h"
 

@@ -27,7 +27,8 @@ static void load_config(struct tally_config *config)
 /* Settings and the topologies that are made of them. */
 static void make(struct driver_fixture *fixture, const struct driver_fixture_options *options)
 {
-    static const char *const names[FIXTURE_TOPOLOGIES] = {"catalogue", "stock"};
+    static const char *const usual[] = {"catalogue", "stock", NULL};
+    const char *const *names = options->topologies ? options->topologies : usual;
     struct tally_error err = {.code = TALLY_OK};
 
     load_config(&fixture->config);
@@ -45,17 +46,19 @@ static void make(struct driver_fixture *fixture, const struct driver_fixture_opt
         fixture->config.dedup_retention = 0;
     }
     fixture->config.stock_ledger = !options->no_ledger;
-    for (size_t i = 0; i < FIXTURE_TOPOLOGIES; i++) {
+    fixture->topology_count = 0;
+    for (size_t i = 0; names[i]; i++) {
         enum tally_code code =
                 tally_registry_create(names[i], &fixture->config, &fixture->topologies[i], &err);
 
         ck_assert_msg(code == TALLY_OK, "%s", err.message);
+        ck_assert_uint_le(++fixture->topology_count, FIXTURE_TOPOLOGIES);
     }
 }
 
 static void unmake(struct driver_fixture *fixture)
 {
-    for (size_t i = 0; i < FIXTURE_TOPOLOGIES; i++) {
+    for (size_t i = 0; i < fixture->topology_count; i++) {
         tally_topology_destroy(fixture->topologies[i]);
     }
     tally_config_deinit(&fixture->config);
@@ -74,7 +77,7 @@ void driver_fixture_open(struct driver_fixture *fixture,
     code = tally_topology_driver_create(
             &(struct tally_topology_driver_options){
                     .topologies = fixture->topologies,
-                    .topology_count = FIXTURE_TOPOLOGIES,
+                    .topology_count = fixture->topology_count,
                     .config = &fixture->config,
                     .partitions = options->partitions,
                     .state_dir = options->state_dir,

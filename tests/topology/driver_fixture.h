@@ -1,18 +1,21 @@
-/* tests/topology/driver_fixture.h - a driver with both topologies and default settings. */
+/* tests/topology/driver_fixture.h - a driver with catalogue and stock, or with others of the
+ * registry, and default settings. */
 #pragma once
 #include "engine/topology_driver.h"
 
-#define FIXTURE_TOPOLOGIES 2
+#define FIXTURE_TOPOLOGIES 8                      /* at most */
 #define FIXTURE_NOW_MS     INT64_C(1768471200000) /* 2026-01-15T10:00:00.000Z */
 
 struct driver_fixture {
     struct tally_config config;
-    struct tally_topology *topologies[FIXTURE_TOPOLOGIES]; /* catalogue, stock */
+    struct tally_topology *topologies[FIXTURE_TOPOLOGIES];
+    size_t topology_count;
     struct tally_topology_driver *driver;
 };
 
 struct driver_fixture_options {
     int32_t partitions;
+    const char *const *topologies; /* names, ending with NULL; NULL: catalogue and stock */
     bool registration_optional;
     bool json_events;
     bool no_outcomes, no_ledger; /* dedup.retention 0; stock.ledger false */

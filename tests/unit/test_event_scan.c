@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #include "schemas/catalogue_records.h"
+#include "schemas/reservation_records.h"
+#include "schemas/transfer_records.h"
 #include "schemas/stock_records.h"
 
 #define ROUNDS   400
@@ -80,6 +82,8 @@ static void fill_array(const struct tally_field *field, struct tally_array *arra
 {
     size_t size = field->schema ? field->schema->size : sizeof(struct tally_slice);
 
+    struct tally_field name = {.text = field->text, .low = 1, .high = 32};
+
     array->count = (size_t)field->low + below(4);
     array->items = tally_arena_alloc(&arena, size * array->count + 1);
     for (size_t i = 0; i < array->count; i++) {
@@ -88,7 +92,8 @@ static void fill_array(const struct tally_field *field, struct tally_array *arra
         if (field->schema) {
             fill(field->schema, item);
         } else {
-            *(struct tally_slice *)(void *)item = some_text(NULL);
+            *(struct tally_slice *)(void *)item =
+                    some_text(field->text == TALLY_TEXT_ANY ? NULL : &name);
         }
     }
 }
@@ -281,6 +286,8 @@ START_TEST(every_event_that_is_written_is_scanned)
 {
     every_shape(stock_event_schemas, STOCK_EVENT_TYPES);
     every_shape(catalogue_event_schemas, 1);
+    every_shape(reservation_event_schemas, RESERVATION_EVENT_TYPES);
+    every_shape(transfer_event_schemas, TRANSFER_EVENT_TYPES);
 }
 END_TEST
 

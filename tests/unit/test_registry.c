@@ -26,7 +26,7 @@ START_TEST(every_name_builds)
         ck_assert_str_eq(tally_topology_name(topology), names[count]);
         tally_topology_destroy(topology);
     }
-    ck_assert_uint_eq(count, 2);
+    ck_assert_uint_eq(count, 4);
 }
 END_TEST
 
@@ -55,6 +55,25 @@ START_TEST(catalogue_sends_to_stock)
 }
 END_TEST
 
+START_TEST(sagas_send_to_stock_and_to_themselves)
+{
+    static const char *const names[] = {"reservation", "transfer"};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct tally_topology *topology;
+        const struct tally_aggregate *aggregate;
+
+        ck_assert_int_eq(tally_registry_create(names[i], &config, &topology, NULL), TALLY_OK);
+        aggregate = tally_topology_aggregate(topology);
+        ck_assert_str_eq(tally_topology_target(topology, "stock.commands"), "acme.stock.commands");
+        ck_assert_str_eq(tally_topology_target(topology, aggregate->commands),
+                tally_topology_commands(topology));
+        ck_assert(aggregate->has_timers);
+        tally_topology_destroy(topology);
+    }
+}
+END_TEST
+
 START_TEST(an_unknown_name_is_refused_with_the_nearest)
 {
     struct tally_topology *topology;
@@ -79,6 +98,7 @@ int main(void)
     tcase_add_test(tcase, every_name_builds);
     tcase_add_test(tcase, stock_depends_on_its_setting);
     tcase_add_test(tcase, catalogue_sends_to_stock);
+    tcase_add_test(tcase, sagas_send_to_stock_and_to_themselves);
     tcase_add_test(tcase, an_unknown_name_is_refused_with_the_nearest);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
