@@ -1,11 +1,15 @@
-/* apps/cmd_fsck.c - the state of all tasks, one row a line, the same bytes for the same state.
- *  (1) Each task is dumped at one position; tasks in the order of topology and partition, rows in
+/* apps/cmd_fsck.c - the state of all tasks: proved to be sound, or dumped, one row a line, the same
+ * bytes for the same state.
+ *  (1) Each task is read at one position; tasks in the order of topology and partition, rows in
  *      that of their keys.
- *  (2) A row that cannot be read is dumped as damaged, counted, and makes the status 1. */
+ *  (2) A row that cannot be read is dumped as damaged, counted, and makes the status 1.
+ *  (3) Tasks of an instance are read one after another. What rows of different tasks say about each
+ *      other counts only where nothing has moved from before the first to after the last. */
 #include "apps/cmd.h"
 
 #include <stdio.h>
 
+#include "apps/fsck_check.h"
 #include "apps/ops_client.h"
 #include "apps/state_reader.h"
 #include "engine/base/mem.h"
@@ -18,14 +22,30 @@
 struct fsck {
     struct cli *cli;
     const char *topology; /* NULL: all */
+    const char *dir;      /* NULL: of the running instance */
     struct tally_buf line;
+    struct fsck_check *check; /* NULL: rows are printed */
     uint64_t damaged;
-    bool gone; /* standard output */
+    int64_t show, shown; /* differences */
+    bool gone;           /* standard output */
+    enum tally_code code; /* of the check; err has the message */
+    struct tally_error err;
 };
 
 static bool wanted(const struct fsck *fsck, const char *topology)
 {
     return !fsck->topology || strcmp(fsck->topology, topology) == 0;
+}
+
+/* A line goes to the checker or to standard output. false: stop. */
+static bool take_line(struct fsck *fsck)
+{
+    if (fsck->check) {
+        fsck->code = fsck_check_row(fsck->check, tally_buf_bytes(&fsck->line), &fsck->err);
+        return fsck->code == TALLY_OK;
+    }
+    fsck->gone = !cli_write(fsck->cli, tally_buf_bytes(&fsck->line));
+    return !fsck->gone;
 }
 
 /* --- a directory ------------------------------------------------------------------------------ */
@@ -38,21 +58,25 @@ static bool dump_row(void *context, const struct state_task *task, struct tally_
     tally_buf_clear(&fsck->line);
     fsck->damaged +=
             !tally_row_line_write(task->topology, task->partition, key, value, &fsck->line);
-    fsck->gone = !cli_write(fsck->cli, tally_buf_bytes(&fsck->line));
-    return !fsck->gone;
+    return take_line(fsck);
 }
 
-static enum tally_code dump_directory(struct fsck *fsck, const char *dir, struct tally_error *err)
+static bool going_on(const struct fsck *fsck)
+{
+    return !fsck->gone && fsck->code == TALLY_OK;
+}
+
+static enum tally_code read_directory(struct fsck *fsck, struct tally_error *err)
 {
     static const uint8_t first_store[] = {1}; /* byte 0 is the store's own */
     struct state_task *tasks;
     size_t count;
-    enum tally_code code = state_reader_tasks(dir, &tasks, &count, err);
+    enum tally_code code = state_reader_tasks(fsck->dir, &tasks, &count, err);
 
-    for (size_t i = 0; i < count && code == TALLY_OK && !fsck->gone; i++) {
+    for (size_t i = 0; i < count && code == TALLY_OK && going_on(fsck); i++) {
         if (wanted(fsck, tasks[i].topology)) {
-            code = state_reader_scan(dir, &tasks[i], tally_slice_of(first_store, 1), TALLY_NONE,
-                    dump_row, fsck, err);
+            code = state_reader_scan(fsck->dir, &tasks[i], tally_slice_of(first_store, 1),
+                    TALLY_NONE, dump_row, fsck, err);
         }
     }
     tally_free(tasks);
@@ -76,16 +100,15 @@ static bool pass_on(void *context, struct tally_slice bytes)
             break;
         }
         fsck->damaged += memmem(fsck->line.data, fsck->line.len, "\"damaged\":\"", 11) != NULL;
-        fsck->gone = !cli_write(fsck->cli, tally_buf_bytes(&fsck->line));
-        tally_buf_clear(&fsck->line);
-        if (fsck->gone) {
+        if (!take_line(fsck)) {
             return false;
         }
+        tally_buf_clear(&fsck->line);
     }
     return true;
 }
 
-static enum tally_code dump_task(struct fsck *fsck, const char *topology, int64_t partition,
+static enum tally_code read_task(struct fsck *fsck, const char *topology, int64_t partition,
         struct tally_error *err)
 {
     struct ops_answer answer;
@@ -101,7 +124,7 @@ static enum tally_code dump_task(struct fsck *fsck, const char *topology, int64_
 
         code = tally_error_set(err, TALLY_UNAVAILABLE, "%s/%lld: status %d, %.*s", topology,
                 (long long)partition, answer.status, (int)reason.len, (const char *)reason.data);
-    } else if (code == TALLY_OK && fsck->line.len > 0 && !fsck->gone) {
+    } else if (code == TALLY_OK && fsck->line.len > 0 && going_on(fsck)) {
         code = tally_error_set(err, TALLY_UNAVAILABLE, "%s/%lld: the dump was cut short", topology,
                 (long long)partition);
     }
@@ -109,14 +132,14 @@ static enum tally_code dump_task(struct fsck *fsck, const char *topology, int64_
     return code;
 }
 
-static enum tally_code dump_tasks(struct fsck *fsck, const struct tally_token *root,
+static enum tally_code read_tasks(struct fsck *fsck, const struct tally_token *root,
         struct tally_error *err)
 {
     const struct tally_token *items = tally_token_member(root, "items");
     const struct tally_token *item = items ? items + 1 : NULL;
     enum tally_code code = TALLY_OK;
 
-    for (uint32_t i = 0; items && i < items->count && code == TALLY_OK && !fsck->gone; i++) {
+    for (uint32_t i = 0; items && i < items->count && code == TALLY_OK && going_on(fsck); i++) {
         const struct tally_token *topology = tally_token_member(item, "topology");
         const struct tally_token *partition = tally_token_member(item, "partition");
         char name[64] = "";
@@ -124,42 +147,97 @@ static enum tally_code dump_tasks(struct fsck *fsck, const struct tally_token *r
         if (topology && partition && topology->type == TALLY_STRING) {
             snprintf(name, sizeof name, "%.*s", (int)topology->string.len,
                     (const char *)topology->string.data);
-            code = wanted(fsck, name) ? dump_task(fsck, name, partition->integer, err) : TALLY_OK;
+            code = wanted(fsck, name) ? read_task(fsck, name, partition->integer, err) : TALLY_OK;
         }
         item = tally_token_next(item);
     }
     return code;
 }
 
-static enum tally_code dump_instance(struct fsck *fsck, struct tally_error *err)
+static enum tally_code ask_tasks(struct fsck *fsck, struct ops_answer *answer,
+        struct tally_error *err)
+{
+    return ops_get(fsck->cli->config.http_listen, "/v1/ops/tasks", TIMEOUT_MS, answer, err);
+}
+
+static enum tally_code read_instance(struct fsck *fsck, const struct ops_answer *answer,
+        struct tally_error *err)
 {
     const struct tally_token *root;
     enum tally_refusal refusal;
     struct tally_arena arena;
-    struct ops_answer answer;
-    enum tally_code code =
-            ops_get(fsck->cli->config.http_listen, "/v1/ops/tasks", TIMEOUT_MS, &answer, err);
+    enum tally_code code;
 
     tally_arena_init(&arena, 64 * 1024);
-    if (code == TALLY_OK) {
-        code = tally_document_parse(tally_buf_bytes(&answer.body), &arena, &root, &refusal, err);
-    }
-    if (code == TALLY_OK) {
-        code = dump_tasks(fsck, root, err);
-    }
-    ops_answer_deinit(&answer);
+    code = tally_document_parse(tally_buf_bytes(&answer->body), &arena, &root, &refusal, err);
+    code = code ? code : read_tasks(fsck, root, err);
     tally_arena_deinit(&arena);
     return code;
 }
 
-static int dump(struct fsck *fsck, const char *dir)
+/* Every task runs, has nothing left to read, and stands where it stood. */
+static bool nothing_moved(const struct ops_answer *before, const struct ops_answer *after)
+{
+    const struct tally_token *a, *b, *item_a, *item_b;
+    enum tally_refusal refusal;
+    struct tally_arena arena;
+    bool still;
+
+    tally_arena_init(&arena, 64 * 1024);
+    still = tally_document_parse(tally_buf_bytes(&before->body), &arena, &a, &refusal, NULL) ==
+                    TALLY_OK &&
+            tally_document_parse(tally_buf_bytes(&after->body), &arena, &b, &refusal, NULL) ==
+                    TALLY_OK;
+    a = still ? tally_token_member(a, "items") : NULL;
+    b = still ? tally_token_member(b, "items") : NULL;
+    still = a && b && a->count == b->count;
+    item_a = still ? a + 1 : NULL;
+    item_b = still ? b + 1 : NULL;
+    for (uint32_t i = 0; still && i < a->count; i++) {
+        const struct tally_token *state = tally_token_member(item_b, "state");
+        const struct tally_token *lag = tally_token_member(item_b, "lag");
+        const struct tally_token *from = tally_token_member(item_a, "position");
+        const struct tally_token *to = tally_token_member(item_b, "position");
+
+        still = state && state->type == TALLY_STRING &&
+                tally_slice_equal(state->string, TALLY_SLICE("RUNNING")) && lag &&
+                lag->type == TALLY_INT && lag->integer == 0 && from && to &&
+                from->type == to->type &&
+                (from->type != TALLY_STRING || tally_slice_equal(from->string, to->string));
+        item_a = tally_token_next(item_a);
+        item_b = tally_token_next(item_b);
+    }
+    tally_arena_deinit(&arena);
+    return still;
+}
+
+/* All rows, to the checker or to standard output. *settled: nothing moved meanwhile. */
+static enum tally_code read_state(struct fsck *fsck, bool *settled, struct tally_error *err)
+{
+    struct ops_answer before, after;
+    enum tally_code code;
+
+    if (fsck->dir) {
+        return read_directory(fsck, err);
+    }
+    code = ask_tasks(fsck, &before, err);
+    code = code ? code : read_instance(fsck, &before, err);
+    if (code == TALLY_OK && fsck->check && going_on(fsck)) {
+        code = ask_tasks(fsck, &after, err);
+        *settled = code == TALLY_OK && !fsck->topology && nothing_moved(&before, &after);
+        ops_answer_deinit(&after);
+    }
+    ops_answer_deinit(&before);
+    return code;
+}
+
+static int dump(struct fsck *fsck)
 {
     struct tally_error err;
-    enum tally_code code;
+    bool settled = false;
     int status = CLI_OK;
+    enum tally_code code = read_state(fsck, &settled, &err);
 
-    tally_buf_init(&fsck->line, LINE_MAX_BYTES);
-    code = dir ? dump_directory(fsck, dir, &err) : dump_instance(fsck, &err);
     if (code) {
         status = cli_error(fsck->cli, &err);
     } else if (fsck->damaged > 0) {
@@ -167,39 +245,101 @@ static int dump(struct fsck *fsck, const char *dir)
     } else if (fsck->gone) {
         status = CLI_FAILED;
     }
-    tally_buf_deinit(&fsck->line);
+    return cli_finish(fsck->cli, status);
+}
+
+static void show_difference(void *context, const char *text)
+{
+    struct fsck *fsck = context;
+    char line[640];
+    int len = snprintf(line, sizeof line, "%s\n", text);
+
+    if (fsck->shown++ < fsck->show) {
+        (void)cli_write(fsck->cli, tally_slice_of(line, (size_t)len));
+    }
+}
+
+static int report(struct fsck *fsck)
+{
+    uint64_t differences = fsck_check_differences(fsck->check);
+    struct tally_buf text;
+
+    tally_buf_init(&text, 64 * 1024);
+    fsck_check_report(fsck->check, &text);
+    (void)cli_write(fsck->cli, tally_buf_bytes(&text));
+    tally_buf_deinit(&text);
+    if (differences > 0) {
+        return cli_failed(fsck->cli, "%llu differences%s", (unsigned long long)differences,
+                fsck->shown > fsck->show ? ", of which the first are shown (--show)" : "");
+    }
+    return CLI_OK;
+}
+
+static int check(struct fsck *fsck, bool settled)
+{
+    struct fsck_check_options options = {.differs = show_difference, .context = fsck};
+    struct tally_error err;
+    enum tally_code code;
+    int status;
+
+    fsck->check = fsck_check_create(&options);
+    code = read_state(fsck, &settled, &err);
+    if (code == TALLY_OK && fsck->code) {
+        code = fsck->code;
+        err = fsck->err;
+    }
+    if (code) {
+        status = cli_error(fsck->cli, &err);
+    } else {
+        fsck_check_finish(fsck->check, settled);
+        status = report(fsck);
+    }
+    fsck_check_destroy(fsck->check);
     return cli_finish(fsck->cli, status);
 }
 
 int cmd_fsck(int argc, char **argv)
 {
-    struct fsck fsck = {.topology = NULL};
-    bool dumping = false;
-    const char *dir = NULL;
+    struct fsck fsck = {.show = 20};
+    bool dumping = false, settled = false;
     const struct cli_option options[] = {
-            CLI_OPT_FLAG(0, "dump", &dumping, "print every row (the only check there is)"),
-            CLI_OPT_TEXT(0, "state", &dir, "DIR", "read the state of a stopped instance"),
+            CLI_OPT_FLAG(0, "dump", &dumping, "print every row, check nothing"),
+            CLI_OPT_TEXT(0, "state", &fsck.dir, "DIR", "read the state of a stopped instance"),
             CLI_OPT_TEXT('t', "topology", &fsck.topology, "NAME", "only this topology"),
+            CLI_OPT_FLAG(0, "settled", &settled,
+                    "with --state: no command was waiting, so nothing is on its way"),
+            CLI_OPT_INT('n', "show", &fsck.show, 0, 1000000, "N", "differences to print (20)"),
             CLI_OPT_END};
     struct cli cli = {.verb = "fsck",
-            .usage = "fsck --dump [--state DIR] [options]",
+            .usage = "fsck [--dump] [--state DIR] [options]",
             .options = options,
-            .about = "Dumps the state of every task as NDJSON, sorted: two dumps of the same state "
-                     "are\n"
-                     "the same bytes. Asks the instance on http.listen, or reads the directory of "
-                     "a\n"
-                     "stopped one. Exit status 1: a row is damaged, or a task could not be read.",
+            .about = "Proves that the state is sound: I1-I8 of docs/domain.md, from the rows of "
+                     "all stores.\n"
+                     "Asks the instance on http.listen, or reads the directory of a stopped one. "
+                     "What waits\n"
+                     "for a message between topologies is a difference only where none is on its "
+                     "way: an\n"
+                     "instance that stands still, or --settled. With --dump: all rows as NDJSON, "
+                     "sorted; two\n"
+                     "dumps of the same state are the same bytes. Exit status 1: something "
+                     "differs, a row is\n"
+                     "damaged, or a task could not be read.",
             .examples =
+                    "  tally fsck\n"
+                    "  tally fsck --state ./state --settled\n"
                     "  tally fsck --dump | sha256sum\n"
                     "  tally fsck --dump --state ./state | jq -c 'select(.store == \"level\")'\n"};
     int status = cli_begin(&cli, argc, argv);
 
     fsck.cli = &cli;
-    if (status == CLI_CONTINUE && !dumping) {
-        status = cli_usage(&cli, "--dump is missing");
+    if (status == CLI_CONTINUE && settled && !fsck.dir) {
+        status = cli_usage(&cli, "--settled needs --state: an instance is asked whether it stands "
+                                 "still");
     }
     if (status == CLI_CONTINUE) {
-        status = dump(&fsck, dir);
+        tally_buf_init(&fsck.line, LINE_MAX_BYTES);
+        status = dumping ? dump(&fsck) : check(&fsck, settled);
+        tally_buf_deinit(&fsck.line);
     }
     cli_end(&cli);
     return status;

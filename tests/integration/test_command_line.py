@@ -125,6 +125,8 @@ def read(tally):
     check("readyz check passed" in verbose, "health tells its parts", verbose)
     dump = tally("fsck", "--dump").stdout
     check(dump == tally("fsck", "--dump").stdout, "dumps are the same bytes")
+    sound = tally("fsck").stdout
+    check(" 0 differ" in sound and "I1 " in sound, "the state is sound", sound)
     locked = tally("fsck", "--dump", "--state", tally.instance.state, status=1)
     check("STATE_LOCKED" in locked.stderr, "a running instance keeps its directory", locked.stderr)
     return level, dump
@@ -132,6 +134,8 @@ def read(tally):
 
 def stopped(tally, level, dump):
     check(tally("fsck", "--dump", "--state", tally.instance.state).stdout == dump, "the directory is what was served")
+    check("0 differ" in tally("fsck", "--settled", "--state", tally.instance.state).stdout, "a directory is checked too")
+    tally("fsck", "--settled", status=2)
     row = json.loads(tally("get", "level", "SKU-1.W1", "-o", "json", "--state", tally.instance.state).stdout)
     check(row == level, "get reads a directory", row)
     tally("health", status=1)
