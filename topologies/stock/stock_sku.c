@@ -2,7 +2,7 @@
  * products, frozen when their product is archived.
  * Invariants
  *  (1) A SKU belongs to at most one product; it changes hands only through nobody's.
- *  (2) ReleaseSku undoes only what the same operation claimed.
+ *  (2) ReleaseSku undoes only what the same operation of the same product claimed.
  *  (3) A claim is answered, whatever is decided. */
 #include "topologies/stock/stock_change_internal.h"
 #include "topologies/stock/stock_topology.h"
@@ -97,7 +97,9 @@ void stock_decide_release_sku(struct tally_context *ctx, const struct stock_comm
     struct stock_sku_row row;
 
     (void)read_sku(ctx, cmd->sku, &row);
-    if (!row.product_id.len || !tally_slice_equal(row.op_id, cmd->op_id)) {
+    /* Two products may be created under one command id: the SKU of the other is not undone. */
+    if (!row.product_id.len || !tally_slice_equal(row.op_id, cmd->op_id) ||
+            !tally_slice_equal(row.product_id, cmd->product_id)) {
         tally_accept(ctx); /* somebody else's, or nobody's */
         return;
     }
