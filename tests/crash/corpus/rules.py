@@ -141,10 +141,26 @@ VARIANT = record({"sku": shape(ID), "barcode": text(1, 64), "options": mapping, 
 PRODUCT = {"slug": shape(SLUG, 96), "name": NAME, "description": text(0, INT64_MAX),
            "category_ids": array(shape(ID), 0, 65536), "attributes": mapping,
            "media": array(text(0, INT64_MAX), 0, 65536)}
+
+
+def skus_differ(fields):
+    skus = [variant["sku"] for variant in fields.get("variants", [])]
+    return set() if len(set(skus)) == len(skus) else {"variants"}
+
+
+def window_is_one(fields):
+    if "valid_from" not in fields or "valid_until" not in fields:
+        return set()
+    # to the millisecond, as text: 19 characters and a fraction
+    begin, end = ((one[:19], one[20:-1].ljust(3, "0")[:3]) for one in (fields["valid_from"], fields["valid_until"]))
+    return set() if begin < end else {"valid_until"}
+
+
 CLAIM = {"product_id": shape(ID), "op_id": shape(COMMAND_ID)}
 CATALOGUE = {
     "RegisterWarehouse": Type("warehouse", {"name": NAME}, ("name",), prefix="warehouse:"),
-    "CreateProduct": Type("product_id", {**PRODUCT, "variants": array(VARIANT, 0, 65536)}, ("slug", "name")),
+    "CreateProduct": Type("product_id", {**PRODUCT, "variants": array(VARIANT, 0, 65536)}, ("slug", "name"),
+                          check=skus_differ),
     "UpdateProduct": Type("product_id", {"patch": record(PRODUCT, set(), PRODUCT.keys() - {"slug", "name"})},
                           ("patch",)),
     "AddVariant": Type("product_id", {"variant": VARIANT}, ("variant",)),
@@ -153,7 +169,7 @@ CATALOGUE = {
     "ChangePrice": Type("product_id", {"sku": shape(ID), "currency": shape(CURRENCY), "list": text(1, 64),
                                        "amount_minor": whole(0, INT64_MAX), "compare_at_minor": whole(0, INT64_MAX),
                                        "valid_from": time, "valid_until": time},
-                        ("sku", "currency", "amount_minor")),
+                        ("sku", "currency", "amount_minor"), check=window_is_one),
     "ClaimReply": Type("product_id", {"op_id": shape(COMMAND_ID), "claim": text(1, 128), "granted": boolean,
                                       "code": text(1, 64)}, ("op_id", "claim", "granted"), own=True),
     "ClaimSlug": Type("slug", CLAIM, CLAIM, own=True, prefix="slug:"),

@@ -153,7 +153,8 @@ class Catalogue(Partition):
             return self.fail(op, Refusal(fields["code"]), [claim])
         op = {**op, "waiting": [one for one in op["waiting"] if one != claim], "granted": [*op["granted"], claim]}
         if op["waiting"]:
-            return Outcome("ProductOperationProgressed", {"product_id": self.key, "op": op})
+            return Outcome("ProductOperationProgressed", {"product_id": self.key, "op": op,
+                                                          "timer": {"set": self.clear()["clear"]}})
         return getattr(self, "finish_" + op["kind"].lower())(op, copy.deepcopy(op["request"]))
 
     def fail(self, op, refusal, refused=()):
@@ -199,7 +200,7 @@ class Catalogue(Partition):
 
     def decide_release_slug(self, command, fields):
         slug = self.slugs.get(fields["slug"])
-        if not slug or slug["op_id"] != fields["op_id"]:
+        if not slug or slug != {name: fields[name] for name in ("product_id", "op_id")}:
             return Outcome()
         return Outcome("SlugReleased", {name: fields[name] for name in ("slug", "product_id", "op_id")})
 
