@@ -30,7 +30,7 @@ const char *const catalogue_currencies[] = {
 static const struct tally_field price_fields[] = {
         PRICE(ID, price_id, TEXT(1, 64), REQUIRED, "id of the command that set it")       //
         PRICE(KIND, kind, ENUM(catalogue_price_kinds), REQUIRED, "always, or for a time") //
-        PRICE(LIST, list, ID, REQUIRED, "price list")                                     //
+        PRICE(LIST, list, TEXT(1, 64), REQUIRED, "price list")                            //
         PRICE(CURRENCY, currency, TEXT(3, 3), REQUIRED, "currency, of ISO 4217")          //
         PRICE(AMOUNT_MINOR, amount_minor, INT(0, INT64_MAX), REQUIRED,
                 "price in the currency's smallest unit") //
@@ -50,10 +50,10 @@ static const struct tally_schema price_schema =
 #define VARIANT_INPUT_FIELDS 5
 static const struct tally_field variant_fields[] = {
         VARIANT(SKU, sku, ID, REQUIRED, "stock keeping unit; no other product ever gets it") //
-        VARIANT(BARCODE, barcode, TEXT(1, 128), OPTIONAL, "number that scanners read")       //
+        VARIANT(BARCODE, barcode, TEXT(1, 64), OPTIONAL, "number that scanners read")        //
         VARIANT(OPTIONS, options, MAP, OPTIONAL,
                 "what tells it from the others; absent: nothing")                           //
-        VARIANT(UOM, uom, TEXT(1, 32), OPTIONAL, "unit that quantities count; absent: pcs") //
+        VARIANT(UOM, uom, TEXT(1, 16), OPTIONAL, "unit that quantities count; absent: pcs") //
         VARIANT(SCALE, scale, INT(0, 5), DEFAULT(0), "decimal places of a quantity")        //
         VARIANT(STATUS, status, ENUM(catalogue_variant_status_names), REQUIRED,
                 "whether it can be bought") //
@@ -65,26 +65,21 @@ static const struct tally_schema variant_input_schema = PART("VariantInput",
 static const struct tally_schema variant_schema = PART("Variant", struct catalogue_variant,
         variant_fields, COUNT(variant_fields), "what can be bought");
 
-/* The first fields are those of a patch. */
-#define DRAFT(bit, member, type, presence, help) \
+#define PATCH(bit, member, type, presence, help) \
     FIELD_ROW(struct catalogue_draft, CATALOGUE_DRAFT_##bit, member, #member, type, presence, help)
-static const struct tally_field draft_fields[] = {
-        DRAFT(SLUG, slug, SLUG, OPTIONAL, "its name in addresses") //
-        DRAFT(NAME, name, TEXT(1, 200), OPTIONAL, "its name")      //
-        DRAFT(DESCRIPTION, description, TEXT(0, TALLY_DOCUMENT_BYTES_MAX), NULLABLE,
+static const struct tally_field patch_fields[] = {
+        PATCH(SLUG, slug, SLUG, OPTIONAL, "its name in addresses") //
+        PATCH(NAME, name, TEXT(1, 200), OPTIONAL, "its name")      //
+        PATCH(DESCRIPTION, description, TEXT(0, TALLY_DOCUMENT_BYTES_MAX), NULLABLE,
                 "its description") //
-        DRAFT(CATEGORY_IDS, category_ids, NAMES(ID, 0, TALLY_DOCUMENT_ELEMENTS_MAX), NULLABLE,
+        PATCH(CATEGORY_IDS, category_ids, NAMES(ID, 0, TALLY_DOCUMENT_ELEMENTS_MAX), NULLABLE,
                 "categories that it is in, not checked")                             //
-        DRAFT(ATTRIBUTES, attributes, MAP, NULLABLE, "whatever else is known of it") //
-        DRAFT(MEDIA, media, STRINGS(0, TALLY_DOCUMENT_ELEMENTS_MAX), NULLABLE,
+        PATCH(ATTRIBUTES, attributes, MAP, NULLABLE, "whatever else is known of it") //
+        PATCH(MEDIA, media, STRINGS(0, TALLY_DOCUMENT_ELEMENTS_MAX), NULLABLE,
                 "addresses of its pictures") //
-        DRAFT(VARIANTS, variants, ITEMS(variant_input_schema, 0, TALLY_DOCUMENT_ELEMENTS_MAX),
-                OPTIONAL, "what can be bought of it") //
 };
-static const struct tally_schema draft_schema = PART("Request", struct catalogue_draft,
-        draft_fields, COUNT(draft_fields), "what the command says of the product");
-static const struct tally_schema patch_schema = PART("Patch", struct catalogue_draft, draft_fields,
-        CATALOGUE_DRAFT_VARIANTS, "what is to be another");
+static const struct tally_schema patch_schema = PART("Patch", struct catalogue_draft, patch_fields,
+        COUNT(patch_fields), "what is to be another");
 
 #define PRODUCT(bit, member, type, help)                                                          \
     FIELD_ROW(struct catalogue_product, CATALOGUE_PRODUCT_##bit, member, #member, type, REQUIRED, \
@@ -108,13 +103,32 @@ static const struct tally_field product_fields[] = {
 static const struct tally_schema product_schema = PART("Product", struct catalogue_product,
         product_fields, COUNT(product_fields), "a product");
 
+/* What every command that claims something says of its product. */
+#define REQUEST(bit, member, type, help) \
+    FIELD_ROW(struct catalogue_command, CATALOGUE_HAS_##bit, member, #member, type, OPTIONAL, help)
+static const struct tally_field request_fields[] = {
+        REQUEST(SLUG, slug, SLUG, "its name in addresses")                                      //
+        REQUEST(NAME, name, TEXT(1, 200), "its name")                                           //
+        REQUEST(DESCRIPTION, description, TEXT(0, TALLY_DOCUMENT_BYTES_MAX), "its description") //
+        REQUEST(CATEGORY_IDS, category_ids, NAMES(ID, 0, TALLY_DOCUMENT_ELEMENTS_MAX),
+                "categories that it is in")                                                     //
+        REQUEST(ATTRIBUTES, attributes, MAP, "whatever else is known of it")                    //
+        REQUEST(MEDIA, media, STRINGS(0, TALLY_DOCUMENT_ELEMENTS_MAX), "addresses of pictures") //
+        REQUEST(VARIANTS, variants, ITEMS(variant_input_schema, 0, TALLY_DOCUMENT_ELEMENTS_MAX),
+                "what can be bought of it")                                      //
+        REQUEST(PATCH, patch, OBJECT(patch_schema), "what is to be another")     //
+        REQUEST(VARIANT, variant, OBJECT(variant_input_schema), "what is added") //
+};
+static const struct tally_schema request_schema = PART("Request", struct catalogue_command,
+        request_fields, COUNT(request_fields), "what a command says of its product");
+
 #define OPERATION_FIELD(bit, member, type, presence, help)                                  \
     FIELD_ROW(struct catalogue_operation, CATALOGUE_OPERATION_##bit, member, #member, type, \
             presence, help)
 static const struct tally_field operation_fields[] = {
         OPERATION_FIELD(KIND, kind, ENUM(catalogue_operation_kinds), REQUIRED, "what is done") //
         OPERATION_ROWS(struct catalogue_operation, base)                                       //
-        OPERATION_FIELD(REQUEST, request, OBJECT(draft_schema), REQUIRED,
+        OPERATION_FIELD(REQUEST, request, OBJECT(request_schema), REQUIRED,
                 "what the command says of the product") //
         OPERATION_FIELD(WAITING, waiting, STRINGS(0, TALLY_DOCUMENT_ELEMENTS_MAX), REQUIRED,
                 "claims that have no answer yet") //

@@ -9,9 +9,10 @@ enum catalogue_status { CATALOGUE_DRAFT, CATALOGUE_ACTIVE, CATALOGUE_ARCHIVED };
 enum catalogue_variant_status { CATALOGUE_VARIANT_ACTIVE };
 enum catalogue_price_kind { CATALOGUE_BASE, CATALOGUE_SALE };
 enum catalogue_operation_kind { CATALOGUE_CREATE, CATALOGUE_UPDATE, CATALOGUE_ADD };
-extern const char *const catalogue_status_names[], *const catalogue_variant_status_names[],
-        *const catalogue_price_kinds[], *const catalogue_operation_kinds[],
-        *const catalogue_currencies[];
+extern const char *const catalogue_status_names[],
+        *const catalogue_variant_status_names[], *const catalogue_price_kinds[],
+                                                         *const catalogue_operation_kinds[],
+                                                                 *const catalogue_currencies[];
 
 enum catalogue_command_type {
     CATALOGUE_REGISTER_WAREHOUSE,
@@ -83,8 +84,7 @@ struct catalogue_variant {
     struct tally_array prices; /* of struct catalogue_price */
 };
 
-/* What a command says of a product. UPDATE: only what changes, null: the default; ADD_VARIANT: the
- * variant alone. */
+/* What a command says of a product: of a patch only what changes, null is the default. */
 enum {
     CATALOGUE_DRAFT_SLUG,
     CATALOGUE_DRAFT_NAME,
@@ -126,20 +126,6 @@ struct catalogue_product {
     struct tally_array variants; /* of struct catalogue_variant, in the order they came */
     int64_t version;
     int64_t created_at, updated_at; /* ms */
-};
-
-/* A command that waits for its claims, "slug:<slug>" and "sku:<sku>". */
-enum {
-    CATALOGUE_OPERATION_KIND = TALLY_OPERATION_FAMILY,
-    CATALOGUE_OPERATION_REQUEST,
-    CATALOGUE_OPERATION_WAITING,
-    CATALOGUE_OPERATION_GRANTED
-};
-struct catalogue_operation {
-    struct tally_operation base;
-    uint8_t kind;
-    struct catalogue_draft request;
-    struct tally_array waiting, granted; /* of struct tally_slice */
 };
 
 enum { CATALOGUE_TIMER_SET, CATALOGUE_TIMER_CLEAR };
@@ -194,6 +180,20 @@ struct catalogue_command {
 };
 extern const struct tally_schema
         *const catalogue_command_schemas[]; /* by enum catalogue_command_type, then NULL */
+
+/* A command that waits for its claims, "slug:<slug>" and "sku:<sku>". */
+enum {
+    CATALOGUE_OPERATION_KIND = TALLY_OPERATION_FAMILY,
+    CATALOGUE_OPERATION_REQUEST,
+    CATALOGUE_OPERATION_WAITING,
+    CATALOGUE_OPERATION_GRANTED
+};
+struct catalogue_operation {
+    struct tally_operation base;
+    uint8_t kind;
+    struct catalogue_command request;    /* its fields, as they came */
+    struct tally_array waiting, granted; /* of struct tally_slice */
+};
 
 enum {
     CATALOGUE_EVENT_WAREHOUSE,

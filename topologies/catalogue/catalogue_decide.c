@@ -98,14 +98,14 @@ static void decide_create(struct catalogue_call *call)
     catalogue_product_init(call, &product);
     catalogue_product_apply(call, &request, &product);
     if (catalogue_product_fits(call, &product)) {
-        catalogue_operation_start(call, CATALOGUE_CREATE, &request);
+        catalogue_operation_start(call, CATALOGUE_CREATE);
     }
 }
 
 static void decide_update(struct catalogue_call *call)
 {
     struct tally_slice changed[CATALOGUE_DRAFT_FIELDS];
-    struct catalogue_draft request = call->cmd->patch;
+    struct catalogue_draft request = catalogue_draft_of(call->cmd);
     struct catalogue_product before, product;
     size_t count;
 
@@ -123,7 +123,7 @@ static void decide_update(struct catalogue_call *call)
         return;
     }
     if (!tally_slice_equal(before.slug, product.slug)) {
-        catalogue_operation_start(call, CATALOGUE_UPDATE, &request);
+        catalogue_operation_start(call, CATALOGUE_UPDATE);
     } else {
         catalogue_product_emit(call, CATALOGUE_PRODUCT_UPDATED, &product, changed, count, 0);
     }
@@ -131,26 +131,23 @@ static void decide_update(struct catalogue_call *call)
 
 static void decide_add_variant(struct catalogue_call *call)
 {
-    struct catalogue_variant variant = call->cmd->variant;
-    struct catalogue_draft request = {
-            .presence.present = TALLY_BIT(CATALOGUE_DRAFT_VARIANTS),
-            .variants = {.items = &variant, .count = 1},
-    };
+    struct catalogue_draft request = catalogue_draft_of(call->cmd);
+    struct tally_slice sku = call->cmd->variant.sku;
     struct catalogue_product product;
 
     if (!catalogue_open_product(call, &product)) {
         return;
     }
-    if (catalogue_product_variant(&product, variant.sku)) {
+    if (catalogue_product_variant(&product, sku)) {
         tally_reject(call->ctx, TALLY_REJECT_SKU_TAKEN, "/variant/sku",
-                (struct tally_meta[]){TALLY_META_S("sku", variant.sku)}, 1,
-                "SKU %.*s is a variant of the product already", (int)variant.sku.len,
-                (const char *)variant.sku.data);
+                (struct tally_meta[]){TALLY_META_S("sku", sku)}, 1,
+                "SKU %.*s is a variant of the product already", (int)sku.len,
+                (const char *)sku.data);
         return;
     }
     catalogue_product_apply(call, &request, &product);
     if (catalogue_product_fits(call, &product)) {
-        catalogue_operation_start(call, CATALOGUE_ADD, &request);
+        catalogue_operation_start(call, CATALOGUE_ADD);
     }
 }
 

@@ -46,7 +46,7 @@ bool catalogue_open_product(struct catalogue_call *call, struct catalogue_produc
 bool catalogue_product_read(struct catalogue_call *call, struct catalogue_product *product);
 /* An empty one, a draft, as of now. */
 void catalogue_product_init(struct catalogue_call *call, struct catalogue_product *product);
-/* What the command says of a product that is created. */
+/* What CreateProduct, UpdateProduct or AddVariant says of its product; borrows from cmd. */
 struct catalogue_draft catalogue_draft_of(const struct catalogue_command *cmd);
 void catalogue_product_apply(struct catalogue_call *call, const struct catalogue_draft *draft,
         struct catalogue_product *product);
@@ -71,9 +71,8 @@ void catalogue_change_price(struct catalogue_call *call, struct tally_slice comm
 
 /* --- claims: catalogue_operation.c ------------------------------------------------------------ */
 
-/* Claims the slug of the request, if it has one, and the SKUs of its variants. */
-void catalogue_operation_start(struct catalogue_call *call, enum catalogue_operation_kind kind,
-        const struct catalogue_draft *request);
+/* Claims the slug that the command names, if it does, and the SKUs of its variants. */
+void catalogue_operation_start(struct catalogue_call *call, enum catalogue_operation_kind kind);
 void catalogue_claim_reply(struct catalogue_call *call);
 void catalogue_time_out(struct catalogue_call *call);
 void catalogue_claim_slug(struct catalogue_call *call);

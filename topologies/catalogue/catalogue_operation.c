@@ -145,8 +145,7 @@ static void emit_operation(struct catalogue_call *call, enum catalogue_event_typ
                                 TALLY_BIT(CATALOGUE_EVENT_OP) | TALLY_BIT(CATALOGUE_EVENT_TIMER),
             .product_id = call->cmd->product_id,
             .op = operation->kept,
-            .timer = {.presence.present = TALLY_BIT(CATALOGUE_TIMER_SET),
-                    .set = operation->due_ms},
+            .timer = {.presence.present = TALLY_BIT(CATALOGUE_TIMER_SET), .set = operation->due_ms},
     };
 
     if (type == CATALOGUE_OPERATION_STARTED) {
@@ -167,30 +166,27 @@ static struct tally_slice claim_of(struct catalogue_call *call, const char *kind
     return tally_slice_of(text, len + value.len);
 }
 
-static struct tally_array claims_of(struct catalogue_call *call,
-        const struct catalogue_draft *request)
+static struct tally_array claims_of(struct catalogue_call *call)
 {
-    const struct catalogue_variant *variants = request->variants.items;
+    struct catalogue_draft draft = catalogue_draft_of(call->cmd);
+    const struct catalogue_variant *variants = draft.variants.items;
     struct tally_slice *claims =
-            tally_arena_alloc(call->arena, (request->variants.count + 1) * sizeof *claims);
+            tally_arena_alloc(call->arena, (draft.variants.count + 1) * sizeof *claims);
     size_t count = 0;
 
-    if (request->presence.present & TALLY_BIT(CATALOGUE_DRAFT_SLUG)) {
-        claims[count++] = claim_of(call, SLUG_CLAIM, request->slug);
+    if (draft.presence.present & TALLY_BIT(CATALOGUE_DRAFT_SLUG)) {
+        claims[count++] = claim_of(call, SLUG_CLAIM, draft.slug);
     }
-    for (size_t i = 0; i < request->variants.count; i++) {
+    for (size_t i = 0; i < draft.variants.count; i++) {
         claims[count++] = claim_of(call, SKU_CLAIM, variants[i].sku);
     }
     return (struct tally_array){.items = claims, .count = count};
 }
 
-void catalogue_operation_start(struct catalogue_call *call, enum catalogue_operation_kind kind,
-        const struct catalogue_draft *request)
+void catalogue_operation_start(struct catalogue_call *call, enum catalogue_operation_kind kind)
 {
     struct operation operation = {
-            .kept = {.kind = (uint8_t)kind,
-                    .request = *request,
-                    .waiting = claims_of(call, request)},
+            .kept = {.kind = (uint8_t)kind, .request = *call->cmd, .waiting = claims_of(call)},
             .due_ms = tally_time(call->ctx) + OPERATION_MS,
     };
     const struct tally_slice *claims = operation.kept.waiting.items;
@@ -211,6 +207,7 @@ void catalogue_operation_start(struct catalogue_call *call, enum catalogue_opera
 static void finish(struct catalogue_call *call, const struct operation *operation)
 {
     struct tally_slice changed[CATALOGUE_DRAFT_FIELDS];
+    struct catalogue_draft draft = catalogue_draft_of(&operation->kept.request);
     struct catalogue_product product, before;
     enum catalogue_event_type type = CATALOGUE_PRODUCT_CREATED;
     size_t count = 1;
@@ -224,7 +221,7 @@ static void finish(struct catalogue_call *call, const struct operation *operatio
         return;
     }
     before = product;
-    catalogue_product_apply(call, &operation->kept.request, &product);
+    catalogue_product_apply(call, &draft, &product);
     if (operation->kept.kind == CATALOGUE_UPDATE) {
         type = CATALOGUE_PRODUCT_UPDATED;
         count = catalogue_product_changes(call, &before, &product, changed);
@@ -258,7 +255,8 @@ static void emit_failed(struct catalogue_call *call, const struct operation *ope
 static const char *pointer_of(const struct operation *operation, struct tally_slice refused,
         char text[static ID_TEXT_MAX])
 {
-    const struct catalogue_variant *variants = operation->kept.request.variants.items;
+    const struct tally_array *all = &operation->kept.request.variants;
+    const struct catalogue_variant *variants = all->items;
 
     if (is_slug(refused)) {
         return operation->kept.kind == CATALOGUE_UPDATE ? "/patch/slug" : "/slug";
@@ -266,7 +264,7 @@ static const char *pointer_of(const struct operation *operation, struct tally_sl
     if (operation->kept.kind == CATALOGUE_ADD) {
         return "/variant/sku";
     }
-    for (size_t i = 0; i < operation->kept.request.variants.count; i++) {
+    for (size_t i = 0; i < all->count; i++) {
         if (tally_slice_equal(variants[i].sku, value_of(refused, SKU_CLAIM))) {
             (void)snprintf(text, ID_TEXT_MAX, "/variants/%zu/sku", i);
             return text;
@@ -368,8 +366,7 @@ void catalogue_due(struct tally_context *ctx, int64_t due_ms, struct tally_slice
     tally_send(ctx, &(struct tally_message){.topic = CATALOGUE_COMMANDS,
                             .partition = -1,
                             .key = rest,
-                            .id = message_id(schema, rest,
-                                    tally_slice_of(parts, (size_t)len), id),
+                            .id = message_id(schema, rest, tally_slice_of(parts, (size_t)len), id),
                             .schema = schema,
                             .fields = &fields});
 }
@@ -384,9 +381,8 @@ void catalogue_time_out(struct catalogue_call *call)
         return;
     }
     tally_complete_rejected(call->ctx, &operation.kept.base, TALLY_REJECT_OPERATION_TIMED_OUT, NULL,
-            (struct tally_meta[]){
-                    TALLY_META_I("waiting", (int64_t)operation.kept.waiting.count)},
-            1, "%zu claims were not answered in time", operation.kept.waiting.count);
+            (struct tally_meta[]){TALLY_META_I("waiting", (int64_t)operation.kept.waiting.count)},
+            1, "no answer to %zu of its claims in time", operation.kept.waiting.count);
     emit_failed(call, &operation, TALLY_NONE);
 }
 

@@ -11,9 +11,9 @@
 #define DOCUMENT_BYTES_MAX    (256 * 1024) /* as JSON, which is what users see */
 #define DOCUMENT_ROOM         1024 /* for the last value, which is written before it counts */
 #define DOCUMENT_ELEMENTS_MAX (TALLY_DOCUMENT_ELEMENTS_MAX - 512) /* the rest is the event's */
-/* Levels that a value may have: an operation holds it in event, payload, op and request, an option
- * also in variants and its variant. */
-#define ATTRIBUTES_DEPTH_MAX  (TALLY_DOCUMENT_DEPTH_MAX - 4)
+/* Levels that a value may have: an operation holds it in event, payload, op, request, and patch or
+ * variants and a variant. */
+#define ATTRIBUTES_DEPTH_MAX  (TALLY_DOCUMENT_DEPTH_MAX - 5)
 #define OPTIONS_DEPTH_MAX     (TALLY_DOCUMENT_DEPTH_MAX - 6)
 #define PRODUCT_FIELDS        (TALLY_BIT(CATALOGUE_PRODUCT_UPDATED_AT + 1) - 1)
 
@@ -45,9 +45,20 @@ void catalogue_product_init(struct catalogue_call *call, struct catalogue_produc
 
 struct catalogue_draft catalogue_draft_of(const struct catalogue_command *cmd)
 {
+    uint64_t present = cmd->head.presence.present;
+
+    if (present & TALLY_BIT(CATALOGUE_HAS_PATCH)) {
+        return cmd->patch;
+    }
+    if (present & TALLY_BIT(CATALOGUE_HAS_VARIANT)) {
+        return (struct catalogue_draft){
+                .presence.present = TALLY_BIT(CATALOGUE_DRAFT_VARIANTS),
+                .variants = {.items = (void *)(uintptr_t)&cmd->variant, .count = 1},
+        };
+    }
     return (struct catalogue_draft){
-            .presence.present = cmd->head.presence.present >> CATALOGUE_HAS_SLUG &
-                                (TALLY_BIT(CATALOGUE_DRAFT_FIELDS) - 1),
+            .presence.present =
+                    present >> CATALOGUE_HAS_SLUG & (TALLY_BIT(CATALOGUE_DRAFT_FIELDS) - 1),
             .slug = cmd->slug,
             .name = cmd->name,
             .description = cmd->description,
