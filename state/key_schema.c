@@ -71,6 +71,11 @@ void tally_key_u64(struct tally_key *key, uint64_t value)
     tally_put_u64(extend(key, 8), value);
 }
 
+void tally_key_move(struct tally_key *key, enum tally_store_id store)
+{
+    key->bytes[0] = schemas[store].byte;
+}
+
 /* --- stores --------------------------------------------------------------------------------------
  */
 

@@ -34,6 +34,9 @@ void tally_key_u8(struct tally_key *key, uint8_t value);
 void tally_key_u16(struct tally_key *key, uint16_t value);
 void tally_key_u64(struct tally_key *key, uint64_t value);
 
+/* Makes it the key of the same parts in another store, whose parts are alike. */
+void tally_key_move(struct tally_key *key, enum tally_store_id store);
+
 /* Prints a full key for people and back: "TS-RED-M.AMS1.911" ('.' between parts). */
 void tally_key_print(const char *topology, struct tally_slice key, struct tally_buf *out);
 TALLY_MUST_CHECK enum tally_code tally_key_parse(enum tally_store_id store, struct tally_slice text,

@@ -36,7 +36,7 @@ PARTS = {
     "decide": ["decide_item"],
     "encode": ["tally_event_encode"],
     "produce": ["take_decision", "tally_collector_flush"],
-    "evolve": ["apply_event"],
+    "evolve": ["stream_task_apply"],
     "commit": ["stream_thread_commit"],
     "freeze": ["tally_store_commit"],
     "flush": ["flush_after_commit"],

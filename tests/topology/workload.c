@@ -25,8 +25,45 @@ static uint32_t next_random(uint32_t *seed, uint32_t below)
     return (*seed >> 16) % below;
 }
 
-static const char *fields_of(uint32_t kind, uint32_t number, char *fields)
+/* Messages of reservations and transfers: kinds from here on. */
+#define MESSAGES 8
+#define KINDS    18
+
+/* A few lines of each SKU, so that what is sent meets what is there. */
+static void message_of(uint32_t kind, uint32_t sku, uint32_t number, char *fields)
 {
+    static const char *const moves[] = {"Confirm", "Commit", "Release"};
+    static const char *const more[] = {"", ",\"order_id\":\"O-1\"", ",\"reason\":\"RELEASED\""};
+    uint32_t move = kind - MESSAGES - 1;
+
+    if (kind == MESSAGES) {
+        snprintf(fields, COMMAND_MAX,
+                "\"type\":\"HoldStock\",\"reservation_id\":\"R-%u-%u\",\"line\":1,\"attempt\":%u,"
+                "\"quantity\":%u,\"warehouses\":[%s]",
+                sku, number % 3, number % 2 + 1, number % 5 + 1, number % 4 ? "" : "\"RTM2\"");
+    } else if (move < 3) {
+        snprintf(fields, COMMAND_MAX,
+                "\"type\":\"%sHold\",\"reservation_id\":\"R-%u-%u\",\"line\":1,\"attempt\":%u%s",
+                moves[move], sku, number % 3, number % 2 + 1, more[move]);
+    } else if (number % 2) {
+        snprintf(fields, COMMAND_MAX,
+                "\"type\":\"TransferOut\",\"warehouse\":\"AMS1\",\"transfer_id\":\"T-%u\","
+                "\"quantity\":%u,\"to\":\"RTM2\"",
+                number, number % 5 + 1);
+    } else {
+        snprintf(fields, COMMAND_MAX,
+                "\"type\":\"Transfer%s\",\"warehouse\":\"RTM2\",\"transfer_id\":\"T-%u\","
+                "\"quantity\":%u",
+                number % 4 ? "Expect" : "In", number, number % 5 + 1);
+    }
+}
+
+static const char *fields_of(uint32_t kind, uint32_t sku, uint32_t number, char *fields)
+{
+    if (kind >= MESSAGES && kind < MESSAGES + 5) {
+        message_of(kind, sku, number, fields);
+        return fields;
+    }
     switch (kind) {
     case 0:
         return "\"type\":\"RegisterSku\"";
@@ -53,6 +90,18 @@ static const char *fields_of(uint32_t kind, uint32_t number, char *fields)
                 "\"type\":\"SetStock\",\"warehouse\":\"RTM2\",\"quantity\":%u,"
                 "\"as_of_version\":%u",
                 number % 20, number % 4);
+        return fields;
+    case 6:
+        snprintf(fields, COMMAND_MAX,
+                "\"type\":\"ReturnStock\",\"warehouse\":\"AMS1\",\"quantity\":%u,"
+                "\"return_id\":\"B-1\",\"condition\":\"%s\"",
+                number % 3 + 1, number % 2 ? "INSPECT" : "RESELLABLE");
+        return fields;
+    case 7:
+        snprintf(fields, COMMAND_MAX,
+                "\"type\":\"ShipStock\",\"warehouse\":\"RTM2\",\"quantity\":%u,"
+                "\"shipment_id\":\"S-%u\",\"reservation_id\":\"R-%u-%u\",\"line\":1",
+                number % 2 + 1, number, sku, number % 3);
         return fields;
     case 5:
         return "\"type\":\"ReceiveStock\",\"warehouse\":\"NOPE\",\"quantity\":1";
@@ -88,22 +137,23 @@ void workload_pipe(struct driver_fixture *fixture, int count, bool misrouted)
             partitions++) {
     }
     for (int i = 0; i < count; i++) {
-        uint32_t sku = next_random(&seed, SKUS), kind = next_random(&seed, 12);
+        uint32_t sku = next_random(&seed, SKUS), kind = next_random(&seed, KINDS);
         uint32_t number = next_random(&seed, 1000);
         char fields[COMMAND_MAX], command[2 * COMMAND_MAX], key[16];
         int32_t partition = misrouted && i % 11 == 0 ? (int32_t)number % partitions : -1;
 
         if (i < SKUS) { /* every SKU but one is registered first */
             sku = (uint32_t)i;
-            kind = i == SKUS - 1 ? 6 : 0;
+            kind = i == SKUS - 1 ? KINDS : 0;
         }
         if (i % 13 == 12) {
             pipe_poison(fixture, number, partitions);
             continue;
         }
         snprintf(key, sizeof key, "SKU-%u", sku);
-        snprintf(command, sizeof command, "{%s,\"command_id\":\"c-%d\",\"sku\":\"%s\"}",
-                fields_of(kind, number, fields), i % 10 == 9 ? i - 5 : i, key);
+        snprintf(command, sizeof command, "{%s,\"command_id\":\"%sc-%d\",\"sku\":\"%s\"}",
+                fields_of(kind, sku, number, fields),
+                kind >= MESSAGES && kind < MESSAGES + 5 ? "~" : "", i % 10 == 9 ? i - 5 : i, key);
         ck_assert_int_ge(tally_topology_driver_pipe(fixture->driver, "stock.commands", partition,
                                  tally_slice_string(key), tally_slice_string(command), &reply, 1),
                 0);

@@ -52,6 +52,8 @@ START_TEST(test_bytes_of_a_key)
     ck_assert(tally_slice_equal(tally_key_bytes(&key), TALLY_SLICE("GA\0W1\0\0\0\0\0\0\0\1\2")));
     key = two(TALLY_STORE_LEVEL, "A", "W1");
     ck_assert(tally_slice_equal(tally_key_bytes(&key), TALLY_SLICE("LA\0W1")));
+    tally_key_move(&key, TALLY_STORE_SETTING);
+    ck_assert(tally_slice_equal(tally_key_bytes(&key), TALLY_SLICE("SA\0W1")));
     tally_key_begin(&key, TALLY_STORE_SKU);
     tally_key_u8(&key, 7);
     tally_key_u16(&key, 258);

@@ -40,32 +40,46 @@ bool stock_read_warehouse(struct tally_context *ctx, struct tally_slice warehous
     return true;
 }
 
-bool stock_read_level(struct tally_context *ctx, struct tally_slice sku,
-        struct tally_slice warehouse, struct stock_level_row *found)
+static bool read_level(struct tally_context *ctx, const struct tally_key *key,
+        struct stock_level_row *found)
 {
-    struct tally_key key = stock_level_key(TALLY_STORE_LEVEL, sku, warehouse);
     struct tally_slice row;
 
-    *found = (struct stock_level_row){.version = 0};
-    if (!tally_get(ctx, &key, &row)) {
+    if (!tally_get(ctx, key, &row)) {
+        *found = (struct stock_level_row){.version = 0};
         return false;
     }
     tally_assert(stock_level_unpack(row, found));
     return true;
 }
 
-bool stock_read_setting(struct tally_context *ctx, struct tally_slice sku,
-        struct tally_slice warehouse, struct stock_setting_row *found)
+static bool read_setting(struct tally_context *ctx, const struct tally_key *key,
+        struct stock_setting_row *found)
 {
-    struct tally_key key = stock_level_key(TALLY_STORE_SETTING, sku, warehouse);
     struct tally_slice row;
 
-    *found = (struct stock_setting_row){.policy = STOCK_DENY};
-    if (!tally_get(ctx, &key, &row)) {
+    if (!tally_get(ctx, key, &row)) {
+        *found = (struct stock_setting_row){.policy = STOCK_DENY};
         return false;
     }
     tally_assert(stock_setting_unpack(row, found));
     return true;
+}
+
+bool stock_read_level(struct tally_context *ctx, struct tally_slice sku,
+        struct tally_slice warehouse, struct stock_level_row *found)
+{
+    struct tally_key key = stock_level_key(TALLY_STORE_LEVEL, sku, warehouse);
+
+    return read_level(ctx, &key, found);
+}
+
+bool stock_read_setting(struct tally_context *ctx, struct tally_slice sku,
+        struct tally_slice warehouse, struct stock_setting_row *found)
+{
+    struct tally_key key = stock_level_key(TALLY_STORE_SETTING, sku, warehouse);
+
+    return read_setting(ctx, &key, found);
 }
 
 /* --- refusals --------------------------------------------------------------------------------- */
@@ -115,10 +129,11 @@ bool stock_version_matches(struct tally_context *ctx, const struct stock_command
 
 static void read_rows(struct stock_change *change)
 {
-    const struct stock_command *cmd = change->cmd;
+    struct tally_key key = stock_level_key(TALLY_STORE_LEVEL, change->cmd->sku, change->warehouse);
 
-    (void)stock_read_level(change->ctx, cmd->sku, change->warehouse, &change->before);
-    (void)stock_read_setting(change->ctx, cmd->sku, change->warehouse, &change->setting);
+    (void)read_level(change->ctx, &key, &change->before);
+    tally_key_move(&key, TALLY_STORE_SETTING);
+    (void)read_setting(change->ctx, &key, &change->setting);
     change->after = change->before;
 }
 

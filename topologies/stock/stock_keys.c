@@ -70,8 +70,11 @@ static void touch_warehouse(struct tally_touch *touch, struct tally_slice wareho
 static void touch_level(struct tally_touch *touch, const struct stock_command *cmd,
         struct tally_slice warehouse)
 {
-    touch_key(touch, stock_level_key(TALLY_STORE_LEVEL, cmd->sku, warehouse));
-    touch_key(touch, stock_level_key(TALLY_STORE_SETTING, cmd->sku, warehouse));
+    struct tally_key key = stock_level_key(TALLY_STORE_LEVEL, cmd->sku, warehouse);
+
+    tally_touch_key(touch, &key);
+    tally_key_move(&key, TALLY_STORE_SETTING);
+    tally_touch_key(touch, &key);
 }
 
 static void touch_hold(struct tally_touch *touch, const struct stock_command *cmd)
