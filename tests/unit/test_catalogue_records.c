@@ -1,4 +1,5 @@
-/* tests/unit/test_catalogue_records.c - the warehouse records of the catalogue. */
+/* tests/unit/test_catalogue_records.c - records and rows of the catalogue, and the price at a
+ * moment. */
 #include "schemas/catalogue_records.h"
 
 #include <check.h>
@@ -95,6 +96,270 @@ START_TEST(a_registered_warehouse_comes_back)
 }
 END_TEST
 
+/* --- commands ----------------------------------------------------------------------------------
+ */
+
+static const struct tally_command *decode(struct tally_slice json)
+{
+    static struct tally_command command;
+    enum tally_refusal refusal;
+
+    ck_assert_int_eq(tally_command_decode(json, catalogue_command_schemas, &arena, &command,
+                             &refusal, &err),
+            TALLY_OK);
+    return &command;
+}
+
+START_TEST(a_sku_stands_for_one_variant_however_many_there_are)
+{
+    struct tally_buf json;
+
+    tally_buf_init(&json, TALLY_DOCUMENT_BYTES_MAX);
+    for (int twice = 0; twice < 2; twice++) {
+        const struct tally_command *command;
+
+        tally_buf_clear(&json);
+        tally_buf_string(&json,
+                "{\"type\":\"CreateProduct\",\"id\":\"c\",\"product_id\":\"P\",\"slug\":\"s\","
+                "\"name\":\"n\",\"variants\":[{\"sku\":\"S0\"}");
+        for (int i = 1; i < 8192 - twice; i++) {
+            tally_buf_format(&json, ",{\"sku\":\"S%d\"}", i);
+        }
+        tally_buf_string(&json, twice ? ",{\"sku\":\"S4096\"}]}" : "]}");
+        command = decode(tally_buf_bytes(&json));
+        ck_assert_int_eq(command->violations != NULL, twice);
+        if (twice) {
+            ck_assert_uint_eq(command->violations->count, 1);
+            ck_assert_str_eq(command->violations->items[0].pointer, "/variants/8191/sku");
+        }
+    }
+    tally_buf_deinit(&json);
+}
+END_TEST
+
+START_TEST(currencies_are_codes_in_order)
+{
+    size_t count = 0;
+
+    for (; catalogue_currencies[count]; count++) {
+        ck_assert_uint_eq(strlen(catalogue_currencies[count]), 3);
+        ck_assert(count == 0 ||
+                  strcmp(catalogue_currencies[count - 1], catalogue_currencies[count]) < 0);
+    }
+    ck_assert_uint_lt(count, UINT8_MAX); /* an index is one byte */
+}
+END_TEST
+
+/* --- documents ---------------------------------------------------------------------------------
+ */
+
+#define PRODUCT_JSON                                                                            \
+    "{\"product_id\":\"P-1\",\"slug\":\"chair\",\"name\":\"Ch\xc3\xa9r\",\"description\":\"\"," \
+    "\"status\":\"ACTIVE\",\"category_ids\":[\"c.1\"],\"attributes\":{\"z\":[1,-5,null,true,"   \
+    "{\"a\":\"\"}],\"b\":9223372036854775807},\"media\":[\"\",\"m\"],\"variants\":["            \
+    "{\"sku\":\"A\",\"options\":{},\"uom\":\"pcs\",\"scale\":0,\"status\":\"ACTIVE\","          \
+    "\"prices\":[]},{\"sku\":\"B\",\"barcode\":\"1\",\"options\":{\"o\":\"x\"},\"uom\":\"kg\"," \
+    "\"scale\":5,\"status\":\"ACTIVE\",\"prices\":[{\"price_id\":\"c-1\",\"kind\":\"BASE\","    \
+    "\"list\":\"default\",\"currency\":\"EUR\",\"amount_minor\":0},{\"price_id\":\"c-2\","      \
+    "\"kind\":\"SALE\",\"list\":\"default\",\"currency\":\"EUR\",\"amount_minor\":7,"           \
+    "\"compare_at_minor\":9,\"valid_from\":\"2026-02-01T00:00:00.000Z\","                       \
+    "\"valid_until\":\"2026-03-01T00:00:00.000Z\"}]}],\"version\":3,"                           \
+    "\"created_at\":\"2026-01-15T09:00:00.230Z\",\"updated_at\":\"2026-01-15T10:00:00.000Z\"}"
+#define OPERATION_JSON                                                                         \
+    "{\"kind\":\"CREATE\",\"op_id\":\"c-1\",\"command\":\"CreateProduct\",\"fingerprint\":"    \
+    "\"8894f60a34c72fc8\",\"reply\":{\"topic\":\"tally.replies\",\"format\":\"JSON\"},"        \
+    "\"request\":{\"slug\":\"red\",\"name\":\"n\",\"attributes\":{\"a\":1},\"variants\":["     \
+    "{\"sku\":\"A\",\"options\":{\"size\":\"M\"}}],\"patch\":{\"name\":\"n\",\"description\":" \
+    "null,"                                                                                    \
+    "\"attributes\":null}},\"waiting\":[\"sku:A\"],\"granted\":[\"slug:red\"]}"
+
+/* An event of this type whose payload is json, as decoded. */
+static struct tally_event *event_of(const char *type, const char *json)
+{
+    static struct tally_event event;
+    struct tally_buf text;
+
+    tally_buf_init(&text, 1u << 20);
+    tally_buf_format(&text,
+            "{\"id\":\"catalogue/0@7\",\"type\":\"%s\",\"version\":\"1.0\",\"source\":\"t\","
+            "\"time\":\"2026-01-15T10:00:00.000Z\",\"causation_id\":\"c\",\"payload\":{%s,"
+            "\"outcome\":{\"command\":\"C\",\"fingerprint\":\"8894f60a34c72fc8\","
+            "\"status\":\"ACCEPTED\"}}}",
+            type, json);
+    ck_assert_msg(tally_event_decode(tally_arena_copy(&arena, tally_buf_bytes(&text)),
+                          TALLY_SLICE("P-1"), "catalogue", 0, catalogue_event_schemas, &arena,
+                          &event, &err) == TALLY_OK,
+            "%s", err.message);
+    tally_buf_deinit(&text);
+    return &event;
+}
+
+/* In either format and back, the payload is the same. */
+static void comes_back(const char *type, const char *json)
+{
+    struct tally_event *event = event_of(type, json);
+    struct tally_buf first, second;
+
+    tally_buf_init(&first, 1u << 20);
+    tally_buf_init(&second, 1u << 20);
+    for (int format = TALLY_FORMAT_JSON; format <= TALLY_FORMAT_MSGPACK; format++) {
+        struct tally_event back;
+
+        tally_buf_clear(&first);
+        tally_event_encode(event, (enum tally_format)format, &first);
+        ck_assert_int_eq(tally_event_decode(tally_buf_bytes(&first), TALLY_SLICE("P-1"),
+                                 "catalogue", 0, catalogue_event_schemas, &arena, &back, &err),
+                TALLY_OK);
+        tally_buf_clear(&second);
+        tally_event_encode(&back, TALLY_FORMAT_JSON, &second);
+        tally_buf_byte(&second, 0);
+        ck_assert_msg(strstr((char *)second.data, json) != NULL, "%s", (char *)second.data);
+    }
+    tally_buf_deinit(&first);
+    tally_buf_deinit(&second);
+}
+
+START_TEST(a_product_and_an_operation_come_back_from_an_event)
+{
+    comes_back("ProductCreated", "\"product_id\":\"P-1\",\"version\":3,\"changed\":[\"product\"],"
+                                 "\"product\":" PRODUCT_JSON);
+    comes_back("ProductOperationStarted", "\"product_id\":\"P-1\",\"op\":" OPERATION_JSON
+                                          ",\"timer\":{\"set\":\"2026-01-15T10:00:30.000Z\"}");
+}
+END_TEST
+
+static struct tally_slice row_of(struct tally_buf *row)
+{
+    return tally_arena_copy(&arena, tally_buf_bytes(row));
+}
+
+/* The row as JSON; a row that is cut short anywhere, or has a byte too many, is damaged. */
+static void row_is(const char *store, struct tally_slice row, const char *json)
+{
+    uint8_t *longer = tally_arena_alloc(&arena, row.len + 1);
+    struct tally_buf out;
+
+    tally_buf_init(&out, 1u << 20);
+    ck_assert(catalogue_row_json(store, row, &out));
+    ck_assert_msg(tally_slice_equal(tally_buf_bytes(&out), tally_slice_string(json)), "%.*s",
+            (int)out.len, (char *)out.data);
+    for (size_t len = 0; len < row.len; len++) {
+        tally_buf_clear(&out);
+        ck_assert_msg(!catalogue_row_json(store, tally_slice_of(row.data, len), &out), "%zu", len);
+    }
+    memcpy(longer, row.data, row.len);
+    longer[row.len] = 0;
+    ck_assert(!catalogue_row_json(store, tally_slice_of(longer, row.len + 1), &out));
+    ck_assert(!catalogue_row_json("another", row, &out));
+    tally_buf_deinit(&out);
+}
+
+START_TEST(rows_of_documents_are_the_documents)
+{
+    const struct catalogue_event *event;
+    struct catalogue_operation operation;
+    struct catalogue_product product;
+    struct tally_slice bytes;
+    struct tally_buf row;
+    int64_t due_ms;
+
+    tally_buf_init(&row, 1u << 20);
+    event = event_of("ProductCreated", "\"product_id\":\"P-1\",\"version\":3,\"changed\":[],"
+                                       "\"product\":" PRODUCT_JSON)
+                    ->body;
+    catalogue_product_pack(&event->product, &row);
+    bytes = row_of(&row);
+    row_is("product", bytes, PRODUCT_JSON);
+    ck_assert(catalogue_product_unpack(bytes, &arena, &product));
+    tally_buf_clear(&row);
+    catalogue_product_json(&product, &row);
+    ck_assert(tally_slice_equal(tally_buf_bytes(&row), TALLY_SLICE(PRODUCT_JSON)));
+
+    event = event_of("ProductOperationStarted",
+            "\"product_id\":\"P-1\",\"op\":" OPERATION_JSON ",\"timer\":{}")
+                    ->body;
+    tally_buf_clear(&row);
+    catalogue_operation_pack(&event->op, 1768471230000, &row);
+    bytes = row_of(&row);
+    row_is("operation", bytes,
+            "{\"due_at\":\"2026-01-15T10:00:30.000Z\",\"op\":" OPERATION_JSON "}");
+    ck_assert(catalogue_operation_unpack(bytes, &arena, &operation, &due_ms));
+    ck_assert_int_eq(due_ms, 1768471230000);
+    tally_buf_deinit(&row);
+}
+END_TEST
+
+START_TEST(small_rows_come_back)
+{
+    struct catalogue_slug_row slug = {TALLY_SLICE("P-1"), TALLY_SLICE("c-1")}, slug_back;
+    struct catalogue_timer_row timer = {TALLY_SLICE("c-1")}, timer_back;
+    struct tally_buf row;
+
+    tally_buf_init(&row, 4096);
+    catalogue_slug_pack(&slug, &row);
+    ck_assert(catalogue_slug_unpack(tally_buf_bytes(&row), &slug_back));
+    ck_assert(tally_slice_equal(slug_back.product_id, slug.product_id));
+    ck_assert(tally_slice_equal(slug_back.op_id, slug.op_id));
+    row_is("slug", row_of(&row), "{\"product_id\":\"P-1\",\"op_id\":\"c-1\"}");
+    tally_buf_clear(&row);
+    catalogue_timer_pack(&timer, &row);
+    ck_assert(catalogue_timer_unpack(tally_buf_bytes(&row), &timer_back));
+    ck_assert(tally_slice_equal(timer_back.op_id, timer.op_id));
+    row_is("timer", row_of(&row), "{\"op_id\":\"c-1\"}");
+    tally_buf_deinit(&row);
+}
+END_TEST
+
+/* --- prices ------------------------------------------------------------------------------------
+ */
+
+static struct catalogue_price price(const char *id, const char *list, int64_t from, int64_t until)
+{
+    struct catalogue_price made = {.price_id = tally_slice_string(id),
+            .list = tally_slice_string(list),
+            .currency = TALLY_SLICE("EUR"),
+            .kind = from || until ? CATALOGUE_SALE : CATALOGUE_BASE,
+            .valid_from = from,
+            .valid_until = until};
+
+    made.presence.present |= from ? TALLY_BIT(CATALOGUE_PRICE_VALID_FROM) : 0;
+    made.presence.present |= until ? TALLY_BIT(CATALOGUE_PRICE_VALID_UNTIL) : 0;
+    return made;
+}
+
+START_TEST(the_price_at_a_moment_is_the_sale_s_or_else_the_base)
+{
+    struct catalogue_price prices[] = {price("open-end", "default", 900, 0),
+            price("base", "default", 0, 0), price("middle", "default", 200, 300),
+            price("next", "default", 300, 400), price("open-begin", "default", 0, 100),
+            price("trade", "trade", 250, 260)};
+    const struct catalogue_variant variant = {.prices = {prices, sizeof prices / sizeof prices[0]}};
+    static const struct {
+        int64_t time;
+        const char *list, *currency, *expected; /* NULL: none */
+    } cases[] = {{INT64_MIN, "default", "EUR", "open-begin"}, {99, "default", "EUR", "open-begin"},
+            {100, "default", "EUR", "base"}, {199, "default", "EUR", "base"},
+            {200, "default", "EUR", "middle"}, {299, "default", "EUR", "middle"},
+            {300, "default", "EUR", "next"}, {399, "default", "EUR", "next"},
+            {400, "default", "EUR", "base"}, {899, "default", "EUR", "base"},
+            {900, "default", "EUR", "open-end"}, {INT64_MAX, "default", "EUR", "open-end"},
+            {250, "default", "USD", NULL}, {250, "other", "EUR", NULL},
+            {250, "trade", "EUR", "trade"}, {249, "trade", "EUR", NULL},
+            {260, "trade", "EUR", NULL}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct catalogue_price *found =
+                catalogue_price_at(&variant, tally_slice_string(cases[i].list),
+                        tally_slice_string(cases[i].currency), cases[i].time);
+
+        ck_assert_msg(found ? cases[i].expected && tally_slice_equal(found->price_id,
+                                                           tally_slice_string(cases[i].expected))
+                            : !cases[i].expected,
+                "case %zu", i);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("catalogue_records");
@@ -107,6 +372,12 @@ int main(void)
     tcase_add_test(tests, a_warehouse_is_registered);
     tcase_add_test(tests, a_name_has_at_most_200_bytes);
     tcase_add_test(tests, a_registered_warehouse_comes_back);
+    tcase_add_test(tests, a_sku_stands_for_one_variant_however_many_there_are);
+    tcase_add_test(tests, currencies_are_codes_in_order);
+    tcase_add_test(tests, a_product_and_an_operation_come_back_from_an_event);
+    tcase_add_test(tests, rows_of_documents_are_the_documents);
+    tcase_add_test(tests, small_rows_come_back);
+    tcase_add_test(tests, the_price_at_a_moment_is_the_sale_s_or_else_the_base);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
     srunner_free(runner);
