@@ -1,6 +1,7 @@
 /* connectors/kafka_internal.h - what the files on librdkafka share; nobody else includes this.
  * In reading order: kafka_error.c, kafka_log.c, kafka_config.c, kafka_reaper.c, kafka_record.c,
- * kafka_member.c, kafka_consumer.c, kafka_producer.c, kafka_topics.c, kafka_sender.c. */
+ * kafka_member.c, kafka_consumer.c, kafka_offsets.c, kafka_producer.c, kafka_topics.c,
+ * kafka_sender.c. */
 #pragma once
 #include <librdkafka/rdkafka.h>
 
@@ -90,6 +91,23 @@ struct tally_consumer *kafka_consumer_create(enum kafka_kind kind,
 rd_kafka_t *kafka_consumer_handle(struct tally_consumer *consumer);
 struct tally_producer *kafka_producer_create(const struct kafka_options *options,
         struct tally_error *err);
+
+/* --- kafka_offsets.c: offsets go out beside records; @thread owner but for request --- */
+
+struct kafka_offsets;
+struct kafka_offsets *kafka_offsets_create(void);
+void kafka_offsets_destroy(struct kafka_offsets *offsets); /* not between start and finish */
+/* A request of that producer was sent. @thread any */
+void kafka_offsets_request(struct kafka_offsets *offsets, int16_t api_key);
+/* Arguments are borrowed until finish. */
+void kafka_offsets_start(struct kafka_offsets *offsets, rd_kafka_t *rk,
+        const rd_kafka_topic_partition_list_t *list,
+        const rd_kafka_consumer_group_metadata_t *group, int timeout_ms);
+/* Until the coordinator has taken the transaction for its own, or the call has ended. */
+void kafka_offsets_wait_sent(struct kafka_offsets *offsets);
+bool kafka_offsets_done(struct kafka_offsets *offsets); /* finish answers at once */
+/* What rd_kafka_send_offsets_to_transaction answered. */
+rd_kafka_error_t *kafka_offsets_finish(struct kafka_offsets *offsets);
 
 /* --- kafka_member.c --- */
 

@@ -11,8 +11,8 @@
  * delivery failed, a connection broke, or it was aborted. A request may then still be on its way,
  * and no next transaction of this producer would be safe from it. The engine replaces it. (4)
  * Records of one partition stay in order: a run without headers is one batch, and a record that is
- * not taken ends the call. All calls by the owning thread; the close callback, in librdkafka's
- * threads, adds to an atomic. */
+ * not taken ends the call. All calls by the owning thread, but for send_offsets of librdkafka, see
+ * kafka_offsets.c; the close callback, in librdkafka's threads, adds to an atomic. */
 #include "connectors/kafka_internal.h"
 
 #include <stdatomic.h>
@@ -29,6 +29,8 @@ enum {
     FULL_WAIT_MS = 10,
     INIT_SLICE_MS = 20,  /* how soon an answer of the coordinator is seen */
     ASKS_AGAIN_MS = 400, /* from here on the handle itself may ask: fixed, 500 in librdkafka */
+    MARKED_MS = 50,      /* after a commit its markers are written, or it costs 20 ms */
+    FLUSH_SLICE_MS = 5,
 };
 
 struct topic {
@@ -41,6 +43,8 @@ struct kafka_producer {
     rd_kafka_t *rk;
     struct topic *topics;
     size_t topic_count;
+    struct kafka_offsets *offsets;
+    int64_t ended_ms;   /* the last commit; 0: none */
     size_t record_max;  /* bytes, message.max.bytes */
     bool guard;         /* kafka.guard */
     bool open;          /* in a transaction */
@@ -131,6 +135,40 @@ static int on_close(int socket, void *opaque)
     return close(socket);
 }
 
+static rd_kafka_resp_err_t on_request_sent(rd_kafka_t *rk, int socket, const char *broker,
+        int32_t broker_id, int16_t api_key, int16_t api_version, int32_t correlation, size_t size,
+        void *opaque)
+{
+    struct kafka_producer *producer = rd_kafka_opaque(rk);
+
+    (void)socket;
+    (void)broker;
+    (void)broker_id;
+    (void)api_version;
+    (void)correlation;
+    (void)size;
+    (void)opaque;
+    kafka_offsets_request(producer->offsets, api_key);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque,
+        char *reason, size_t size)
+{
+    (void)conf;
+    (void)opaque;
+    (void)reason;
+    (void)size;
+    return rd_kafka_interceptor_add_on_request_sent(rk, "tally", on_request_sent, NULL);
+}
+
+/* A copied conf has no interceptors. */
+static rd_kafka_t *open_handle(rd_kafka_conf_t *conf, struct tally_error *err)
+{
+    (void)rd_kafka_conf_interceptor_add_on_new(conf, "tally-offsets", on_new, NULL);
+    return kafka_config_open(KAFKA_KIND_PRODUCER, conf, err);
+}
+
 /* Since begin, in the transaction that is open. */
 static bool connection_broke(const struct kafka_producer *producer)
 {
@@ -168,8 +206,7 @@ static enum tally_code find_too_large(struct kafka_producer *producer, enum tall
  * the new one asks for its producer id: a late request of it would fence the new one. */
 static void open_anew(struct kafka_producer *producer)
 {
-    rd_kafka_t *rk = kafka_config_open(KAFKA_KIND_PRODUCER,
-            rd_kafka_conf_dup(rd_kafka_conf(producer->rk)), NULL);
+    rd_kafka_t *rk = open_handle(rd_kafka_conf_dup(rd_kafka_conf(producer->rk)), NULL);
 
     if (rk) { /* else the old one goes on asking */
         producer->left_behind =
@@ -244,14 +281,35 @@ static void producer_flush(struct tally_producer *base, int timeout_ms)
     (void)rd_kafka_flush(self(base)->rk, timeout_ms);
 }
 
+/* Records that are handed over soon after a commit must wait until the coordinator has taken the
+ * offsets; later they need not. They are sent although linger.ms is not over. */
+static enum tally_code hand_over(struct kafka_producer *producer,
+        const struct tally_meanwhile *meanwhile, struct tally_error *err)
+{
+    bool marked = tally_mono_ms(tally_clock_real()) - producer->ended_ms >= MARKED_MS;
+    enum tally_code code = TALLY_OK;
+
+    if (!marked) {
+        kafka_offsets_wait_sent(producer->offsets);
+    }
+    if (meanwhile) {
+        code = meanwhile->call(meanwhile->context, err);
+    }
+    while (!code && rd_kafka_outq_len(producer->rk) > 0 && !kafka_offsets_done(producer->offsets)) {
+        (void)rd_kafka_flush(producer->rk, FLUSH_SLICE_MS);
+    }
+    return code;
+}
+
 static enum tally_code producer_send_offsets(struct tally_producer *base,
         struct tally_consumer *consumer, const struct tally_topic_partition *offsets, size_t count,
-        int timeout_ms, struct tally_error *err)
+        int timeout_ms, const struct tally_meanwhile *meanwhile, struct tally_error *err)
 {
     struct kafka_producer *producer = self(base);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
     rd_kafka_consumer_group_metadata_t *group = NULL;
-    enum tally_code code = TALLY_OK;
+    struct tally_error handed_err = {.code = TALLY_OK};
+    enum tally_code code = TALLY_OK, handed = TALLY_OK;
 
     tally_assert(count > 0); /* an empty list succeeds without asking the group, so fences nobody */
     for (size_t i = 0; i < count; i++) {
@@ -262,11 +320,18 @@ static enum tally_code producer_send_offsets(struct tally_producer *base,
     group = rd_kafka_consumer_group_metadata(kafka_consumer_handle(consumer));
     tally_assert(group != NULL);
     TALLY_FAILPOINT(COMMIT_META_AFTER);
-    code = transactional(producer,
-            rd_kafka_send_offsets_to_transaction(producer->rk, list, group, timeout_ms), err,
+    kafka_offsets_start(producer->offsets, producer->rk, list, group, timeout_ms);
+    handed = hand_over(producer, meanwhile, &handed_err);
+    code = transactional(producer, kafka_offsets_finish(producer->offsets), err,
             "add offsets to the transaction");
     rd_kafka_consumer_group_metadata_destroy(group);
     rd_kafka_topic_partition_list_destroy(list);
+    if (handed && (!code || tally_code_reaction(code) == TALLY_REACT_RETRY)) {
+        if (err) {
+            *err = handed_err;
+        }
+        return handed;
+    }
     return find_too_large(producer, code, err);
 }
 
@@ -283,6 +348,7 @@ static enum tally_code producer_commit(struct tally_producer *base, int timeout_
         tally_assert(!producer->failed.error);
         producer->doubt = producer->doubt || connection_broke(producer);
         producer->open = false;
+        producer->ended_ms = tally_mono_ms(tally_clock_real());
         return TALLY_OK;
     case TALLY_REACT_RETRY:
     case TALLY_REACT_RELEASE:
@@ -480,6 +546,7 @@ static void producer_destroy(struct tally_producer *base)
     }
     tally_free(producer->topics);
     if (kafka_reaper_destroy(producer->rk, KAFKA_REAP_MS) && !producer->left_behind) {
+        kafka_offsets_destroy(producer->offsets);
         tally_free(producer); /* else a thread of librdkafka may still close a socket */
     }
 }
@@ -515,8 +582,10 @@ struct tally_producer *kafka_producer_create(const struct kafka_options *options
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_error_cb(conf, on_error);
     rd_kafka_conf_set_closesocket_cb(conf, on_close);
-    producer->rk = kafka_config_open(KAFKA_KIND_PRODUCER, conf, err);
+    producer->offsets = kafka_offsets_create();
+    producer->rk = open_handle(conf, err);
     if (!producer->rk) {
+        kafka_offsets_destroy(producer->offsets);
         tally_free(producer);
         return NULL;
     }

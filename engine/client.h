@@ -121,6 +121,12 @@ static inline size_t tally_produce_bytes(const struct tally_produce *record)
     return 61 + tally_length_bytes(size) + size;
 }
 
+/* What the owner does inside a call of its own that waits for a broker. */
+struct tally_meanwhile {
+    enum tally_code (*call)(void *context, struct tally_error *err);
+    void *context;
+};
+
 struct tally_producer;
 struct tally_producer_ops {
     /* May answer TIMEOUT: call again. */
@@ -139,9 +145,13 @@ struct tally_producer_ops {
     /* Sends what is queued at once, which only a commit does else, and waits until it is delivered
      * or the time is over. */
     void (*flush)(struct tally_producer *producer, int timeout_ms);
+    /* meanwhile: hands over the rest of the records, on their way at the same time; called once,
+     * in the caller's thread, whatever becomes of the offsets. Its failure is the answer, unless
+     * offsets failed with something that asks for more than the same call again. NULL: nothing. */
     enum tally_code (*send_offsets)(struct tally_producer *producer,
             struct tally_consumer *consumer, const struct tally_topic_partition *offsets,
-            size_t count, int timeout_ms, struct tally_error *err);
+            size_t count, int timeout_ms, const struct tally_meanwhile *meanwhile,
+            struct tally_error *err);
     /* Resumable after TIMEOUT. OK is the only answer that means committed. */
     enum tally_code (*commit)(struct tally_producer *producer, int timeout_ms,
             struct tally_error *err);

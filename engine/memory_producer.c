@@ -23,6 +23,7 @@ struct memory_producer {
     uint64_t epoch;
     enum state state;
     struct memory_txn *txn; /* NULL: nothing was written or sent yet */
+    bool records_first;     /* the last send_offsets handed over its records first */
     bool tainted;
     struct report *reports;
     size_t report_count, report_capacity;
@@ -234,9 +235,8 @@ static enum tally_code serve(struct tally_producer *base, int timeout_ms, struct
     return answer(producer, &call, TALLY_MEMORY_SERVE, code, err);
 }
 
-static enum tally_code send_offsets(struct tally_producer *base, struct tally_consumer *consumer,
-        const struct tally_topic_partition *offsets, size_t count, int timeout_ms,
-        struct tally_error *err)
+static enum tally_code stage_offsets(struct tally_producer *base, struct tally_consumer *consumer,
+        const struct tally_topic_partition *offsets, size_t count, struct tally_error *err)
 {
     struct memory_producer *producer = producer_of(base);
     struct memory_call call = memory_client_begin(producer->client, TALLY_MEMORY_SEND_OFFSETS);
@@ -244,7 +244,6 @@ static enum tally_code send_offsets(struct tally_producer *base, struct tally_co
     bool current = false;
     struct memory_member *member = memory_consumer_member(consumer, &current);
 
-    (void)timeout_ms;
     tally_assert(code || producer->state == STATE_OPEN);
     if (!code && (!member || !current)) {
         /* as librdkafka has it: FENCED_INSTANCE_ID; ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID */
@@ -265,6 +264,33 @@ static enum tally_code send_offsets(struct tally_producer *base, struct tally_co
                 offsets[i].partition, offsets[i].offset);
     }
     return answer(producer, &call, TALLY_MEMORY_SEND_OFFSETS, code, err);
+}
+
+/* Which of the two a broker sees first is not known; here they take turns. */
+static enum tally_code send_offsets(struct tally_producer *base, struct tally_consumer *consumer,
+        const struct tally_topic_partition *offsets, size_t count, int timeout_ms,
+        const struct tally_meanwhile *meanwhile, struct tally_error *err)
+{
+    struct memory_producer *producer = producer_of(base);
+    struct tally_error handed_err = {.code = TALLY_OK};
+    enum tally_code code = TALLY_OK, handed = TALLY_OK;
+
+    (void)timeout_ms;
+    producer->records_first = !producer->records_first;
+    if (meanwhile && producer->records_first) {
+        handed = meanwhile->call(meanwhile->context, &handed_err);
+    }
+    code = stage_offsets(base, consumer, offsets, count, err);
+    if (meanwhile && !producer->records_first) {
+        handed = meanwhile->call(meanwhile->context, &handed_err);
+    }
+    if (handed && (!code || tally_code_reaction(code) == TALLY_REACT_RETRY)) {
+        if (err) {
+            *err = handed_err;
+        }
+        return handed;
+    }
+    return code;
 }
 
 /* EndTxn; again after TIMEOUT: what has happened already is an answer too. */

@@ -11,9 +11,9 @@
  *      when it only has timers (KIP-447).
  *  (3) A producer that is in doubt never begins again: it is replaced under the same
  *      transactional.id, which fences whatever is still in flight (KIP-890 guard).
- * A small transaction sends its offsets before its records: soon after a commit the broker still
- * writes the markers of that one, and librdkafka waits retry.backoff.ms before it asks again for
- * offsets, but 20 ms for records. */
+ * A small transaction hands over its records while its offsets are sent, when the producer says:
+ * soon after a commit the broker still writes the markers of that one, and librdkafka waits
+ * retry.backoff.ms before it asks again for offsets, but 20 ms for records. */
 #include "engine/base/failpoint.h"
 #include "engine/stream_thread_internal.h"
 
@@ -107,6 +107,14 @@ enum tally_code stream_thread_begin(struct tally_stream_thread *thread, struct t
     return code;
 }
 
+/* What waited for the offsets of a small transaction. */
+static enum tally_code hand_over(void *context, struct tally_error *err)
+{
+    struct tally_stream_thread *thread = context;
+
+    return thread->produced ? TALLY_OK : stream_thread_produce(thread, err);
+}
+
 /* c3: same arguments until it is taken or the deadline passes. */
 static enum tally_code send_offsets(struct tally_stream_thread *thread, int64_t deadline_ms,
         struct tally_error *err)
@@ -115,11 +123,12 @@ static enum tally_code send_offsets(struct tally_stream_thread *thread, int64_t 
             tally_alloc_zero(tally_task_manager_count(thread->manager) + 1, sizeof offsets[0]);
     size_t count = tally_task_manager_offsets(thread->manager, offsets,
             tally_task_manager_count(thread->manager));
+    struct tally_meanwhile meanwhile = {.call = hand_over, .context = thread};
     enum tally_code code;
 
     do {
         code = thread->producer->ops->send_offsets(thread->producer, thread->consumer, offsets,
-                count, SLICE_MS, err);
+                count, SLICE_MS, &meanwhile, err);
     } while (tally_code_reaction(code) == TALLY_REACT_RETRY && now_ms(thread) < deadline_ms);
     tally_free(offsets);
     if (tally_code_reaction(code) == TALLY_REACT_RETRY) {
@@ -206,9 +215,6 @@ enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t
     code = TALLY_FAILPOINT_CODE(COMMIT_OFFSETS_BEFORE, TALLY_TXN_ABORTED, err);
     code = code ? code : send_offsets(thread, deadline_ms, err);
     code = code ? code : TALLY_FAILPOINT_CODE(COMMIT_OFFSETS_AFTER, TALLY_TXN_ABORTED, err);
-    if (!code && !thread->produced) {
-        code = stream_thread_produce(thread, err);
-    }
     if (!code) {
         code = commit_transaction(thread, deadline_ms, err);
     }

@@ -18,7 +18,7 @@ static enum tally_code send_offset(struct tally_producer *producer, struct kafka
 {
     struct tally_topic_partition next = {.topic = topic, .partition = 0, .offset = offset};
 
-    return producer->ops->send_offsets(producer, member->consumer, &next, 1, 5000, err);
+    return producer->ops->send_offsets(producer, member->consumer, &next, 1, 5000, NULL, err);
 }
 
 static int64_t committed(struct kafka_member *member, const char *topic)
@@ -74,6 +74,71 @@ START_TEST(commits_records_with_offsets)
     kafka_member_leave(&member);
     ck_assert_int_eq(member.revoked, 1);
     ck_assert_int_eq(member.lost, 0);
+    kafka_fixture_close(&fixture);
+}
+END_TEST
+
+/* Hands over one record, or answers what it was told to. */
+struct late {
+    struct tally_producer *producer;
+    const char *topic;
+    struct tally_delivery delivery;
+    enum tally_code answer;
+    int calls;
+};
+
+static enum tally_code hand_over(void *context, struct tally_error *err)
+{
+    struct late *late = context;
+
+    late->calls++;
+    if (late->answer) {
+        return tally_error_set(err, late->answer, "as told");
+    }
+    kafka_fixture_produce(late->producer, late->topic, 0, "late", &late->delivery);
+    return TALLY_OK;
+}
+
+/* The second transaction follows at once, while the broker writes the markers of the first; the
+ * third fails while its offsets are on their way. */
+START_TEST(hands_over_records_while_offsets_are_sent)
+{
+    struct kafka_fixture fixture;
+    struct kafka_member member;
+    struct tally_error err = {.code = TALLY_OK};
+    struct late late = {.delivery.last_offset = TALLY_OFFSET_NONE};
+    struct tally_meanwhile meanwhile = {.call = hand_over, .context = &late};
+    struct tally_topic_partition next = {.partition = 0};
+
+    kafka_fixture_open(&fixture, "a");
+    next.topic = kafka_fixture_topic(&fixture, "in", 1);
+    late.topic = kafka_fixture_topic(&fixture, "out", 1);
+    kafka_fixture_fill(&fixture, next.topic, 3);
+    kafka_member_join(&member, &fixture, 0, next.topic);
+    kafka_member_await(&member, 1);
+    late.producer = kafka_fixture_producer(&fixture, 0);
+    while (next.offset < 2) {
+        next.offset++;
+        kafka_ok(late.producer->ops->begin(late.producer, &err));
+        kafka_ok(late.producer->ops->send_offsets(late.producer, member.consumer, &next, 1, 5000,
+                &meanwhile, &err));
+        ck_assert_int_eq(late.calls, next.offset);
+        kafka_ok(kafka_fixture_commit(late.producer));
+        ck_assert_uint_eq(late.delivery.delivered, (uint64_t)next.offset);
+        ck_assert(!late.producer->ops->tainted(late.producer));
+    }
+    next.offset = 3;
+    late.answer = TALLY_TOO_LARGE;
+    kafka_ok(late.producer->ops->begin(late.producer, &err));
+    ck_assert_int_eq(late.producer->ops->send_offsets(late.producer, member.consumer, &next, 1,
+                             5000, &meanwhile, &err),
+            TALLY_TOO_LARGE);
+    ck_assert_str_eq(err.message, "as told");
+    kafka_ok(late.producer->ops->abort(late.producer, 5000, &err)); /* the call has ended */
+    ck_assert_int_eq(committed(&member, next.topic), 2);
+    ck_read(&fixture, late.topic, "late,late");
+    late.producer->ops->destroy(late.producer);
+    kafka_member_leave(&member);
     kafka_fixture_close(&fixture);
 }
 END_TEST
@@ -414,6 +479,7 @@ END_TEST
 static void add(TCase *tcase)
 {
     tcase_add_test(tcase, commits_records_with_offsets);
+    tcase_add_test(tcase, hands_over_records_while_offsets_are_sent);
     tcase_add_test(tcase, hides_what_was_aborted);
     tcase_add_test(tcase, counts_an_open_transaction_in_the_high_watermark);
     tcase_add_test(tcase, fences_the_producer_that_was_replaced);

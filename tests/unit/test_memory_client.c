@@ -237,6 +237,52 @@ START_TEST(too_large_records_stop_a_batch)
 }
 END_TEST
 
+struct late {
+    struct tally_producer *producer;
+    enum tally_code answer;
+    int calls;
+};
+
+static enum tally_code hand_over(void *context, struct tally_error *err)
+{
+    struct late *late = context;
+    struct tally_produce record = {.key = TALLY_SLICE("k"), .value = TALLY_SLICE("late")};
+    size_t done;
+
+    late->calls++;
+    return late->answer
+                   ? tally_error_set(err, late->answer, "as told")
+                   : late->producer->ops->produce(late->producer, "out", 0, &record, 1, &done, err);
+}
+
+/* Before its offsets, after them, and once with a failure. */
+START_TEST(records_are_handed_over_while_offsets_are_sent)
+{
+    struct late late = {.producer = ready()};
+    struct tally_meanwhile meanwhile = {.call = hand_over, .context = &late};
+    struct tally_topic_partition sent = {.topic = "in", .partition = 1};
+
+    join();
+    while (sent.offset < 2) {
+        sent.offset++;
+        ck_assert_int_eq(late.producer->ops->begin(late.producer, NULL), TALLY_OK);
+        ck_assert_int_eq(late.producer->ops->send_offsets(late.producer, consumer, &sent, 1,
+                                 TIMEOUT_MS, &meanwhile, NULL),
+                TALLY_OK);
+        ck_assert_int_eq(late.calls, sent.offset);
+        ck_assert_int_eq(late.producer->ops->commit(late.producer, TIMEOUT_MS, NULL), TALLY_OK);
+        ck_assert_int_eq(tally_memory_broker_committed(broker, "app", "in", 1), sent.offset);
+    }
+    visible(0, 0, "late");
+    late.answer = TALLY_TOO_LARGE;
+    ck_assert_int_eq(late.producer->ops->begin(late.producer, NULL), TALLY_OK);
+    ck_assert_int_eq(late.producer->ops->send_offsets(late.producer, consumer, &sent, 1, TIMEOUT_MS,
+                             &meanwhile, NULL),
+            TALLY_TOO_LARGE);
+    late.producer->ops->destroy(late.producer);
+}
+END_TEST
+
 START_TEST(offsets_commit_with_their_transaction)
 {
     struct tally_producer *producer = ready();
@@ -245,7 +291,8 @@ START_TEST(offsets_commit_with_their_transaction)
 
     join();
     ck_assert_int_eq(producer->ops->begin(producer, NULL), TALLY_OK);
-    ck_assert_int_eq(producer->ops->send_offsets(producer, consumer, &sent, 1, TIMEOUT_MS, NULL),
+    ck_assert_int_eq(producer->ops->send_offsets(producer, consumer, &sent, 1, TIMEOUT_MS, NULL,
+                             NULL),
             TALLY_OK);
     ck_assert_int_eq(consumer->ops->committed(consumer, &asked, 1, TIMEOUT_MS, NULL),
             TALLY_TIMEOUT);
@@ -340,7 +387,8 @@ START_TEST(a_rebalance_revokes_then_assigns)
 
     ck_assert_int_eq(producer->ops->begin(producer, NULL), TALLY_OK);
     tally_memory_broker_rebalance(broker, true); /* others have the partitions already */
-    ck_assert_int_eq(producer->ops->send_offsets(producer, consumer, &sent, 1, TIMEOUT_MS, NULL),
+    ck_assert_int_eq(producer->ops->send_offsets(producer, consumer, &sent, 1, TIMEOUT_MS, NULL,
+                             NULL),
             TALLY_TXN_ABORTED); /* ILLEGAL_GENERATION */
     poll_gives_nothing();
     ck_assert_int_eq(lost_calls, 1);
@@ -499,6 +547,7 @@ int main(void)
     tcase_add_test(tcase, a_newer_producer_fences_and_aborts);
     tcase_add_test(tcase, a_transaction_that_hangs_is_aborted);
     tcase_add_test(tcase, too_large_records_stop_a_batch);
+    tcase_add_test(tcase, records_are_handed_over_while_offsets_are_sent);
     tcase_add_test(tcase, offsets_commit_with_their_transaction);
     tcase_add_test(tcase, partitions_take_turns);
     tcase_add_test(tcase, positions_pass_control_records);

@@ -124,7 +124,7 @@ static enum tally_code send_offset(struct member *member)
     struct tally_topic_partition sent = {.topic = "in", .partition = 0, .offset = 7};
 
     return member->producer->ops->send_offsets(member->producer, member->consumer, &sent, 1,
-            TIMEOUT_MS, NULL);
+            TIMEOUT_MS, NULL, NULL);
 }
 
 static enum tally_code commit(struct member *member)
