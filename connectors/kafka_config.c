@@ -93,7 +93,7 @@ static const struct {
         {WRITER, "batch.size", "1000000"},
         /* CONCURRENT_TRANSACTIONS: offsets of a transaction that follows the last one at once, the
          * markers of which the broker writes in 1 to 4 ms. librdkafka's default is 100. */
-        {PRODUCERS, "retry.backoff.ms", "2"},
+        {PRODUCERS, "retry.backoff.ms", "1"},
         {P, "queue.buffering.max.messages", "0"}, /* bytes are the limit, see UNCOMMITTED_COPIES */
         {SENDER, "queue.buffering.max.messages", "20000"},
         {SENDER, "queue.buffering.max.kbytes", "32768"},

@@ -15,7 +15,13 @@
 #include <stdio.h>
 
 #define BIT(n) (1u << (n))
-enum { UPKEEP_EVERY_MS = 100, RESTORE_BUDGET_MS = 50, KEEP_WRONG_MS = 5000, RECOVER_WAIT_MS = 5 };
+enum {
+    GATHER_US = 2500,
+    UPKEEP_EVERY_MS = 100,
+    RESTORE_BUDGET_MS = 50,
+    KEEP_WRONG_MS = 5000,
+    RECOVER_WAIT_MS = 5
+};
 
 static const char *const state_names[] = {"CREATED", "STARTING", "ASSIGNED", "RUNNING", "REVOKED",
         "RECOVERING", "PENDING_SHUTDOWN", "DEAD"};
@@ -206,20 +212,35 @@ static enum tally_code poll_failed(struct tally_stream_thread *thread, enum tall
     return thread->current && code == TALLY_INPUT_LOST ? out_of_range(thread, code, err) : code;
 }
 
-/* Fills the batch with what is there; waits only for the first record. *dry: there was no more. */
+/* The broker refuses a transaction until it has written the markers of the one before. So what
+ * arrives meanwhile may join it, instead of waiting for the next. */
+static bool may_gather(const struct tally_stream_thread *thread)
+{
+    return thread->batch_count > 0 && !thread->open &&
+           tally_mono_us(thread->options.clock) - thread->committed_us < GATHER_US;
+}
+
+/* Fills the batch with what is there; waits only for the first record, and soon after a commit.
+ * *dry: there was no more. */
 static enum tally_code poll_batch(struct tally_stream_thread *thread, int wait_ms, bool *dry,
         struct tally_error *err)
 {
     struct tally_consumer *consumer = thread->consumer;
+    int patience = GATHER_US / 1000 + 1; /* in empty polls: a clock may stand still */
 
     *dry = false;
     while (thread->batch_count < thread->batch_limit) {
         struct tally_record record = {.topic = NULL};
-        enum tally_code code =
-                consumer->ops->poll(consumer, thread->batch_count == 0 ? wait_ms : 0, &record, err);
+        bool gather = patience > 0 && may_gather(thread);
+        enum tally_code code = consumer->ops->poll(consumer,
+                thread->batch_count == 0 ? wait_ms : gather, &record, err);
 
         if (code == TALLY_OK) {
             thread->batch[thread->batch_count++] = record;
+            continue;
+        }
+        if (code == TALLY_AGAIN && gather) {
+            patience--;
             continue;
         }
         *dry = true;

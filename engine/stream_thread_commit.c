@@ -223,6 +223,7 @@ enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t
         return code;
     }
     thread->open = false;
+    thread->committed_us = tally_mono_us(thread->options.clock);
     halt_regressed(thread);
     tally_task_manager_commit(thread->manager);
     tally_collector_reset(thread->collector);

@@ -39,7 +39,8 @@ struct tally_stream_thread {
     bool open;        /* a transaction is open */
     bool produced;    /* its records have gone to the producer; else the commit hands them over */
     int64_t begin_ms; /* monotonic */
-    bool paused;      /* all RUNNING tasks are paused: no producer, or no memory */
+    int64_t committed_us; /* the last transaction */
+    bool paused;          /* all RUNNING tasks are paused: no producer, or no memory */
 
     struct tally_record *batch;
     size_t batch_count, batch_capacity;

@@ -85,7 +85,7 @@ START_TEST(configures_the_transactional_producer)
     ck_is(conf, "enable.idempotence", "true");
     ck_is(conf, "partitioner", "murmur2_random");
     ck_is(conf, "delivery.report.only.error", "false");
-    ck_is(conf, "retry.backoff.ms", "2");
+    ck_is(conf, "retry.backoff.ms", "1");
     ck_is(conf, "linger.ms", "1000"); /* a commit flushes */
     ck_is(conf, "batch.num.messages", "100000");
     ck_is(conf, "batch.size", "400000");
