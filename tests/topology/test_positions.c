@@ -388,17 +388,72 @@ START_TEST(no_quantity_passes_its_limit)
         driver_fixture_pipe(&fixture, "stock.commands", command);
     }
     driver_fixture_pipe(&fixture, "stock.commands",
+            "{\"type\":\"ReturnStock\",\"command_id\":\"back\",\"sku\":\"BIG\","
+            "\"warehouse\":\"AMS1\",\"quantity\":2,\"return_id\":\"B-1\","
+            "\"condition\":\"DAMAGED\"}");
+    driver_fixture_pipe(&fixture, "stock.commands",
+            "{\"type\":\"TransferBack\",\"command_id\":\"~TransferBack:T-1:3\",\"sku\":\"BIG\","
+            "\"warehouse\":\"AMS1\",\"transfer_id\":\"T-1\",\"quantity\":3}");
+    driver_fixture_pipe(&fixture, "stock.commands",
             "{\"type\":\"ReceiveStock\",\"command_id\":\"over\",\"sku\":\"BIG\","
             "\"warehouse\":\"AMS1\",\"quantity\":1}");
     driver_fixture_run(&fixture);
     events = driver_fixture_records(&fixture, "stock.events");
     ck_assert_ptr_nonnull(strstr(events, at_limit));
+    ck_assert_ptr_nonnull(strstr(events, "on_hand would be 9000000000000002, limit"));
+    ck_assert_ptr_nonnull(strstr(events, "on_hand would be 9000000000000003, limit"));
     ck_assert_ptr_nonnull(strstr(events,
             "\"code\":\"QUANTITY_OVERFLOW\",\"retryable\":false,\"detail\":\"on_hand would be "
             "9000000000000001, limit 9000000000000000\",\"errors\":[{\"pointer\":\"/quantity\","
             "\"code\":\"QUANTITY_OVERFLOW\",\"meta\":{\"sku\":\"BIG\",\"warehouse\":\"AMS1\","
             "\"limit\":9000000000000000}}]"));
     tally_free(events);
+}
+END_TEST
+
+static void pipe_hold(int number, int64_t quantity)
+{
+    char command[256];
+
+    snprintf(command, sizeof command,
+            "{\"type\":\"HoldStock\",\"command_id\":\"~HoldStock:R-%d:1:1\",\"sku\":\"BIG\","
+            "\"reservation_id\":\"R-%d\",\"line\":1,\"attempt\":1,\"quantity\":%lld,"
+            "\"warehouses\":[]}",
+            number, number, (long long)quantity);
+    driver_fixture_pipe(&fixture, "stock.commands", command);
+}
+
+/* 9000 holds of 10^12 are all that may be promised, in whatever state they are: a hold that was
+ * granted can always advance. */
+START_TEST(no_more_is_promised_than_a_quantity)
+{
+    char *events, *answers;
+
+    driver_fixture_open(&fixture,
+            &(struct driver_fixture_options){.partitions = 1, .registration_optional = true});
+    driver_fixture_pipe(&fixture, "stock.commands",
+            "{\"type\":\"ConfigureStock\",\"command_id\":\"c\",\"sku\":\"BIG\","
+            "\"warehouse\":\"AMS1\",\"policy\":\"BACKORDER\"}");
+    for (int i = 0; i < 9000; i++) {
+        pipe_hold(i, INT64_C(1000000000000));
+    }
+    driver_fixture_pipe(&fixture, "stock.commands",
+            "{\"type\":\"ConfirmHold\",\"command_id\":\"~ConfirmHold:R-7:1:1\",\"sku\":\"BIG\","
+            "\"reservation_id\":\"R-7\",\"line\":1,\"attempt\":1}");
+    pipe_hold(9000, 1);
+    driver_fixture_run(&fixture);
+    events = driver_fixture_records(&fixture, "stock.events");
+    ck_assert_ptr_nonnull(strstr(events,
+            "\"after\":{\"on_hand\":0,\"held\":8999000000000000,\"reserved\":1000000000000,"
+            "\"available\":-9000000000000000,\"backordered\":9000000000000000}"));
+    ck_assert_ptr_nonnull(strstr(events,
+            "\"code\":\"QUANTITY_OVERFLOW\",\"retryable\":false,\"detail\":\"promised would be "
+            "9000000000000001, limit 9000000000000000\""));
+    tally_free(events);
+    answers = driver_fixture_records(&fixture, "reservation.commands");
+    ck_assert_ptr_nonnull(strstr(answers, "~HoldReply:R-9000:1:1"));
+    ck_assert_ptr_nonnull(strstr(answers, "QUANTITY_OVERFLOW"));
+    tally_free(answers);
 }
 END_TEST
 
@@ -431,6 +486,7 @@ int main(void)
     tcase_add_test(tcase, a_commands_topic_that_was_filled_up);
     tcase_add_test(tcase, more_partitions_and_no_state);
     tcase_add_test(tcase, no_quantity_passes_its_limit);
+    tcase_add_test(tcase, no_more_is_promised_than_a_quantity);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
