@@ -90,7 +90,6 @@ static void decide_extend(struct tally_context *ctx, const struct reservation_co
         return;
     }
     reservation_set_state(&reservation, RESERVATION_CONFIRMED);
-    reservation.event.ttl_s = cmd->ttl_s;
     reservation.event.expires_at = expires_at;
     reservation_set_timer(&reservation, expires_at);
     reservation_emit(&reservation, RESERVATION_WAS_EXTENDED);
@@ -116,7 +115,6 @@ static void decide_commit(struct tally_context *ctx, const struct reservation_co
     reservation_set_state(&reservation, RESERVATION_COMMITTED);
     reservation_set_timer(&reservation, 0);
     reservation.event.order_id = cmd->order_id;
-    reservation.event.expires_at = 0;
     for (size_t i = 0; i < reservation.line_count; i++) {
         reservation_send_commit(&reservation, &reservation.lines[i]);
     }

@@ -218,8 +218,12 @@ static void hold_line(struct reservation *reservation, const struct reservation_
     }
     if (next) {
         next->state = RESERVATION_PENDING;
-        changed[count++] = *next;
         reservation_send_hold(reservation, next);
+        changed[count++] = *next;
+        if (next->line < granted->line) {
+            changed[1] = changed[0];
+            changed[0] = *next;
+        }
     }
     reservation_set_lines(reservation, changed, count);
     reservation_emit(reservation, RESERVATION_LINE_WAS_HELD);
@@ -271,28 +275,18 @@ static void refuse(struct reservation *reservation, struct reservation_line *lin
 /* Everything goes back; then the lines are asked for one by one. */
 static void retry(struct reservation *reservation, struct reservation_line *refused)
 {
-    struct reservation_line *changed = tally_arena_alloc(tally_scratch(reservation->ctx),
-            reservation->line_count * sizeof changed[0]);
     struct reservation_line *first;
-    size_t count = 0;
 
     refused->state = RESERVATION_REFUSED; /* nothing to give back */
     reservation_send_releases(reservation, STOCK_RELEASE_RETRIED);
     reservation->event.attempt++;
     reservation->event.pending = (int64_t)reservation->line_count;
     for (size_t i = 0; i < reservation->line_count; i++) {
-        if (reservation->lines[i].state != RESERVATION_WAITING) {
-            reservation_line_reset(&reservation->lines[i], RESERVATION_WAITING);
-            changed[count++] = reservation->lines[i];
-        }
+        reservation_line_reset(&reservation->lines[i], RESERVATION_WAITING);
     }
     first = find_next(reservation);
-    for (size_t i = 0; i < count; i++) { /* it was asked for in the attempt before, so it changed */
-        if (changed[i].line == first->line) {
-            changed[i].state = RESERVATION_PENDING;
-        }
-    }
-    reservation_set_lines(reservation, changed, count);
+    first->state = RESERVATION_PENDING;
+    reservation_set_lines(reservation, reservation->lines, reservation->line_count);
     reservation_set_op(reservation);
     reservation_send_hold(reservation, first);
     reservation_emit(reservation, RESERVATION_WAS_RETRIED);
