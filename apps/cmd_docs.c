@@ -1,23 +1,35 @@
 /* apps/cmd_docs.c - prints a generated reference. */
 #include "apps/cmd.h"
 
-#include "apps/instance.h"
 #include "apps/reference.h"
+#include "topologies/registry.h"
 
-#define TEXT_MAX (4 * 1024 * 1024)
+#define TEXT_MAX       (4 * 1024 * 1024)
+#define TOPOLOGIES_MAX 16 /* as many as an instance may run (config.def) */
 
-static int print_records(struct cli *cli, struct tally_buf *out)
+typedef void (*reference_fn)(struct tally_topology *const *topologies, size_t count,
+        struct tally_buf *out);
+
+/* A reference of what all topologies say, whichever of them an instance runs. */
+static int print_topologies(struct cli *cli, reference_fn reference, struct tally_buf *out)
 {
-    struct instance instance = {.topology_count = 0};
+    const char *const *names = tally_registry_names();
+    struct tally_topology *topologies[TOPOLOGIES_MAX] = {NULL};
     struct tally_error err;
     int status = CLI_OK;
+    size_t count = 0;
 
-    if (instance_build(&instance, &cli->config, &err)) {
-        status = cli_error(cli, &err);
-    } else {
-        reference_records(instance.topologies, instance.topology_count, out);
+    for (; names[count] && count < TOPOLOGIES_MAX && status == CLI_OK; count++) {
+        if (tally_registry_create(names[count], &cli->config, &topologies[count], &err)) {
+            status = cli_error(cli, &err);
+        }
     }
-    instance_deinit(&instance);
+    if (status == CLI_OK) {
+        reference(topologies, count, out);
+    }
+    for (size_t i = 0; i < count; i++) {
+        tally_topology_destroy(topologies[i]);
+    }
     return status;
 }
 
@@ -28,7 +40,9 @@ static int print(struct cli *cli, const char *what)
 
     tally_buf_init(&out, TEXT_MAX);
     if (strcmp(what, "records") == 0) {
-        status = print_records(cli, &out);
+        status = print_topologies(cli, reference_records, &out);
+    } else if (strcmp(what, "domain") == 0) {
+        status = print_topologies(cli, reference_domain, &out);
     } else if (strcmp(what, "metrics") == 0) {
         reference_metrics(&out);
     } else if (strcmp(what, "errors") == 0) {
@@ -50,7 +64,7 @@ static int print(struct cli *cli, const char *what)
 int cmd_docs(int argc, char **argv)
 {
     struct cli cli = {.verb = "docs",
-            .usage = "docs records|metrics|errors|settings|failpoints",
+            .usage = "docs records|domain|metrics|errors|settings|failpoints",
             .args_min = 1,
             .args_max = 1,
             .about =

@@ -91,7 +91,8 @@ static void put_presence(const struct tally_field *field, struct tally_buf *out)
     }
 }
 
-/* Members of an object are listed below it as "after.on_hand". */
+/* Members of an object are listed below it as "after.on_hand", of an array's items as
+ * "lines[].sku". */
 static void put_fields(const struct tally_schema *schema, const char *prefix, struct tally_buf *out)
 {
     for (size_t i = 0; i < schema->field_count; i++) {
@@ -104,11 +105,12 @@ static void put_fields(const struct tally_schema *schema, const char *prefix, st
         tally_buf_string(out, " | ");
         put_cell(out, field->help ? field->help : "");
         tally_buf_string(out, " |\n");
-        if (field->kind == TALLY_KIND_OBJECT && field->schema) {
+        if (field->schema) {
             struct tally_buf path;
 
             tally_buf_init(&path, 256);
-            tally_buf_format(&path, "%s%s.", prefix, field->name);
+            tally_buf_format(&path, "%s%s%s.", prefix, field->name,
+                    field->kind == TALLY_KIND_ARRAY ? "[]" : "");
             tally_buf_byte(&path, '\0');
             put_fields(field->schema, (const char *)path.data, out);
             tally_buf_deinit(&path);
@@ -146,6 +148,9 @@ void reference_records(struct tally_topology *const *topologies, size_t count,
     for (size_t i = 0; i < count; i++) {
         const struct tally_aggregate *aggregate = tally_topology_aggregate(topologies[i]);
 
+        if (!aggregate) {
+            continue;
+        }
         tally_buf_format(out, "\n## Commands on %s\n", aggregate->commands);
         for (size_t j = 0; aggregate->command_types[j]; j++) {
             put_record(aggregate->command_types[j], out);

@@ -6,6 +6,9 @@
 /* Commands, their fields and the events they lead to, of these topologies. */
 void reference_records(struct tally_topology *const *topologies, size_t count,
         struct tally_buf *out);
+/* Tables for docs/domain.md, each between a line that names it and one that ends it. */
+void reference_domain(struct tally_topology *const *topologies, size_t count,
+        struct tally_buf *out);
 void reference_metrics(struct tally_buf *out);
 /* Failures with their reactions, refusals, reasons of dead letters. */
 void reference_errors(struct tally_buf *out);
