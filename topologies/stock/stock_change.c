@@ -137,7 +137,7 @@ static void read_rows(struct stock_change *change)
     change->after = change->before;
 }
 
-bool stock_change_find(struct stock_change *change, struct tally_context *ctx,
+bool stock_change_begin(struct stock_change *change, struct tally_context *ctx,
         const struct stock_command *cmd)
 {
     bool required = tally_setting_is(ctx, TALLY_STOCK_REQUIRE_REGISTRATION);
@@ -153,14 +153,7 @@ bool stock_change_find(struct stock_change *change, struct tally_context *ctx,
         return false;
     }
     read_rows(change);
-    return true;
-}
-
-bool stock_change_begin(struct stock_change *change, struct tally_context *ctx,
-        const struct stock_command *cmd)
-{
-    return stock_change_find(change, ctx, cmd) &&
-           stock_version_matches(ctx, cmd, change->before.version);
+    return stock_version_matches(ctx, cmd, change->before.version);
 }
 
 void stock_change_open(struct stock_change *change, struct tally_context *ctx,

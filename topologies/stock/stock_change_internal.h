@@ -11,7 +11,7 @@ struct stock_change {
     struct tally_slice warehouse;
     struct stock_level_row before, after; /* zeros when there is none */
     struct stock_setting_row setting;     /* zeros are the default */
-    uint8_t warehouse_state;              /* of stock_change_find */
+    uint8_t warehouse_state;              /* of stock_change_begin */
     struct stock_event event;
 };
 
@@ -57,10 +57,8 @@ bool stock_version_matches(struct tally_context *ctx, const struct stock_command
 /* 9 * 10^15: exact in JSON readers that use doubles. */
 #define STOCK_QUANTITY_LIMIT INT64_C(9000000000000000)
 
-/* Reads what a command about its warehouse is about, existence checked. false: rejected. */
-bool stock_change_find(struct stock_change *change, struct tally_context *ctx,
-        const struct stock_command *cmd);
-/* The same, then expected_version checked. */
+/* Reads what a command about its warehouse is about; existence and expected_version are checked.
+ * false: rejected. */
 bool stock_change_begin(struct stock_change *change, struct tally_context *ctx,
         const struct stock_command *cmd);
 /* Reads a level and its settings; checks nothing. warehouse is borrowed as long as the change. */

@@ -453,7 +453,7 @@ static void reject_hold(struct tally_context *ctx, const struct stock_command *c
             (int)cmd->reservation_id.len, (const char *)cmd->reservation_id.data, state);
 }
 
-/* Finds the committed hold. Existence and what is in progress come before the version. */
+/* false: refused, the line has no committed hold here. */
 static bool find_committed(struct stock_change *change, struct stock_hold_row *hold)
 {
     struct tally_context *ctx = change->ctx;
@@ -469,9 +469,6 @@ static bool find_committed(struct stock_change *change, struct stock_hold_row *h
     }
     if (hold->state == STOCK_HOLD_HELD || hold->state == STOCK_HOLD_RESERVED) {
         reject_hold(ctx, cmd, TALLY_REJECT_OPERATION_IN_PROGRESS, hold);
-        return false;
-    }
-    if (!stock_version_matches(ctx, cmd, change->before.version)) {
         return false;
     }
     if (!is_open(hold)) {
@@ -504,7 +501,7 @@ void stock_decide_ship_hold(struct tally_context *ctx, const struct stock_comman
     struct stock_change change;
     struct stock_hold_row hold;
 
-    if (!stock_change_find(&change, ctx, cmd) || !find_committed(&change, &hold) ||
+    if (!stock_change_begin(&change, ctx, cmd) || !find_committed(&change, &hold) ||
             !may_ship(&change, &hold)) {
         return;
     }
