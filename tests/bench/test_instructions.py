@@ -54,7 +54,7 @@ class Parts(unittest.TestCase):
     def test_the_innermost_part_has_it(self):
         stacks = one_of_each()
         before = instructions.parts_of(stacks, 10)
-        stacks[stack(instructions.WHOLE, "decide_item", "put", "apply_event", "get")] = 500.0
+        stacks[stack(instructions.WHOLE, "decide_item", "put", "stream_task_apply", "get")] = 500.0
         stacks[stack(instructions.WHOLE, "turn")] = 20.0
         after = instructions.parts_of(stacks, 10)
         self.assertEqual(after["evolve"] - before["evolve"], 50)
@@ -64,13 +64,13 @@ class Parts(unittest.TestCase):
 
     def test_a_new_name_is_noticed(self):
         stacks = one_of_each()
-        del stacks[stack(instructions.WHOLE, "apply_event")]
-        with self.assertRaisesRegex(Unusable, "no call of apply_event"):
+        del stacks[stack(instructions.WHOLE, "stream_task_apply")]
+        with self.assertRaisesRegex(Unusable, "no call of stream_task_apply"):
             instructions.parts_of(stacks, 1)
 
     def test_functions_of_one_part(self):
         stacks = {stack(instructions.WHOLE, "decide_item", "copy"): 30.0,
-                  stack(instructions.WHOLE, "apply_event", "copy"): 50.0}
+                  stack(instructions.WHOLE, "stream_task_apply", "copy"): 50.0}
         self.assertEqual(instructions.functions_of(stacks, 10, None), [["copy", 8.0, 8.0, "evolve"]])
         self.assertEqual(instructions.functions_of(stacks, 10, "decide"), [["copy", 3.0, 3.0, "decide"]])
 
