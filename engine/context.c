@@ -15,6 +15,18 @@ void tally_touch_key(struct tally_touch *touch, const struct tally_key *key)
     }
 }
 
+static void touch_one(void *context, struct tally_slice key)
+{
+    struct tally_touch *touch = context;
+
+    context_touch(touch, tally_arena_copy(touch->arena, key));
+}
+
+void tally_touch_scan(struct tally_touch *touch, const struct tally_key *prefix)
+{
+    tally_store_scan_keys(touch->store, tally_key_bytes(prefix), touch_one, touch);
+}
+
 bool tally_touch_setting_is(const struct tally_touch *touch, const char *name)
 {
     return tally_topology_setting(touch->topology, name);
@@ -93,27 +105,35 @@ bool tally_get(struct tally_context *ctx, const struct tally_key *key, struct ta
     return code == TALLY_OK;
 }
 
+static enum tally_code scan_view(struct tally_context *ctx, struct tally_slice prefix,
+        tally_row_fn row, void *context)
+{
+    struct tally_slice key, value;
+    uint8_t space[TALLY_KEY_MAX];
+    struct tally_iterator *iterator =
+            tally_view_iterate(ctx->view, prefix, tally_prefix_end(prefix, space), false);
+    enum tally_code code = TALLY_OK;
+
+    while (tally_iterator_next(iterator, &key, &value, &code, &ctx->err) &&
+            row(context, key, value)) {
+    }
+    tally_iterator_destroy(iterator);
+    return code;
+}
+
 void tally_scan(struct tally_context *ctx, const struct tally_key *prefix, tally_row_fn row,
         void *context)
 {
-    struct tally_slice lower = tally_key_bytes(prefix), key, value;
-    uint8_t space[TALLY_KEY_MAX];
-    struct tally_slice upper = tally_prefix_end(lower, space);
-    struct tally_iterator *iterator;
-    enum tally_code code = TALLY_OK;
+    struct tally_slice bytes = tally_key_bytes(prefix);
 
     tally_assert(ctx->phase == CONTEXT_READ ||
                  (ctx->phase == CONTEXT_DECIDE && ctx->decision == CONTEXT_UNDECIDED));
     if (ctx->code) {
         return;
     }
-    iterator = ctx->phase == CONTEXT_READ ? tally_view_iterate(ctx->view, lower, upper, false)
-                                          : tally_store_iterate(ctx->store, lower, upper, false);
-    while (tally_iterator_next(iterator, &key, &value, &code, &ctx->err) &&
-            row(context, key, value)) {
-    }
-    tally_iterator_destroy(iterator);
-    ctx->code = code;
+    ctx->code = ctx->phase == CONTEXT_READ
+                        ? scan_view(ctx, bytes, row, context)
+                        : tally_store_scan(ctx->store, bytes, row, context, &ctx->err);
 }
 
 void context_put(struct tally_context *ctx, struct tally_slice key, struct tally_slice value)

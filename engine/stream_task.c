@@ -707,13 +707,13 @@ void tally_stream_task_rollback(struct tally_stream_task *task)
     if (task->slot->store) {
         tally_store_rollback(task->slot->store);
     }
-    if (task->aggregate->has_timers) {
-        task_timers_rollback(&task->timers);
-    }
     task->next = task->committed;
     task->delivery = (struct tally_delivery){.last_offset = TALLY_OFFSET_NONE};
     task->append_count = 0;
     stream_task_drop_replies(task);
     task->evolved = NULL;
     task->proof_key = task->proof_id = TALLY_NONE;
+    if (task->aggregate->has_timers) {
+        task_timers_rollback(&task->timers);
+    }
 }

@@ -75,6 +75,8 @@ typedef enum tally_code (*tally_build_fn)(struct tally_topology *topology,
 /* --- in touch, decide, evolve and result ------------------------------------------------------ */
 
 void tally_touch_key(struct tally_touch *touch, const struct tally_key *key); /* copied */
+/* The keys that tally_scan will read, as far as an earlier scan has remembered them. */
+void tally_touch_scan(struct tally_touch *touch, const struct tally_key *prefix);
 bool tally_touch_setting_is(const struct tally_touch *touch, const char *name);
 
 /* Context of the record. */

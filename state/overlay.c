@@ -307,6 +307,7 @@ static struct overlay_entry *replace(struct overlay *overlay, struct overlay_ent
     if (!old->logged)
         slot_of_entry(overlay, old)->entry = entry;
     entry->logged = old->logged;
+    entry->fresh = old->fresh;
     entry->state = old->state;
     entry->absent = old->absent;
     entry->read = old->read;
@@ -333,6 +334,7 @@ static void log_write(struct overlay *overlay, struct tally_slice key, struct ta
 
     set_value(entry, value, absent);
     entry->logged = true;
+    entry->fresh = true;
     overlay->stores[key.data[0]].logged++;
     make_dirty(overlay, entry);
 }
@@ -345,7 +347,7 @@ static void table_write(struct overlay *overlay, struct tally_slice key, struct 
     size_t len = absent ? 0 : value.len;
 
     if (!entry) {
-        entry = allocate(overlay, key, len);
+        entry = allocate(overlay, key, len); /* as if known to be absent */
         insert(overlay, hash, entry);
     } else if (entry->room - entry->key_len < len) {
         entry = replace(overlay, entry, len); /* value may borrow from the old one: it stays */
@@ -355,6 +357,7 @@ static void table_write(struct overlay *overlay, struct tally_slice key, struct 
         set_value(entry, value, absent);
         overlay->dirty_bytes += entry->value_len;
     } else {
+        entry->fresh = entry->absent;
         set_value(entry, value, absent);
         make_dirty(overlay, entry);
     }

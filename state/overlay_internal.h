@@ -22,6 +22,7 @@ struct overlay_entry {
     bool read : 1;       /* someone asked for it, so it is worth caching */
     bool referenced : 1; /* prefetched again since the clock hand passed */
     bool logged : 1;     /* dirty, and not in the table */
+    bool fresh : 1;      /* dirty, and not known to have been there before the transaction */
     uint8_t bytes[];     /* key, then value */
 };
 

@@ -61,6 +61,7 @@ static struct tally_store *store_create(struct tally_state *state,
     copy_identity(&store->identity, identity);
     overlay_init(&store->overlay, &state->overlay_bytes);
     overlay_init(&store->once, &state->overlay_bytes);
+    groups_init(&store->groups, &state->overlay_bytes);
     for (int i = 0; i < TALLY_STORES; i++) {
         if (tally_store_rows_once((enum tally_store_id)i))
             store->is_once[tally_store_byte((enum tally_store_id)i)] = true;
@@ -77,6 +78,7 @@ static void store_destroy(struct tally_store *store)
     base_unref(store->base);
     overlay_deinit(&store->overlay);
     overlay_deinit(&store->once);
+    groups_deinit(&store->groups);
     row_log_deinit(&store->log);
     tally_buf_deinit(&store->loaded);
     tally_free(store->wanted);
@@ -470,6 +472,7 @@ size_t tally_store_uncommitted(const struct tally_store *store)
 void tally_store_rollback(struct tally_store *store)
 {
     overlay_rollback(&store->overlay);
+    groups_end(&store->groups);
     overlay_clear(&store->once);
     row_log_clear(&store->log);
 }
@@ -606,6 +609,7 @@ void tally_store_commit(struct tally_store *store, const struct tally_positions 
     bool was_idle;
 
     store->sequence++;
+    store_groups_commit(store);
     run = store->log.count > 0 ? freeze_log(store) : freeze_overlay(store);
     for (unsigned i = 0; run && i < run->store_count; i++) {
         store->holds[run->stores[i].byte] = true;

@@ -119,6 +119,16 @@ TALLY_MUST_CHECK enum tally_code tally_store_prefetch(struct tally_store *store,
 /* Whether there is no row at all in the store of a key, so that it need not be prefetched.
  * @thread owner */
 bool tally_store_empty(const struct tally_store *store, struct tally_slice key);
+/* Calls row for each row whose key begins with prefix, in key order, with what the open transaction
+ * wrote, until it returns false; it must not call the store. The keys under a prefix that ends with
+ * a string are remembered: such a scan is as cheap as gets of its rows. @thread owner */
+typedef bool (*tally_store_row_fn)(void *context, struct tally_slice key, struct tally_slice value);
+TALLY_MUST_CHECK enum tally_code tally_store_scan(struct tally_store *store,
+        struct tally_slice prefix, tally_store_row_fn row, void *context, struct tally_error *err);
+/* Calls one for each key that a scan of the prefix would read, as far as that is remembered, so
+ * that they can be prefetched together. @thread owner */
+void tally_store_scan_keys(const struct tally_store *store, struct tally_slice prefix,
+        void (*one)(void *context, struct tally_slice key), void *context);
 /* What the open transaction has written of a key that was absent before it. Memory only; borrows as
  * tally_store_get. @thread owner */
 bool tally_store_written(struct tally_store *store, struct tally_slice key,

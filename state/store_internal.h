@@ -1,6 +1,7 @@
 /* state/store_internal.h - the structs behind store.h and who may touch which part of them. */
 #pragma once
 #include "engine/base/thread.h"
+#include "state/groups_internal.h"
 #include "state/overlay_internal.h"
 #include "state/row_log_internal.h"
 #include "state/store.h"
@@ -58,11 +59,12 @@ struct tally_store {
 
     /* owner */
     struct overlay overlay;
-    struct overlay once; /* of stores whose rows are ONCE: of the open transaction alone */
-    bool is_once[256];   /* by store byte */
-    bool holds[256];     /* false: no row of the store byte was ever committed */
-    struct row_log log;  /* of a restore: instead of all writes into overlays */
-    uint64_t sequence;   /* of the newest commit */
+    struct overlay once;  /* of stores whose rows are ONCE: of the open transaction alone */
+    bool is_once[256];    /* by store byte */
+    bool holds[256];      /* false: no row of the store byte was ever committed */
+    struct groups groups; /* of overlay's stores that are scanned */
+    struct row_log log;   /* of a restore: instead of all writes into overlays */
+    uint64_t sequence;    /* of the newest commit */
     int64_t cutoff_ms;
     struct tally_buf loaded;     /* one value read from the base */
     struct store_wanted *wanted; /* keys of a prefetch */
@@ -132,3 +134,6 @@ TALLY_MUST_CHECK enum tally_code store_open_base(struct tally_store *store, stru
 /* Replaces the view's base and drops runs that are in it (sequence <= flushed). */
 void store_publish_base(struct tally_store *store, struct base_snapshot *snapshot, uint64_t flushed,
         int64_t now_ms);
+
+/* store_scan.c: before the commit's writes become clean. */
+void store_groups_commit(struct tally_store *store);

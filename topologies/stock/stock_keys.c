@@ -82,13 +82,18 @@ static void touch_hold(struct tally_touch *touch, const struct stock_command *cm
     touch_key(touch, stock_hold_key(cmd->reservation_id, cmd->line));
 }
 
-/* What the choice of a warehouse reads by scanning is not named here. */
+/* Without warehouses the choice of one scans the levels. */
 static void touch_holding(struct tally_touch *touch, const struct stock_command *cmd)
 {
     const struct tally_slice *names = cmd->warehouses.items;
+    struct tally_key levels;
 
     touch_sku(touch, cmd);
     touch_hold(touch, cmd);
+    if (cmd->warehouses.count == 0) {
+        levels = stock_sku_prefix(TALLY_STORE_LEVEL, cmd->sku);
+        tally_touch_scan(touch, &levels);
+    }
     for (size_t i = 0; i < cmd->warehouses.count; i++) {
         touch_warehouse(touch, names[i]);
         touch_level(touch, cmd, names[i]);
