@@ -152,12 +152,12 @@ class Generator:
         if topic == "catalogue.commands":
             key = self.random.choice(self.products)
             command.update(product_id=key, op_id=f"c-{self.serial - 1 - self.random.randrange(6)}",
-                           due_at=text_of(self.now))
+                           due_at=text_of(self.now + 30 * SECOND))
             return self.record(topic, key, command)
         key = self.reservation()
         command.update(reservation_id=key, due_at=text_of(self.now))
         if kind == "TimeOut":
-            command["attempt"] = self.random.choice((1, 1, 2, 3))
+            command.update(attempt=self.random.choice((1, 1, 2, 3)), due_at=text_of(self.now + 30 * SECOND))
         return self.record(topic, key, command)
 
     # --- commands ---------------------------------------------------------------------------------

@@ -103,6 +103,8 @@ class Partition:
         known = self.known.get((self.key, command.id))
         if known and self.now - known.time < RETENTION_MS:
             return self.count(Taken(REPEAT, command.id))
+        command.format = "JSON" if value[:1] == b"{" else "MSGPACK"
+        command.reply = reply_of(command, headers)
         return self.count(self.decided(command))
 
     def count(self, taken):
@@ -179,8 +181,21 @@ def completion(outcome):
             "status": "REJECTED" if outcome.refusal else "ACCEPTED"}
 
 
-def operation(command):
-    return {"op_id": command.id, "command": command.type, "fingerprint": command.fingerprint}
+def operation(command, **more):
+    """What an event says of the command that begins a saga."""
+    op = {"op_id": command.id, "command": command.type, "fingerprint": command.fingerprint, "reply": command.reply}
+    return {name: item for name, item in {**op, **more}.items() if item is not None}
+
+
+def reply_of(command, headers):
+    """Where the reply goes, if one is asked for."""
+    asked = {name: item for name, item in headers or ()}
+    if not re.fullmatch(rb"(.*\.)?replies", asked.get("reply-topic") or b""):
+        return None
+    reply = {"topic": asked["reply-topic"].decode(), "format": command.format}
+    if "correlation-id" in asked:
+        reply["correlation_id"] = asked["correlation-id"].decode()
+    return reply
 
 
 def snake(name):

@@ -1,6 +1,7 @@
 """The catalogue as domain.md says it: 6 (catalogue.commands), 8, 9.2."""
 import copy
 
+from corpus.rules import COMMON
 from model.aggregate import SAGA_MS, Message, Outcome, Partition, Refusal, ms_of, operation
 
 DEFAULTS = {"description": "", "category_ids": [], "attributes": {}, "media": []}
@@ -65,7 +66,8 @@ class Catalogue(Partition):
     # --- products ---------------------------------------------------------------------------------
 
     def begin(self, command, kind, claims):
-        op = {"kind": kind, **operation(command), "request": command.fields, "waiting": claims, "granted": []}
+        request = {name: item for name, item in command.fields.items() if name not in (*COMMON, "product_id")}
+        op = {"kind": kind, **operation(command), "request": request, "waiting": claims, "granted": []}
         return Outcome("ProductOperationStarted",
                        {"product_id": self.key, "op": op, "timer": {"set": self.at(SAGA_MS)}},
                        [self.claim(op, claim) for claim in claims], pending=True)
@@ -181,7 +183,7 @@ class Catalogue(Partition):
 
     def decide_time_out(self, command, fields):
         op = self.operations.get(self.key)
-        if not op or op["op_id"] != fields["op_id"]:
+        if not op or op["op_id"] != fields["op_id"] or self.clear()["clear"] != fields["due_at"]:
             return Outcome()
         return self.fail(op, Refusal("OPERATION_TIMED_OUT"))
 

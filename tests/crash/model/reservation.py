@@ -74,9 +74,9 @@ class Reservation(Partition):
                        {"sku": line["sku"], "reservation_id": self.key, "line": line["line"], "attempt": attempt,
                         **more})
 
-    def hold(self, line, attempt, header):
+    def hold(self, line, attempt, op):
         return self.to_stock("HoldStock", line, attempt, quantity=line["quantity"], warehouses=line["warehouses"],
-                             deadline=header.get("deadline"))
+                             deadline=op.get("deadline"))
 
     def release(self, kind, lines, attempt):
         return [self.to_stock("ReleaseHold", line, attempt, reason=REASONS[kind])
@@ -100,9 +100,9 @@ class Reservation(Partition):
                   "attempt": 1, "pending": len(lines)}
         if "owner" in fields:
             header["owner"] = fields["owner"]
-        header["deadline"] = fields.get("deadline")
-        return self.fact("ReservationRequested", header, lines, [self.hold(line, 1, header) for line in lines],
-                         {"set": self.at(SAGA_MS)}, operation(command), pending=True)
+        op = operation(command, deadline=fields.get("deadline"), due_at=self.at(SAGA_MS))
+        return self.fact("ReservationRequested", header, lines, [self.hold(line, 1, op) for line in lines],
+                         {"set": op["due_at"]}, op, pending=True)
 
     def decide_hold_reply(self, command, fields):
         header, lines = self.current()
@@ -132,8 +132,8 @@ class Reservation(Partition):
                 following = canonical(lines, "WAITING")[0]
                 following["state"] = "PENDING"
                 changed.append(following)
-                sends.append(self.hold(following, header["attempt"], header))
-            return self.fact("ReservationLineHeld", header, sorted(changed, key=lambda one: one["line"]), sends)
+                sends.append(self.hold(following, header["attempt"], self.operations[self.key]))
+            return self.fact("ReservationLineHeld", header, changed, sends)
         header["state"], header["expires_at"] = "CONFIRMED", self.at(header["ttl_s"] * 1000)
         return self.fact("ReservationConfirmed", header, in_order(lines),
                          [self.to_stock("ConfirmHold", one, header["attempt"]) for one in in_order(lines)],
@@ -143,14 +143,16 @@ class Reservation(Partition):
         sends = self.release("ReservationRetried", lines, header["attempt"])
         header["attempt"] += 1
         header["pending"] = len(lines)
+        waited = {number for number, line in lines.items() if line["state"] == "WAITING"}
         for number, line in lines.items():
             lines[number] = {name: line[name] for name in ("line", "sku", "quantity", "warehouses", "shipped")}
             lines[number]["state"] = "WAITING"
         first = canonical(lines, "WAITING")[0]
         first["state"] = "PENDING"
-        sends.append(self.hold(first, header["attempt"], header))
-        return self.fact("ReservationRetried", header, in_order(lines), sends,
-                         {**self.clear(), "set": self.at(SAGA_MS)})
+        op = {**self.operations[self.key], "due_at": self.at(SAGA_MS)}
+        sends.append(self.hold(first, header["attempt"], op))
+        changed = [line for line in in_order(lines) if line is first or line["line"] not in waited]
+        return self.fact("ReservationRetried", header, changed, sends, {**self.clear(), "set": op["due_at"]}, op)
 
     def fail(self, header, lines, refusal):
         sends = self.release("ReservationFailed", lines, header["attempt"])

@@ -61,7 +61,7 @@ class Transfer(Partition):
         outcome = self.fact("TransferRequested", transfer,
                             [to_stock("TransferOut", transfer, "from", transfer["quantity"], False,
                                       to=transfer["to"])],
-                            op=operation(command), timer={"set": self.at(SAGA_MS)})
+                            op=operation(command, due_at=self.at(SAGA_MS)), timer={"set": self.at(SAGA_MS)})
         outcome.pending = True
         return outcome
 
@@ -92,7 +92,11 @@ class Transfer(Partition):
         return outcome
 
     def late(self, fields):
-        return Outcome()
+        """What left after the transfer had timed out goes back; in any other state all is told."""
+        transfer = self.transfers.get(self.key)
+        if not transfer or transfer["state"] != "FAILED" or not fields["granted"]:
+            return Outcome()
+        return Outcome(sends=[to_stock("TransferBack", transfer, "from", transfer["quantity"])])
 
     def fail(self, transfer, refusal):
         transfer["state"] = "FAILED"
