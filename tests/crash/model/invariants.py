@@ -2,6 +2,7 @@
 has come to rest. It looks at events alone; the model's partitions are only asked for what they folded of them."""
 from collections import Counter, defaultdict
 
+from model.aggregate import RETENTION_MS, ms_of
 from model.stock import DEFAULT, IN_BUCKET, NUMBERS
 from verdict import must
 
@@ -30,10 +31,14 @@ class Invariants:
             self.end(("hold", cause["reservation_id"], cause["line"], hold["attempt"]), hold, event)
 
     def end(self, who, payload, event):
-        must(self.ended.get(who, payload["state"]) == payload["state"], "I6: what has ended stays so", who,
-             self.ended.get(who), event)
+        state, since = self.ended.get(who, (payload["state"], event["time"]))
+        # A tombstone of long ago is none: what it was of may begin anew.
+        over = state == "RELEASED" and ms_of(event["time"]) - ms_of(since) >= RETENTION_MS
+        must(payload["state"] == state or over, "I6: what has ended stays so", who, state, since, event)
         if payload["state"] in TERMINAL | {"SHIPPED"}:
-            self.ended[who] = payload["state"]
+            self.ended[who] = payload["state"], event["time"]
+        else:
+            self.ended.pop(who, None)
 
     def entry(self, event, payload):
         place = payload["sku"], payload["warehouse"]

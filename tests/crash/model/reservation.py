@@ -49,8 +49,9 @@ class Reservation(Partition):
         """Copies of the header, or None, and its lines. A tombstone of long ago is none."""
         header = self.reservations.get(self.key)
         lines = {number: dict(line) for number, line in self.lines.get(self.key, {}).items()}
+        self.lived = 0
         if header and header["state"] == "RELEASED" and not lines and self.over(header["time"]):
-            header = None
+            self.lived, header = header["version"], None  # versions go on
         return (dict(header) if header else None), lines
 
     def fact(self, kind, header, lines=(), sends=(), timer=None, op=None, **ends):
@@ -89,14 +90,14 @@ class Reservation(Partition):
         header, lines = self.current()
         if header and header["state"] == "HOLDING":
             raise Refusal("OPERATION_IN_PROGRESS")
-        self.expect_version(fields, header["version"] if header else 0)
+        self.expect_version(fields, header["version"] if header else self.lived)
         if header:
             tombstone = header["state"] == "RELEASED" and not lines
             raise Refusal("RESERVATION_CLOSED" if tombstone else "RESERVATION_EXISTS", state=header["state"])
         lines = merged(fields["lines"])
         if len(lines) > LINES:
             raise Refusal("TOO_MANY_LINES")
-        header = {"reservation_id": self.key, "version": 0, "state": "HOLDING", "ttl_s": fields.get("ttl_s", 900),
+        header = {"reservation_id": self.key, "version": self.lived, "state": "HOLDING", "ttl_s": fields.get("ttl_s", 900),
                   "attempt": 1, "pending": len(lines)}
         if "owner" in fields:
             header["owner"] = fields["owner"]
@@ -189,6 +190,7 @@ class Reservation(Partition):
         if ms_of(until) <= ms_of(header["expires_at"]):
             return Outcome()
         header["expires_at"] = until
+        header["ttl_s"] = fields["ttl_s"]
         return self.fact("ReservationExtended", header, timer={**self.clear(), "set": until})
 
     def decide_commit_reservation(self, command, fields):
@@ -198,15 +200,16 @@ class Reservation(Partition):
         if header["state"] != "CONFIRMED":
             raise self.closed(header)
         header.update(state="COMMITTED", order_id=fields["order_id"])
+        del header["expires_at"]
         return self.fact("ReservationCommitted", header, (),
                          [self.to_stock("CommitHold", line, header["attempt"], order_id=fields["order_id"])
                           for line in in_order(lines)], self.clear())
 
     def decide_release_reservation(self, command, fields):
         header, lines = self.current()
-        self.expect_version(fields, header["version"] if header else 0)
+        self.expect_version(fields, header["version"] if header else self.lived)
         if not header:
-            header = {"reservation_id": self.key, "version": 0, "state": "RELEASED", "ttl_s": 0, "attempt": 0,
+            header = {"reservation_id": self.key, "version": self.lived, "state": "RELEASED", "ttl_s": 0, "attempt": 0,
                       "pending": 0}
             return self.fact("ReservationReleased", header)
         if header["state"] == "RELEASED":
