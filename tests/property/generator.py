@@ -78,7 +78,45 @@ class Generator:
             return [self.misplaced()]
         if dice < 0.46:
             return [self.inner()]
+        if dice < 0.48 and "reservation.commands" in self.types:
+            return self.journey()
+        if dice < 0.50 and "reservation.commands" in self.types:
+            return self.contest()
         return [self.command()]
+
+    def journey(self):
+        """A reservation from its request to its last shipment, with something else in between, or not."""
+        rnd, steps = self.random, []
+        self.recent["R"] += 1
+        key, sku, quantity = f"R-{self.recent['R']}", rnd.choice(self.skus), rnd.choice((1, 2, 3))
+        asked = {"sku": sku, "quantity": quantity, "warehouse": rnd.choice(self.warehouses)}
+        ship = {"type": "ShipStock", "sku": sku, "warehouse": asked["warehouse"], "reservation_id": key, "line": 1}
+        steps.append(("reservation.commands", key, {"type": "ReserveStock", "reservation_id": key, "lines": [asked] + [
+            self.line() for _ in range(rnd.choice((0, 0, 1)))]}))
+        steps.append(("reservation.commands", key, {"type": "CommitReservation", "reservation_id": key,
+                                                    "order_id": "O-1"}))
+        for part in {1, quantity} - {quantity + 1}:
+            steps.append(("stock.commands", sku, {**ship, "shipment_id": f"S-{self.serial}", "quantity": part}))
+        if rnd.random() < 0.3:
+            steps.append(("reservation.commands", key, {"type": "ReleaseReservation", "reservation_id": key}))
+        made = []
+        for step in steps:
+            made += [self.put(*step)] + ([["run"]] if rnd.random() < 0.8 else [])
+            if rnd.random() < 0.2:
+                made.append(self.command())
+        return made
+
+    def contest(self):
+        """Several ask for the same at once, in different orders, for more than there is together."""
+        made = []
+        for _ in range(self.random.randint(2, 4)):
+            self.recent["R"] += 1
+            key = f"R-{self.recent['R']}"
+            lines = [{"sku": sku, "quantity": self.random.choice((3, 8, 12, 16))}
+                     for sku in self.random.sample(self.skus, min(len(self.skus), self.random.choice((1, 2, 2))))]
+            made.append(self.put("reservation.commands", key, {"type": "ReserveStock", "reservation_id": key,
+                                                               "lines": lines}))
+        return made + [["run"]]
 
     def advance(self):
         ms = self.random.choice((1, 40, SECOND, 10 * SECOND, 31 * SECOND, 200 * SECOND, 1000 * SECOND))

@@ -32,8 +32,8 @@ class Invariants:
 
     def end(self, who, payload, event):
         state, since = self.ended.get(who, (payload["state"], event["time"]))
-        # A tombstone of long ago is none: what it was of may begin anew.
-        over = state == "RELEASED" and ms_of(event["time"]) - ms_of(since) >= RETENTION_MS
+        # What ended long ago counts as absent, and may begin anew.
+        over = ms_of(event["time"]) - ms_of(since) >= RETENTION_MS
         must(payload["state"] == state or over, "I6: what has ended stays so", who, state, since, event)
         if payload["state"] in TERMINAL | {"SHIPPED"}:
             self.ended[who] = payload["state"], event["time"]

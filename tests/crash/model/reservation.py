@@ -25,6 +25,8 @@ class Reservation(Partition):
         header["time"] = self.now
         self.reservations[self.key] = header
         lines = self.lines.setdefault(self.key, {})
+        if kind == "ReservationRequested" or not header["attempt"]:
+            lines.clear()  # of an earlier life
         lines.update((line["line"], line) for line in payload.get("lines", ()))
         if "op" in payload:
             self.operations[self.key] = payload["op"]
@@ -46,12 +48,12 @@ class Reservation(Partition):
             self.timers[due, self.key] = message
 
     def current(self):
-        """Copies of the header, or None, and its lines. A tombstone of long ago is none."""
+        """Copies of the header, or None, and its lines. What ended long ago is none."""
         header = self.reservations.get(self.key)
         lines = {number: dict(line) for number, line in self.lines.get(self.key, {}).items()}
         self.lived = 0
-        if header and header["state"] == "RELEASED" and not lines and self.over(header["time"]):
-            self.lived, header = header["version"], None  # versions go on
+        if header and header["state"] in ENDED and self.over(header["time"]):
+            self.lived, header, lines = header["version"], None, {}  # versions go on
         return (dict(header) if header else None), lines
 
     def fact(self, kind, header, lines=(), sends=(), timer=None, op=None, **ends):
@@ -90,7 +92,7 @@ class Reservation(Partition):
         header, lines = self.current()
         if header and header["state"] == "HOLDING":
             raise Refusal("OPERATION_IN_PROGRESS")
-        self.expect_version(fields, header["version"] if header else self.lived)
+        self.expect_version(fields, header["version"] if header else 0)
         if header:
             tombstone = header["state"] == "RELEASED" and not lines
             raise Refusal("RESERVATION_CLOSED" if tombstone else "RESERVATION_EXISTS", state=header["state"])
@@ -134,7 +136,7 @@ class Reservation(Partition):
                 following["state"] = "PENDING"
                 changed.append(following)
                 sends.append(self.hold(following, header["attempt"], self.operations[self.key]))
-            return self.fact("ReservationLineHeld", header, changed, sends)
+            return self.fact("ReservationLineHeld", header, sorted(changed, key=lambda one: one["line"]), sends)
         header["state"], header["expires_at"] = "CONFIRMED", self.at(header["ttl_s"] * 1000)
         return self.fact("ReservationConfirmed", header, in_order(lines),
                          [self.to_stock("ConfirmHold", one, header["attempt"]) for one in in_order(lines)],
@@ -144,7 +146,6 @@ class Reservation(Partition):
         sends = self.release("ReservationRetried", lines, header["attempt"])
         header["attempt"] += 1
         header["pending"] = len(lines)
-        waited = {number for number, line in lines.items() if line["state"] == "WAITING"}
         for number, line in lines.items():
             lines[number] = {name: line[name] for name in ("line", "sku", "quantity", "warehouses", "shipped")}
             lines[number]["state"] = "WAITING"
@@ -152,8 +153,7 @@ class Reservation(Partition):
         first["state"] = "PENDING"
         op = {**self.operations[self.key], "due_at": self.at(SAGA_MS)}
         sends.append(self.hold(first, header["attempt"], op))
-        changed = [line for line in in_order(lines) if line is first or line["line"] not in waited]
-        return self.fact("ReservationRetried", header, changed, sends, {**self.clear(), "set": op["due_at"]}, op)
+        return self.fact("ReservationRetried", header, in_order(lines), sends, {**self.clear(), "set": op["due_at"]}, op)
 
     def fail(self, header, lines, refusal):
         sends = self.release("ReservationFailed", lines, header["attempt"])
@@ -190,7 +190,6 @@ class Reservation(Partition):
         if ms_of(until) <= ms_of(header["expires_at"]):
             return Outcome()
         header["expires_at"] = until
-        header["ttl_s"] = fields["ttl_s"]
         return self.fact("ReservationExtended", header, timer={**self.clear(), "set": until})
 
     def decide_commit_reservation(self, command, fields):
@@ -200,14 +199,13 @@ class Reservation(Partition):
         if header["state"] != "CONFIRMED":
             raise self.closed(header)
         header.update(state="COMMITTED", order_id=fields["order_id"])
-        del header["expires_at"]
         return self.fact("ReservationCommitted", header, (),
                          [self.to_stock("CommitHold", line, header["attempt"], order_id=fields["order_id"])
                           for line in in_order(lines)], self.clear())
 
     def decide_release_reservation(self, command, fields):
         header, lines = self.current()
-        self.expect_version(fields, header["version"] if header else self.lived)
+        self.expect_version(fields, header["version"] if header else 0)
         if not header:
             header = {"reservation_id": self.key, "version": self.lived, "state": "RELEASED", "ttl_s": 0, "attempt": 0,
                       "pending": 0}

@@ -114,13 +114,11 @@ class Stock(Partition):
             raise Refusal("UNKNOWN_WAREHOUSE")
         return known["state"] if known else "OPEN"
 
-    def placed(self, fields, also=None):
-        """Checks 6 to 8 of a command about one level."""
+    def placed(self, fields):
+        """Checks 6 and 8 of a command about one level."""
         self.know_sku()
         state = self.state_of(fields["warehouse"])
         place = fields["sku"], fields["warehouse"]
-        if also:
-            also(place, fields)
         self.expect_version(fields, self.level(place).version)
         return place, self.level(place), state
 
@@ -245,7 +243,7 @@ class Stock(Partition):
         return self.change("StockAdjusted", "SET", place, {"on_hand": delta}, fields)
 
     def decide_ship_stock(self, command, fields):
-        place, level, _ = self.placed(fields, self.hold_is_there)
+        place, level, _ = self.placed(fields)
         quantity, force = fields["quantity"], fields.get("force", False)
         if "reservation_id" in fields:
             return self.ship_hold(place, level, quantity, force, fields)
@@ -254,17 +252,12 @@ class Stock(Partition):
         return self.change("StockShipped", "SHIP", place, {"on_hand": -quantity}, fields,
                            cause={"shipment_id": fields["shipment_id"]})
 
-    def hold_is_there(self, place, fields):
-        if "reservation_id" not in fields:
-            return
+    def ship_hold(self, place, level, quantity, force, fields):
         hold = self.hold(fields)
         if not hold or hold["warehouse"] != place[1]:
             raise Refusal("RESERVATION_NOT_FOUND")
         if hold["state"] in ("HELD", "RESERVED"):
             raise Refusal("OPERATION_IN_PROGRESS")
-
-    def ship_hold(self, place, level, quantity, force, fields):
-        hold = self.hold(fields)
         if hold["state"] in ENDED:
             raise Refusal("RESERVATION_CLOSED")
         if quantity > hold["quantity"] - hold["shipped"]:
