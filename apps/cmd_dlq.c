@@ -41,10 +41,10 @@ static bool names_topic(const struct dlq *dlq, const char *name,
     const char *prefix = dlq->cli->config.topics_prefix;
     const char *topic = tally_topology_dead_letters(topology);
 
-    return strcmp(name, tally_topology_name(topology)) == 0 || strcmp(name, topic) == 0 ||
-           strcmp(name, topic + strlen(prefix)) == 0 ||
-           strcmp(name, tally_topology_commands(topology)) == 0 ||
-           strcmp(name, tally_topology_commands(topology) + strlen(prefix)) == 0;
+    return topic && (strcmp(name, tally_topology_name(topology)) == 0 || strcmp(name, topic) == 0 ||
+                            strcmp(name, topic + strlen(prefix)) == 0 ||
+                            strcmp(name, tally_topology_commands(topology)) == 0 ||
+                            strcmp(name, tally_topology_commands(topology) + strlen(prefix)) == 0);
 }
 
 static bool matches(const struct dlq *dlq, const struct dlq_letter *letter)
@@ -367,7 +367,10 @@ static int one_topic(struct dlq *dlq, size_t topology)
 
 static bool wanted(const struct dlq *dlq, size_t topology)
 {
-    return !dlq->topic || names_topic(dlq, dlq->topic, dlq->instance.topologies[topology]);
+    const struct tally_topology *its = dlq->instance.topologies[topology];
+
+    return dlq->topic ? names_topic(dlq, dlq->topic, its)
+                      : tally_topology_dead_letters(its) != NULL;
 }
 
 static int summary(struct dlq *dlq, int status)

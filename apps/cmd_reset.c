@@ -53,7 +53,7 @@ static enum tally_code check_topics(struct reset *reset, struct tally_error *err
     struct tally_topic_spec *specs = NULL;
     struct tally_buf mistakes;
     size_t count;
-    enum tally_code code = tally_topics_of(&reset->cli->config, reset->instance.names,
+    enum tally_code code = tally_topics_of(&reset->cli->config, reset->instance.owners,
             reset->instance.topology_count, &specs, &count, err);
 
     tally_buf_init(&mistakes, MISTAKES_MAX);
@@ -72,7 +72,8 @@ static enum tally_code check_topics(struct reset *reset, struct tally_error *err
 static bool wanted(const struct reset *reset, const struct tally_topology *topology,
         int32_t partition)
 {
-    return (!reset->topology || strcmp(reset->topology, tally_topology_name(topology)) == 0) &&
+    return tally_topology_aggregate(topology) &&
+           (!reset->topology || strcmp(reset->topology, tally_topology_name(topology)) == 0) &&
            (reset->partition < 0 || reset->partition == partition);
 }
 

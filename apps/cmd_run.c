@@ -125,7 +125,7 @@ static enum tally_code check_topics(struct run *run, const sigset_t *signals,
     struct tally_topic_spec *specs = NULL;
     struct tally_buf mistakes;
     size_t count = 0;
-    enum tally_code code = tally_topics_of(run->config, run->instance.names,
+    enum tally_code code = tally_topics_of(run->config, run->instance.owners,
             run->instance.topology_count, &specs, &count, err);
 
     tally_buf_init(&mistakes, MISTAKES_MAX);

@@ -68,7 +68,7 @@ static int act(struct topics *topics, bool creating)
 
     tally_buf_init(&topics->mistakes, MISTAKES_MAX);
     if (instance_build(&instance, &topics->cli->config, &err) ||
-            tally_topics_of(&topics->cli->config, instance.names, instance.topology_count,
+            tally_topics_of(&topics->cli->config, instance.owners, instance.topology_count,
                     &topics->specs, &topics->count, &err)) {
         status = cli_error(topics->cli, &err);
     } else {

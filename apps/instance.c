@@ -17,6 +17,15 @@ static enum tally_code add(struct instance *instance, const char *name,
     code = tally_registry_create(name, config, &instance->topologies[instance->topology_count],
             err);
     if (code == TALLY_OK) {
+        const struct tally_topology *topology = instance->topologies[instance->topology_count];
+        const struct tally_projection *projection = tally_topology_projection(topology);
+
+        instance->owners[instance->topology_count].name = name;
+        if (projection) {
+            instance->owners[instance->topology_count].events = projection->events;
+            instance->owners[instance->topology_count].changelog =
+                    tally_topology_output(topology) + strlen(config->topics_prefix);
+        }
         instance->names[instance->topology_count++] = name;
     }
     return code;
@@ -30,7 +39,8 @@ enum tally_code instance_build(struct instance *instance, const struct tally_con
 
     *instance =
             (struct instance){.topologies = tally_alloc_zero(count, sizeof *instance->topologies),
-                    .names = tally_alloc_zero(count, sizeof *instance->names)};
+                    .names = tally_alloc_zero(count, sizeof *instance->names),
+                    .owners = tally_alloc_zero(count, sizeof *instance->owners)};
     for (size_t i = 0; i < count && code == TALLY_OK; i++) {
         code = add(instance, config->topologies.items[i], config, err);
     }
@@ -44,5 +54,6 @@ void instance_deinit(struct instance *instance)
     }
     tally_free(instance->topologies);
     tally_free(instance->names);
+    tally_free(instance->owners);
     *instance = (struct instance){.topology_count = 0};
 }

@@ -1,11 +1,13 @@
 /* apps/instance.h - the topologies that the settings name, built. @thread main */
 #pragma once
+#include "connectors/kafka_admin.h"
 #include "engine/base/config.h"
 #include "engine/topology.h"
 
 struct instance {
     struct tally_topology **topologies;
     const char **names; /* of them, in the same order */
+    struct tally_topic_owner *owners;
     size_t topology_count;
 };
 

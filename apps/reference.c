@@ -148,7 +148,7 @@ void reference_records(struct tally_topology *const *topologies, size_t count,
     for (size_t i = 0; i < count; i++) {
         const struct tally_aggregate *aggregate = tally_topology_aggregate(topologies[i]);
 
-        if (!aggregate) {
+        if (!aggregate) { /* a projection has no records of its own */
             continue;
         }
         tally_buf_format(out, "\n## Commands on %s\n", aggregate->commands);

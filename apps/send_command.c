@@ -34,8 +34,9 @@ static enum tally_code decode(const struct send_rules *rules, struct tally_slice
 
     for (size_t i = 0; i < rules->topology_count; i++) {
         const struct tally_aggregate *aggregate = tally_topology_aggregate(rules->topologies[i]);
-        enum tally_code code = tally_command_decode(value, aggregate->command_types, arena, decoded,
-                &refusal, err);
+        enum tally_code code = aggregate ? tally_command_decode(value, aggregate->command_types,
+                                                   arena, decoded, &refusal, err)
+                                         : TALLY_OK;
 
         if (code) {
             return code;

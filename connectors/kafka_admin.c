@@ -14,6 +14,8 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 
+#define TOMBSTONE_RETENTION_MS "86400000" /* restore_check.h */
+
 enum {
     DLT_MARGIN = 65536,          /* headers that are added to a dead letter */
     DEFAULT_MAX_BYTES = 1048588, /* Kafka's max.message.bytes */
@@ -78,12 +80,19 @@ static enum tally_code name_spec(struct tally_topic_spec *spec, const struct tal
     }
     spec->partitions = (int32_t)config->topics_partitions;
     spec->replication = (int16_t)config->topics_replication;
-    add_setting(spec, "cleanup.policy", "delete", TALLY_TOPIC_EQUAL);
     return TALLY_OK;
 }
 
+static void add_events_settings(struct tally_topic_spec *spec)
+{
+    add_setting(spec, "cleanup.policy", "delete", TALLY_TOPIC_EQUAL);
+    add_setting(spec, "retention.ms", "-1", TALLY_TOPIC_EQUAL); /* it is the changelog */
+    add_setting(spec, "retention.bytes", "-1", TALLY_TOPIC_EQUAL);
+    add_setting(spec, "max.message.bytes", "4194304", TALLY_TOPIC_WHEN_CREATED);
+}
+
 /* commands, events, dead letters */
-static enum tally_code topology_specs(struct tally_topic_spec specs[3],
+static enum tally_code aggregate_specs(struct tally_topic_spec specs[3],
         const struct tally_config *config, const char *topology, struct tally_error *err)
 {
     enum tally_code code = name_spec(&specs[0], config, topology, ".commands", err);
@@ -93,34 +102,78 @@ static enum tally_code topology_specs(struct tally_topic_spec specs[3],
     if (code) {
         return code;
     }
+    add_setting(&specs[0], "cleanup.policy", "delete", TALLY_TOPIC_EQUAL);
     add_setting(&specs[0], "message.timestamp.type", "LogAppendTime", TALLY_TOPIC_EQUAL);
     add_setting(&specs[0], "retention.ms", "2592000000", TALLY_TOPIC_WHEN_CREATED); /* 30 d */
-    add_setting(&specs[1], "retention.ms", "-1", TALLY_TOPIC_EQUAL); /* it is the changelog */
-    add_setting(&specs[1], "retention.bytes", "-1", TALLY_TOPIC_EQUAL);
-    add_setting(&specs[1], "max.message.bytes", "4194304", TALLY_TOPIC_WHEN_CREATED);
+    add_events_settings(&specs[1]);
     (void)snprintf(specs[2].input, sizeof specs[2].input, "%s", specs[0].name);
+    add_setting(&specs[2], "cleanup.policy", "delete", TALLY_TOPIC_EQUAL);
     add_setting(&specs[2], "retention.ms", "7776000000", TALLY_TOPIC_WHEN_CREATED); /* 90 d */
     add_setting(&specs[2], "max.message.bytes", "65536", TALLY_TOPIC_ABOVE_INPUT);
     return TALLY_OK;
 }
 
-enum tally_code tally_topics_of(const struct tally_config *config, const char *const *topologies,
-        size_t topology_count, struct tally_topic_spec **result, size_t *count,
+/* The events that are read, which may be those of an aggregate of another instance, and the
+ * changelog. */
+static enum tally_code projection_specs(struct tally_topic_spec specs[2],
+        const struct tally_config *config, const struct tally_topic_owner *owner,
         struct tally_error *err)
 {
-    size_t total = 3 * topology_count + 1;
-    struct tally_topic_spec *specs = tally_alloc_zero(total, sizeof *specs);
+    enum tally_code code = name_spec(&specs[0], config, owner->events, "", err);
+
+    code = code ? code : name_spec(&specs[1], config, owner->changelog, "", err);
+    if (code) {
+        return code;
+    }
+    add_events_settings(&specs[0]);
+    add_setting(&specs[1], "cleanup.policy", "compact", TALLY_TOPIC_EQUAL);
+    /* Shorter than that, and a restore would not see what was deleted meanwhile. */
+    add_setting(&specs[1], "delete.retention.ms", TOMBSTONE_RETENTION_MS, TALLY_TOPIC_AT_LEAST);
+    add_setting(&specs[1], "max.message.bytes", "131072", TALLY_TOPIC_AT_LEAST);
+    /* The open segment is not compacted, and all of it is read by a restore. */
+    add_setting(&specs[1], "segment.bytes", "67108864", TALLY_TOPIC_WHEN_CREATED);
+    return TALLY_OK;
+}
+
+/* Topics that two topologies share are there once, as the first of them has them. */
+static void drop_repeats(struct tally_topic_spec *specs, size_t *count)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < *count; i++) {
+        bool repeated = false;
+
+        for (size_t earlier = 0; earlier < kept && !repeated; earlier++) {
+            repeated = strcmp(specs[earlier].name, specs[i].name) == 0;
+        }
+        if (!repeated) {
+            specs[kept++] = specs[i];
+        }
+    }
+    *count = kept;
+}
+
+enum tally_code tally_topics_of(const struct tally_config *config,
+        const struct tally_topic_owner *owners, size_t owner_count,
+        struct tally_topic_spec **result, size_t *count, struct tally_error *err)
+{
+    struct tally_topic_spec *specs = tally_alloc_zero(3 * owner_count + 1, sizeof *specs);
+    size_t total = 0;
     enum tally_code code = TALLY_OK;
 
-    for (size_t i = 0; i < topology_count && !code; i++) {
-        code = topology_specs(specs + 3 * i, config, topologies[i], err);
+    for (size_t i = 0; i < owner_count && !code; i++) {
+        code = owners[i].changelog ? projection_specs(specs + total, config, &owners[i], err)
+                                   : aggregate_specs(specs + total, config, owners[i].name, err);
+        total += owners[i].changelog ? 2 : 3;
     }
-    code = code ? code : name_spec(&specs[total - 1], config, "tally", ".replies", err);
+    code = code ? code : name_spec(&specs[total], config, "tally", ".replies", err);
     if (code) {
         tally_free(specs);
         return code;
     }
-    add_setting(&specs[total - 1], "retention.ms", "3600000", TALLY_TOPIC_WHEN_CREATED); /* 1 h */
+    add_setting(&specs[total], "cleanup.policy", "delete", TALLY_TOPIC_EQUAL);
+    add_setting(&specs[total++], "retention.ms", "3600000", TALLY_TOPIC_WHEN_CREATED); /* 1 h */
+    drop_repeats(specs, &total);
     *result = specs;
     *count = total;
     return TALLY_OK;

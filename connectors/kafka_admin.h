@@ -37,11 +37,18 @@ struct tally_topic_spec {
     int64_t max_message_bytes; /* as tally_topics_check found it; 0: not known */
 };
 
-/* The topics of these topologies ("stock": stock.commands, stock.events, stock.commands-dlt) and
- * tally.replies, in that order, partitions and replication as configured.
+/* A topology as far as topics go. Names without topics.prefix. */
+struct tally_topic_owner {
+    const char *name;
+    const char *events, *changelog; /* of a projection; NULL: an aggregate */
+};
+
+/* The topics of these topologies ("stock": stock.commands, stock.events, stock.commands-dlt; of a
+ * projection its changelog, and the events that it reads) and tally.replies, each once, in that
+ * order, partitions and replication as configured.
  * *specs: the caller's, tally_free. CONFIG: a name is too long or has a character Kafka refuses. */
 TALLY_MUST_CHECK enum tally_code tally_topics_of(const struct tally_config *config,
-        const char *const *topologies, size_t topology_count, struct tally_topic_spec **specs,
+        const struct tally_topic_owner *owners, size_t owner_count, struct tally_topic_spec **specs,
         size_t *count, struct tally_error *err);
 
 enum tally_topic_state { TALLY_TOPIC_FAILED, TALLY_TOPIC_EXISTS, TALLY_TOPIC_CREATED };

@@ -135,18 +135,20 @@ static const char *client_cluster_id(struct tally_client *base)
 
 /* --- clients --- */
 
-static struct kafka_options of_thread(const struct kafka_client *client, int thread)
+static struct kafka_options of_thread(const struct kafka_client *client, const char *group,
+        int thread)
 {
     struct kafka_options options = client->options;
 
+    options.group = group;
     options.thread = thread;
     return options;
 }
 
-static struct tally_consumer *client_consumer(struct tally_client *base, int thread,
-        const struct tally_rebalance_listener *listener, struct tally_error *err)
+static struct tally_consumer *client_consumer(struct tally_client *base, const char *group,
+        int thread, const struct tally_rebalance_listener *listener, struct tally_error *err)
 {
-    struct kafka_options options = of_thread(self(base), thread);
+    struct kafka_options options = of_thread(self(base), group, thread);
 
     return kafka_consumer_create(KAFKA_KIND_CONSUMER, &options, listener, self(base)->watermarks,
             err);
@@ -155,7 +157,7 @@ static struct tally_consumer *client_consumer(struct tally_client *base, int thr
 static struct tally_consumer *client_restore_consumer(struct tally_client *base, int thread,
         struct tally_error *err)
 {
-    struct kafka_options options = of_thread(self(base), thread);
+    struct kafka_options options = of_thread(self(base), NULL, thread);
 
     return kafka_consumer_create(KAFKA_KIND_RESTORE, &options, NULL, self(base)->watermarks, err);
 }
@@ -174,10 +176,10 @@ static enum tally_code client_partitions(struct tally_client *base, const char *
     return kafka_topics_ask(self(base)->topics, topic, timeout_ms, partitions, err);
 }
 
-static struct tally_producer *client_producer(struct tally_client *base, int thread,
-        struct tally_error *err)
+static struct tally_producer *client_producer(struct tally_client *base, const char *group,
+        int thread, struct tally_error *err)
 {
-    struct kafka_options options = of_thread(self(base), thread);
+    struct kafka_options options = of_thread(self(base), group, thread);
 
     return kafka_producer_create(&options, err);
 }

@@ -28,6 +28,9 @@
 #define CONSUMERS (C | R | PROBE | W | READER | ADMIN)
 #define PRODUCERS (P | SENDER | WRITER)
 
+/* Two strings that follow app.id in every name. */
+#define GROUP(options) (options)->group ? "-" : "", (options)->group ? (options)->group : ""
+
 enum {
     SOCKET_TIMEOUT_MS = 6000,
     LINGER_MAX_MS = 1000,   /* of records that no commit has sent: far longer than one is open */
@@ -35,6 +38,7 @@ enum {
     UNCOMMITTED_COPIES = 4, /* queue bytes of P over engine.uncommitted.max.bytes */
     TOOL_FETCH_KBYTES = 65536,
     TIMER_SLACK_NS = 1000000,
+    GROUP_FETCH_SHARE = 4, /* a projection's part of what a stream thread has */
     FETCHED_COST = 5, /* bytes in memory for a byte of small values: a record takes 320 and more */
 };
 
@@ -176,16 +180,19 @@ static void set_consumer(struct builder *builder, enum kafka_kind kind,
     int64_t kbytes = bytes / FETCHED_COST / kafka_config_threads(config) / 1024;
 
     if (kind == KAFKA_KIND_CONSUMER) {
-        set(builder, "group.id", "%s", config->app_id);
+        set(builder, "group.id", "%s%s%s", config->app_id, GROUP(options));
         /* Static membership: a restart comes back without a rebalance. */
-        set(builder, "group.instance.id", "%s-%s-%d", config->app_id, config->instance_id,
-                options->thread);
+        set(builder, "group.instance.id", "%s%s%s-%s-%d", config->app_id, GROUP(options),
+                config->instance_id, options->thread);
         set(builder, "session.timeout.ms", "%" PRId64, config->session_timeout);
         set(builder, "max.poll.interval.ms", "%" PRId64, config->max_poll_interval);
     }
     if (kind == KAFKA_KIND_RESTORE || kind == KAFKA_KIND_PROBE) {
         /* librdkafka assigns nothing without a group */
         set(builder, "group.id", "%s-restore", config->app_id);
+    }
+    if (options->group) { /* few events wait for a projection: it does hardly anything with each */
+        kbytes /= GROUP_FETCH_SHARE;
     }
     if (kind == KAFKA_KIND_READER) {
         set(builder, "group.id", "%s-reader", config->app_id);
@@ -205,8 +212,8 @@ static void set_transactional(struct builder *builder, const struct kafka_option
             config->transaction_timeout / 4; /* below message.timeout.ms, or no handle */
 
     /* Stable: a restart settles its own transaction. */
-    set(builder, "transactional.id", "%s-%s-%d", config->app_id, config->instance_id,
-            options->thread);
+    set(builder, "transactional.id", "%s%s%s-%s-%d", config->app_id, GROUP(options),
+            config->instance_id, options->thread);
     set(builder, "transaction.timeout.ms", "%" PRId64, config->transaction_timeout);
     /* Below it, so that a record that cannot be written fails before the broker aborts. */
     set(builder, "message.timeout.ms", "%" PRId64, config->transaction_timeout * 8 / 10);
@@ -236,8 +243,8 @@ static void set_common(struct builder *builder, enum kafka_kind kind,
 
     set(builder, "bootstrap.servers", "%s", config->kafka_servers);
     /* Unique, and with the address by which other instances find the owner of a partition. */
-    set(builder, "client.id", "%s-%s-%d-%s%s%s", config->app_id, config->instance_id,
-            options->thread, roles[kind], *address ? "@" : "", address);
+    set(builder, "client.id", "%s%s%s-%s-%d-%s%s%s", config->app_id, GROUP(options),
+            config->instance_id, options->thread, roles[kind], *address ? "@" : "", address);
     set(builder, "socket.timeout.ms", "%" PRId64,
             kind == KAFKA_KIND_PRODUCER && socket_ms < SOCKET_TIMEOUT_MS ? socket_ms
                                                                          : SOCKET_TIMEOUT_MS);

@@ -53,6 +53,7 @@ enum kafka_kind {
 struct kafka_options {
     const struct tally_config *config;
     const char *http_address; /* NULL or "": none */
+    const char *group;        /* of C and P: behind app.id in every name; NULL: none */
     int thread;               /* of C, R and P; else 0 */
 };
 /* A fresh conf, the caller's until rd_kafka_new takes it; kafka.properties are applied last. NULL:

@@ -170,15 +170,16 @@ struct tally_producer {
 /* Makes clients; one for the process. */
 struct tally_client;
 struct tally_client_ops {
-    /* thread: 0.. of this instance, part of group.instance.id and transactional.id. */
-    struct tally_consumer *(*consumer)(struct tally_client *client, int thread,
+    /* group NULL: app.id, else app.id + '-' + group. thread: 0.. of that group in this instance.
+     * Both are part of group.instance.id and transactional.id. */
+    struct tally_consumer *(*consumer)(struct tally_client *client, const char *group, int thread,
             const struct tally_rebalance_listener *listener, struct tally_error *err);
     /* Manual assignment, read_committed, never commits. */
     struct tally_consumer *(*restore_consumer)(struct tally_client *client, int thread,
             struct tally_error *err);
     /* As a restore consumer, but made to read single records: nothing is fetched ahead. */
     struct tally_consumer *(*probe_consumer)(struct tally_client *client, struct tally_error *err);
-    struct tally_producer *(*producer)(struct tally_client *client, int thread,
+    struct tally_producer *(*producer)(struct tally_client *client, const char *group, int thread,
             struct tally_error *err);
     /* Sends one reply outside any transaction, best effort; false: dropped. @thread any */
     bool (*reply)(struct tally_client *client, const char *topic,

@@ -85,7 +85,7 @@ bool tally_get(struct tally_context *ctx, const struct tally_key *key, struct ta
 {
     enum tally_code code;
 
-    tally_assert(ctx->phase == CONTEXT_READ ||
+    tally_assert(ctx->phase == CONTEXT_READ || ctx->phase == CONTEXT_APPLY ||
                  (ctx->phase == CONTEXT_DECIDE && ctx->decision == CONTEXT_UNDECIDED));
     *value = TALLY_NONE;
     if (ctx->code) {
@@ -126,7 +126,7 @@ void tally_scan(struct tally_context *ctx, const struct tally_key *prefix, tally
 {
     struct tally_slice bytes = tally_key_bytes(prefix);
 
-    tally_assert(ctx->phase == CONTEXT_READ ||
+    tally_assert(ctx->phase == CONTEXT_READ || ctx->phase == CONTEXT_APPLY ||
                  (ctx->phase == CONTEXT_DECIDE && ctx->decision == CONTEXT_UNDECIDED));
     if (ctx->code) {
         return;
@@ -149,7 +149,8 @@ void context_put(struct tally_context *ctx, struct tally_slice key, struct tally
                      tally_slice_equal(stored, value));
         return;
     }
-    tally_assert(ctx->phase == CONTEXT_EVOLVE);
+    tally_assert(ctx->phase == CONTEXT_EVOLVE ||
+                 (ctx->phase == CONTEXT_APPLY && value.len > 0 && value.len <= TALLY_ROW_MAX));
     tally_store_put(ctx->store, key, value);
 }
 
@@ -174,7 +175,7 @@ void tally_delete(struct tally_context *ctx, const struct tally_key *key)
                      TALLY_NOT_FOUND);
         return;
     }
-    tally_assert(ctx->phase == CONTEXT_EVOLVE);
+    tally_assert(ctx->phase == CONTEXT_EVOLVE || ctx->phase == CONTEXT_APPLY);
     tally_store_delete(ctx->store, tally_key_bytes(key));
 }
 
@@ -378,4 +379,45 @@ void tally_send(struct tally_context *ctx, const struct tally_message *message)
                                     : tally_partition_of(message->key, ctx->partitions),
             &record);
     TALLY_FAILPOINT(OUTPUT_SEND_AFTER);
+}
+
+/* --- windows ---------------------------------------------------------------------------------- */
+
+static const struct tally_window *window_of(const struct tally_topology *topology, uint8_t number)
+{
+    const struct tally_window *windows;
+
+    tally_assert(number < tally_topology_windows(topology, &windows));
+    return &windows[number];
+}
+
+static const struct tally_window *begin_window(const struct tally_topology *topology,
+        uint8_t number, int64_t time_ms, struct tally_key *key)
+{
+    const struct tally_window *window = window_of(topology, number);
+    const enum tally_store_id *stores;
+
+    (void)tally_topology_stores(topology, &stores);
+    tally_key_window(key, stores[0], number, tally_window_start(time_ms, window->size_ms));
+    return window;
+}
+
+void tally_touch_window(const struct tally_touch *touch, uint8_t number, int64_t time_ms,
+        struct tally_key *key)
+{
+    (void)begin_window(touch->topology, number, time_ms, key);
+}
+
+bool tally_window_open(struct tally_context *ctx, uint8_t number, int64_t time_ms,
+        struct tally_key *key)
+{
+    const struct tally_window *window = begin_window(ctx->topology, number, time_ms, key);
+    int64_t end_ms = tally_window_start(time_ms, window->size_ms) + window->size_ms;
+
+    tally_assert(ctx->phase == CONTEXT_APPLY);
+    if (end_ms + window->grace_ms > ctx->stream_time_ms) {
+        return true;
+    }
+    ctx->late(ctx->owner, window, time_ms);
+    return false;
 }

@@ -1,7 +1,8 @@
 /* engine/context_internal.h - the context behind engine/tally.h.
  * A context serves one record: in DECIDE it reads and collects exactly one decision, in EVOLVE it
- * writes, in READ (results for clients) it reads a view. The first failure of a store is latched
- * in code and err; what runs after it sees "absent" and its work is thrown away by the engine. */
+ * writes, in APPLY (projections) it does both, in READ (results for clients) it reads a view. The
+ * first failure of a store is latched in code and err; what runs after it sees "absent" and its
+ * work is thrown away by the engine. */
 #pragma once
 #include "engine/record_collector.h"
 #include "engine/task_timers.h"
@@ -16,7 +17,8 @@ enum context_phase {
     CONTEXT_RESTORE,
     CONTEXT_CHECK,
     CONTEXT_READ,
-    CONTEXT_DUE
+    CONTEXT_DUE,
+    CONTEXT_APPLY
 };
 enum context_decision {
     CONTEXT_UNDECIDED,
@@ -46,6 +48,11 @@ struct tally_context {
     struct tally_buf *value;   /* READ: the value last read */
 
     struct task_timers *timers; /* EVOLVE: are told of what is put; NULL: there are none */
+
+    /* APPLY */
+    int64_t stream_time_ms;
+    /* An event whose window is closed. */
+    void (*late)(void *owner, const struct tally_window *window, int64_t time_ms);
 
     /* DECIDE */
     const struct tally_command *command; /* DUE: NULL */

@@ -54,18 +54,24 @@ static struct memory_client *client_of(struct tally_client *client)
     return (struct memory_client *)client;
 }
 
-static struct tally_consumer *make_consumer(struct tally_client *client, int thread,
-        const struct tally_rebalance_listener *listener, struct tally_error *err)
+char *memory_client_group(const struct memory_client *client, const char *group)
+{
+    return group ? tally_copy_format("%s-%s", client->app_id, group)
+                 : tally_copy_string(client->app_id);
+}
+
+static struct tally_consumer *make_consumer(struct tally_client *client, const char *group,
+        int thread, const struct tally_rebalance_listener *listener, struct tally_error *err)
 {
     (void)err;
-    return memory_consumer_create(client_of(client), thread, listener);
+    return memory_consumer_create(client_of(client), group, thread, listener);
 }
 
 static struct tally_consumer *make_restore_consumer(struct tally_client *client, int thread,
         struct tally_error *err)
 {
     (void)err;
-    return memory_consumer_create(client_of(client), thread, NULL);
+    return memory_consumer_create(client_of(client), NULL, thread, NULL);
 }
 
 static struct tally_consumer *make_probe_consumer(struct tally_client *client,
@@ -84,11 +90,11 @@ static enum tally_code partitions(struct tally_client *client, const char *topic
     return tally_error_set(err, TALLY_NOT_FOUND, "topic \"%s\" is unknown", topic);
 }
 
-static struct tally_producer *make_producer(struct tally_client *client, int thread,
-        struct tally_error *err)
+static struct tally_producer *make_producer(struct tally_client *client, const char *group,
+        int thread, struct tally_error *err)
 {
     (void)err;
-    return memory_producer_create(client_of(client), thread);
+    return memory_producer_create(client_of(client), group, thread);
 }
 
 static bool send_reply(struct tally_client *base, const char *topic, int32_t partition,

@@ -25,9 +25,12 @@ struct memory_call memory_client_begin(struct memory_client *client, enum tally_
 enum tally_code memory_client_end(struct memory_client *client, const struct memory_call *call,
         enum tally_memory_op op, enum tally_code code, struct tally_error *err);
 
-struct tally_consumer *memory_consumer_create(struct memory_client *client, int thread,
-        const struct tally_rebalance_listener *listener /* NULL: restores only */);
-struct tally_producer *memory_producer_create(struct memory_client *client, int thread);
+struct tally_consumer *memory_consumer_create(struct memory_client *client, const char *group,
+        int thread, const struct tally_rebalance_listener *listener /* NULL: restores only */);
+struct tally_producer *memory_producer_create(struct memory_client *client, const char *group,
+        int thread);
+/* "<app>", or "<app>-<group>"; the caller's. */
+char *memory_client_group(const struct memory_client *client, const char *group);
 /* What the clients' own threads do as long as the process is not stopped. */
 void memory_consumer_heartbeats(struct memory_client *client);
 bool memory_consumer_all_current(const struct memory_client *client);

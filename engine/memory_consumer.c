@@ -511,8 +511,8 @@ static const struct tally_consumer_ops consumer_ops = {
         .destroy = destroy,
 };
 
-struct tally_consumer *memory_consumer_create(struct memory_client *client, int thread,
-        const struct tally_rebalance_listener *listener)
+struct tally_consumer *memory_consumer_create(struct memory_client *client, const char *group,
+        int thread, const struct tally_rebalance_listener *listener)
 {
     struct memory_consumer *consumer = tally_alloc_zero(1, sizeof *consumer);
 
@@ -520,12 +520,14 @@ struct tally_consumer *memory_consumer_create(struct memory_client *client, int 
     consumer->client = client;
     if (listener) {
         char *instance = tally_copy_format("%s-%d", client->instance_id, thread);
+        char *name = memory_client_group(client, group);
 
         consumer->listener = *listener;
-        consumer->member = memory_broker_member(client->broker, client->app_id, instance);
+        consumer->member = memory_broker_member(client->broker, name, instance);
         consumer->holder = ++consumer->member->holder;
         consumer->next = client->consumers;
         client->consumers = consumer;
+        tally_free(name);
         tally_free(instance);
     }
     return &consumer->base;

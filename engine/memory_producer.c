@@ -406,14 +406,17 @@ static const struct tally_producer_ops producer_ops = {
         .destroy = destroy,
 };
 
-struct tally_producer *memory_producer_create(struct memory_client *client, int thread)
+struct tally_producer *memory_producer_create(struct memory_client *client, const char *group,
+        int thread)
 {
     struct memory_producer *producer = tally_alloc_zero(1, sizeof *producer);
-    char *name = tally_copy_format("%s-%s-%d", client->app_id, client->instance_id, thread);
+    char *app = memory_client_group(client, group);
+    char *name = tally_copy_format("%s-%s-%d", app, client->instance_id, thread);
 
     producer->base.ops = &producer_ops;
     producer->client = client;
     producer->id = memory_broker_id(client->broker, name);
+    tally_free(app);
     tally_free(name);
     return &producer->base;
 }

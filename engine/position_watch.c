@@ -13,7 +13,7 @@ enum {
     READ_TIMEOUT_MS = 1000,
     READ_AGAIN_MS = 3000, /* with a new handle, which has to connect first */
     READ_SLICE_MS = 50,
-    KINDS = 3, /* topics of a topology: commands, events, dead letters */
+    KINDS = 3, /* topics of a topology: input, output, dead letters */
 };
 
 /* A record that must still be where it was. */
@@ -111,12 +111,12 @@ static enum tally_code check_topics(struct tally_position_watch *watch, struct t
 {
     for (size_t i = 0; i < watch->options.topology_count; i++) {
         const struct tally_topology *topology = watch->options.topologies[i];
-        const char *const names[KINDS] = {tally_topology_commands(topology),
-                tally_topology_events(topology), tally_topology_dead_letters(topology)};
+        const char *const names[KINDS] = {tally_topology_input(topology),
+                tally_topology_output(topology), tally_topology_dead_letters(topology)};
 
         for (size_t kind = 0; kind < KINDS; kind++) {
             enum tally_code *suspicion = &watch->topic_suspicions[KINDS * i + kind];
-            enum tally_code code = check_topic(watch, names[kind], err);
+            enum tally_code code = names[kind] ? check_topic(watch, names[kind], err) : TALLY_OK;
 
             if (code && code != TALLY_TOPIC_CONFIG) {
                 return code;
@@ -157,8 +157,9 @@ static enum tally_code check_ranges(struct tally_position_watch *watch, size_t i
     struct tally_task_slot *slot = tally_task_registry_at(watch->options.registry, index);
     const struct tally_positions *at = &watch->positions[index];
     const struct tally_positions *anchor = &watch->anchors[index];
-    const char *input = tally_topology_commands(slot->topology);
-    const char *events = tally_topology_events(slot->topology);
+    const char *input = tally_topology_input(slot->topology);
+    const char *events = tally_topology_output(slot->topology);
+    bool compacted = tally_topology_projection(slot->topology) != NULL; /* its records go */
     struct tally_error *doubt = &watch->doubts[index];
     int64_t input_low, input_high, events_low, events_high, next;
     enum tally_code code = watch->consumer->ops->watermarks(watch->consumer, input, slot->partition,
@@ -184,7 +185,7 @@ static enum tally_code check_ranges(struct tally_position_watch *watch, size_t i
     if (anchor->in_last >= input_low && anchor->in_last >= 0) {
         add_probe(watch, index, input, slot->partition, anchor->in_last, anchor->in_crc);
     }
-    if (anchor->out_last >= events_low && anchor->out_last >= 0) {
+    if (anchor->out_last >= events_low && anchor->out_last >= 0 && !compacted) {
         add_probe(watch, index, events, slot->partition, anchor->out_last, anchor->out_crc);
     }
     return TALLY_OK;

@@ -51,7 +51,7 @@ bool tally_positions_parse(struct tally_slice text, struct tally_min_position *p
 static enum tally_code wait_positions(struct tally_task_slot *slot,
         const struct tally_read_options *options, struct tally_error *err)
 {
-    struct tally_slice topic = tally_slice_string(tally_topology_commands(slot->topology));
+    struct tally_slice topic = tally_slice_string(tally_topology_input(slot->topology));
 
     for (size_t i = 0; options && i < options->position_count; i++) {
         const struct tally_min_position *position = &options->positions[i];
@@ -83,7 +83,7 @@ static void fill_info(struct tally_read *read)
             .topology = tally_topology_name(slot->topology),
             .partition = slot->partition,
             .state = (enum tally_task_state)atomic_load(&slot->state),
-            .topic = tally_topology_commands(slot->topology),
+            .topic = tally_topology_input(slot->topology),
             .position = in_next > 0 ? in_next - 1 : -1,
             .as_of_ms = atomic_load(&slot->as_of_ms),
     };

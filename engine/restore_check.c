@@ -56,3 +56,41 @@ enum tally_code tally_check_input(const char *topic, int32_t partition, int64_t 
     }
     return TALLY_OK;
 }
+
+enum tally_code tally_check_changelog(const char *topic, int32_t partition, int64_t last,
+        int64_t age_ms, int64_t low, int64_t high, struct tally_error *err)
+{
+    if (last < 0) {
+        return TALLY_OK;
+    }
+    if (last + 1 > high || last < low) {
+        return tally_error_set(err, TALLY_STORE_OUTDATED,
+                "%s/%d goes from %lld to %lld but the state has applied %lld: it was cut or made "
+                "anew",
+                topic, partition, (long long)low, (long long)high, (long long)last);
+    }
+    if (age_ms > TALLY_TOMBSTONE_RETENTION_MS) {
+        return tally_error_set(err, TALLY_STORE_OUTDATED,
+                "%s/%d keeps deletions for %lld h at least, and the state is %lld h old", topic,
+                partition, (long long)(TALLY_TOMBSTONE_RETENTION_MS / 3600000),
+                (long long)(age_ms / 3600000));
+    }
+    return TALLY_OK;
+}
+
+enum tally_code tally_check_projection(const char *topic, int32_t partition, int64_t group,
+        int64_t state, bool written, int64_t low, int64_t high, struct tally_error *err)
+{
+    if (group >= 0 && !written) {
+        return tally_error_set(err, TALLY_CHANGELOG_EMPTY,
+                "%s/%d: the group's offset is %lld but the changelog has no position", topic,
+                partition, (long long)group);
+    }
+    if (group > state) {
+        return tally_error_set(err, TALLY_CHANGELOG_BEHIND,
+                "%s/%d: the group's offset is %lld but the changelog ends with %lld: it lost "
+                "records",
+                topic, partition, (long long)group, (long long)state);
+    }
+    return tally_check_input(topic, partition, group, state, low, high, err);
+}

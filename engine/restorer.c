@@ -24,6 +24,19 @@ enum {
     HANGING_GRACE_MS = 15000,
 };
 
+static enum tally_code check_output(const struct tally_task_slot *slot,
+        const struct tally_positions *positions, int64_t now_ms, int64_t low, int64_t high,
+        struct tally_error *err)
+{
+    const char *output = tally_topology_output(slot->topology);
+
+    if (tally_topology_projection(slot->topology)) {
+        return tally_check_changelog(output, slot->partition, positions->out_last,
+                now_ms - positions->commit_time, low, high, err);
+    }
+    return tally_check_events(output, slot->partition, positions->out_last, low, high, err);
+}
+
 enum restore_phase { RESTORE_EVENTS, RESTORE_INPUT };
 
 struct restoration {
@@ -33,6 +46,7 @@ struct restoration {
     int64_t input_low, input_high;
     const char *topic;        /* read in this phase */
     int64_t from, next, stop; /* first offset, next offset, where the phase ends */
+    bool compacted;           /* the output is, so that its records may be gone */
     bool staggered;           /* its first run was a small one */
     bool check_first;         /* the record at `from` must have `crc` */
     bool check_proof;         /* or, in its place, be the command that an event proves */
@@ -131,15 +145,15 @@ enum tally_code tally_restorer_add(struct tally_restorer *restorer, struct tally
         struct tally_consumer *consumer, int64_t committed, struct tally_error *err)
 {
     struct tally_task_slot *slot = tally_stream_task_slot(task);
-    const char *events = tally_topology_events(slot->topology);
+    const char *output = tally_topology_output(slot->topology);
     const struct tally_positions *positions = tally_stream_task_committed(task);
     struct restoration item = {
-            .task = task, .phase = RESTORE_EVENTS, .committed = committed, .topic = events};
+            .task = task, .phase = RESTORE_EVENTS, .committed = committed, .topic = output};
     char partition[16];
     int64_t low;
     enum tally_code code;
 
-    code = consumer->ops->watermarks(consumer, events, slot->partition, WATERMARKS_TIMEOUT_MS, &low,
+    code = consumer->ops->watermarks(consumer, output, slot->partition, WATERMARKS_TIMEOUT_MS, &low,
             &item.stop, err);
     if (code) {
         return code;
@@ -151,14 +165,15 @@ enum tally_code tally_restorer_add(struct tally_restorer *restorer, struct tally
     }
     code = TALLY_FAILPOINT_CODE(RESTORE_WATERMARKS_AFTER, TALLY_TIMEOUT, err);
     if (!code) {
-        code = tally_check_events(events, slot->partition, positions->out_last, low, item.stop,
+        code = check_output(slot, positions, tally_wall_ms(restorer->options.clock), low, item.stop,
                 err);
     }
     if (code) {
         return code;
     }
     TALLY_FAILPOINT(RESTORE_CHECK_AFTER);
-    item.from = positions->out_last >= 0 ? positions->out_last : 0;
+    item.compacted = tally_topology_projection(slot->topology) != NULL;
+    item.from = positions->out_last >= 0 ? positions->out_last : low;
     item.next = item.from;
     item.check_first = positions->out_last >= 0;
     item.crc = positions->out_crc;
@@ -171,7 +186,7 @@ enum tally_code tally_restorer_add(struct tally_restorer *restorer, struct tally
     atomic_store(&slot->restore_total, item.stop - item.from);
     *push_item(restorer) = item;
     show_progress(&restorer->items[restorer->count - 1]);
-    tally_log(TALLY_LOG_INFO, "task is restored from its events",
+    tally_log(TALLY_LOG_INFO, "task is restored from its log",
             TALLY_LOG_STR("task", tally_stream_task_name(task)), TALLY_LOG_INT("from", item.from),
             TALLY_LOG_INT("to", item.stop));
     return TALLY_OK;
@@ -192,8 +207,9 @@ static enum tally_code begin_input(struct tally_restorer *restorer, struct resto
         bool *done, struct tally_error *err)
 {
     struct tally_positions *next = tally_stream_task_next(item->task);
+    const struct tally_task_slot *slot = tally_stream_task_slot(item->task);
     int64_t state = next->in_next; /* -1: nothing consumed as far as the state knows */
-    enum tally_code code;
+    enum tally_code code = TALLY_OK;
 
     *done = true;
     if (item->committed == TALLY_OFFSET_NONE && state < 0) {
@@ -201,10 +217,14 @@ static enum tally_code begin_input(struct tally_restorer *restorer, struct resto
     }
     if (item->committed == TALLY_OFFSET_NONE && next->in_last < 0 && next->out_last < 0) {
         item->committed = state; /* started before, but ended with nothing consumed: go on there */
+    } else if (item->compacted) {
+        code = tally_check_projection(tally_stream_task_input(item->task), slot->partition,
+                item->committed, state, next->out_last >= 0, item->input_low, item->input_high,
+                err);
     }
-    code = tally_check_input(tally_stream_task_input(item->task),
-            tally_stream_task_slot(item->task)->partition, item->committed, state, item->input_low,
-            item->input_high, err);
+    code = code ? code
+                : tally_check_input(tally_stream_task_input(item->task), slot->partition,
+                          item->committed, state, item->input_low, item->input_high, err);
     if (code) {
         return code;
     }
@@ -287,7 +307,9 @@ static enum tally_code check_first(struct tally_restorer *restorer, struct resto
         TALLY_FAILPOINT(RESTORE_FIRST_AFTER);
         return TALLY_OK;
     }
-    return tally_error_set(err, TALLY_TOPIC_RECREATED,
+    return tally_error_set(err,
+            item->compacted && item->phase == RESTORE_EVENTS ? TALLY_STORE_OUTDATED
+                                                             : TALLY_TOPIC_RECREATED,
             "%s/%d@%lld is not the record that the state was built from: the topic was recreated "
             "or truncated",
             record->topic, record->partition, (long long)item->from);
@@ -302,6 +324,10 @@ static enum tally_code take_record(struct tally_restorer *restorer, struct resto
         return TALLY_OK;
     }
     item->next = record->offset + 1;
+    if (item->check_first && item->compacted && item->phase == RESTORE_EVENTS &&
+            record->offset > item->from) {
+        item->check_first = false; /* compacted away since */
+    }
     if (item->check_first) {
         return check_first(restorer, item, record, err);
     }

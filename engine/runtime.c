@@ -18,12 +18,57 @@ enum {
     KAFKA_SILENT_MS = 30000, /* http.md: ready fails after 30 s without a broker */
 };
 
-static size_t thread_count(const struct tally_config *config)
+/* Stream threads of the aggregates; each projection has one of its own, because it has a group of
+ * its own: it falls behind or halts alone, and makes no commit of commands longer. */
+static size_t aggregate_threads(const struct tally_runtime_options *options)
 {
+    const struct tally_config *config = options->config;
+    bool any = false;
+
     long cores = config->engine_threads > 0 ? (long)config->engine_threads
                                             : sysconf(_SC_NPROCESSORS_ONLN);
 
-    return cores > 0 ? (size_t)cores : 1;
+    for (size_t i = 0; i < options->topology_count; i++) {
+        any |= tally_topology_group(options->topologies[i]) == NULL;
+    }
+    return !any ? 0 : cores > 0 ? (size_t)cores : 1;
+}
+
+static void make_worker(struct tally_runtime *runtime, const char *group, int member)
+{
+    struct runtime_worker *worker = &runtime->workers[runtime->worker_count];
+
+    worker->runtime = runtime;
+    worker->stream = tally_stream_thread_create(&(struct tally_stream_thread_options){
+            .index = (int)runtime->worker_count++,
+            .group = group,
+            .member = member,
+            .config = runtime->options.config,
+            .client = runtime->options.client,
+            .clock = runtime->options.clock,
+            .state = runtime->state,
+            .registry = runtime->registry,
+            .partitions = runtime->options.partitions,
+    });
+}
+
+static void make_workers(struct tally_runtime *runtime)
+{
+    const struct tally_runtime_options *options = &runtime->options;
+    size_t aggregates = aggregate_threads(options);
+
+    runtime->workers =
+            tally_alloc_zero(aggregates + options->topology_count, sizeof runtime->workers[0]);
+    for (size_t i = 0; i < aggregates; i++) {
+        make_worker(runtime, NULL, (int)i);
+    }
+    for (size_t i = 0; i < options->topology_count; i++) {
+        const char *group = tally_topology_group(options->topologies[i]);
+
+        if (group) {
+            make_worker(runtime, group, 0);
+        }
+    }
 }
 
 /* Numbers that are only worth computing when somebody looks. */
@@ -65,20 +110,7 @@ enum tally_code tally_runtime_create(const struct tally_runtime_options *options
     tally_cond_init(&made->watch_cond);
     made->registry = tally_task_registry_create(options->topologies, options->topology_count,
             options->partitions, (int)config->http_wait_max);
-    made->worker_count = thread_count(config);
-    made->workers = tally_alloc_zero(made->worker_count, sizeof made->workers[0]);
-    for (size_t i = 0; i < made->worker_count; i++) {
-        made->workers[i].runtime = made;
-        made->workers[i].stream = tally_stream_thread_create(&(struct tally_stream_thread_options){
-                .index = (int)i,
-                .config = config,
-                .client = options->client,
-                .clock = options->clock,
-                .state = made->state,
-                .registry = made->registry,
-                .partitions = options->partitions,
-        });
-    }
+    make_workers(made);
     tally_task_registry_contact(made->registry, tally_mono_ms(options->clock));
     tally_metrics_collector(collect, made);
     *runtime = made;
@@ -310,7 +342,7 @@ size_t tally_runtime_tasks(struct tally_runtime *runtime, struct tally_task_info
                 .topology = tally_topology_name(slot->topology),
                 .partition = slot->partition,
                 .state = (enum tally_task_state)atomic_load(&slot->state),
-                .topic = tally_topology_commands(slot->topology),
+                .topic = tally_topology_input(slot->topology),
                 .position = in_next > 0 ? in_next - 1 : -1,
                 .lag = atomic_load(&slot->lag),
                 .as_of_ms = as_of_ms < now_ms ? as_of_ms : now_ms,

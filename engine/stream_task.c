@@ -43,18 +43,25 @@ static const char *const outcome_labels[TASK_COUNTS] = {
         [COUNT_REUSED] = "reused",
 };
 
+static bool has_timers(const struct tally_stream_task *task)
+{
+    return task->aggregate && task->aggregate->has_timers;
+}
+
 /* What the task's topics take. An event's key and framing are less than EVENT_OVERHEAD. */
 static void find_limits(struct tally_stream_task *task)
 {
     struct tally_client *client = task->options.client;
-    size_t events = client->ops->record_max(client, tally_topology_events(task->topology));
+    size_t events = client->ops->record_max(client, tally_topology_output(task->topology));
 
     task->event_bytes_max = events > EVENT_OVERHEAD + 1 ? events - EVENT_OVERHEAD : 1;
     if (task->event_bytes_max > EVENT_BYTES_MAX) {
         task->event_bytes_max = EVENT_BYTES_MAX;
     }
-    task->command_max = client->ops->record_max(client, tally_topology_commands(task->topology));
-    task->dead_letter_max = client->ops->record_max(client, task->dead_letters);
+    task->command_max = client->ops->record_max(client, tally_topology_input(task->topology));
+    if (task->dead_letters) {
+        task->dead_letter_max = client->ops->record_max(client, task->dead_letters);
+    }
 }
 
 static void find_series(struct tally_stream_task *task)
@@ -63,7 +70,7 @@ static void find_series(struct tally_stream_task *task)
     char partition[16];
 
     (void)snprintf(partition, sizeof partition, "%d", task->partition);
-    for (int i = 0; i < TASK_COUNTS; i++) {
+    for (int i = 0; i < TASK_COUNTS && task->aggregate; i++) {
         task->outcome_series[i] =
                 tally_series_of(TALLY_METRIC_COMMANDS, topology, outcome_labels[i]);
     }
@@ -84,9 +91,10 @@ struct tally_stream_task *tally_stream_task_create(const struct tally_stream_tas
     task->slot = options->slot;
     task->topology = options->slot->topology;
     task->aggregate = tally_topology_aggregate(task->topology);
+    task->projection = tally_topology_projection(task->topology);
     task->partition = options->slot->partition;
     task->dead_letters = tally_topology_dead_letters(task->topology);
-    if (task->aggregate->has_timers) {
+    if (has_timers(task)) {
         task_timers_init(&task->timers, task->aggregate->timers);
     }
     task->keeps_outcomes = tally_topology_keeps(task->topology, TALLY_STORE_DEDUP);
@@ -108,6 +116,9 @@ struct tally_stream_task *tally_stream_task_create(const struct tally_stream_tas
     tally_buf_init(&task->memo, TALLY_DOCUMENT_BYTES_MAX);
     find_series(task);
     find_limits(task);
+    if (task->projection) {
+        stream_task_project_init(task);
+    }
     task->state = TALLY_TASK_CREATED;
     tally_task_slot_set_state(task->slot, task->state);
     if (task->slot->store) {
@@ -132,6 +143,7 @@ void tally_stream_task_destroy(struct tally_stream_task *task)
     tally_free(task->touch.absent);
     tally_free(task->items);
     tally_free(task->append_times);
+    stream_task_project_deinit(task);
     tally_free(task);
 }
 
@@ -145,7 +157,7 @@ void tally_stream_task_set_state(struct tally_stream_task *task, enum tally_task
     tally_assert(successors[task->state] & BIT(next));
     task->state = next;
     tally_task_slot_set_state(task->slot, next);
-    if (next == TALLY_TASK_RUNNING && task->aggregate->has_timers) {
+    if (next == TALLY_TASK_RUNNING && has_timers(task)) {
         task_timers_begin(&task->timers);
     }
 }
@@ -169,7 +181,7 @@ const char *tally_stream_task_name(const struct tally_stream_task *task)
 
 const char *tally_stream_task_input(const struct tally_stream_task *task)
 {
-    return tally_topology_commands(task->topology);
+    return tally_topology_input(task->topology);
 }
 
 struct tally_positions *tally_stream_task_next(struct tally_stream_task *task)
@@ -222,7 +234,7 @@ uint32_t tally_stream_task_crc(const struct tally_record *record)
 
 /* --- one command ------------------------------------------------------------------------------ */
 
-static void context_init(struct tally_stream_task *task, struct tally_context *ctx,
+void stream_task_context(struct tally_stream_task *task, struct tally_context *ctx,
         enum context_phase phase)
 {
     *ctx = (struct tally_context){
@@ -235,7 +247,7 @@ static void context_init(struct tally_stream_task *task, struct tally_context *c
             .store = task->slot->store,
             .collector = task->options.collector,
             .events_format = task->events_format,
-            .timers = phase == CONTEXT_EVOLVE && task->aggregate->has_timers ? &task->timers : NULL,
+            .timers = phase == CONTEXT_EVOLVE && has_timers(task) ? &task->timers : NULL,
             .encoded = &task->encoded,
             .message = &task->message,
     };
@@ -297,7 +309,7 @@ void stream_task_apply(struct tally_stream_task *task, const struct tally_event 
 {
     struct tally_context ctx;
 
-    context_init(task, &ctx, phase);
+    stream_task_context(task, &ctx, phase);
     ctx.time_ms = event->time_ms;
     if (event->schema) {
         task->aggregate->evolve(&ctx, event);
@@ -429,7 +441,7 @@ void stream_task_context_decide(struct tally_stream_task *task, struct tally_con
 {
     int64_t timestamp_ms = item->command.timestamp_ms;
 
-    context_init(task, ctx, CONTEXT_DECIDE);
+    stream_task_context(task, ctx, CONTEXT_DECIDE);
     ctx->command = &item->command;
     ctx->record = item->record;
     ctx->consumer = consumer;
@@ -483,7 +495,7 @@ static enum tally_code decide_item(struct tally_stream_task *task, struct batch_
 
 /* --- one batch -------------------------------------------------------------------------------- */
 
-static void note_append_time(struct tally_stream_task *task, int64_t timestamp_ms)
+void stream_task_note_append_time(struct tally_stream_task *task, int64_t timestamp_ms)
 {
     if (task->append_count == task->append_capacity) {
         task->append_capacity = task->append_capacity ? task->append_capacity * 2 : 4096;
@@ -516,7 +528,7 @@ static enum tally_code run_item(struct tally_stream_task *task, struct batch_ite
         return code;
     }
     task->next.in_next = item->record->offset + 1;
-    note_append_time(task, item->record->timestamp_ms);
+    stream_task_note_append_time(task, item->record->timestamp_ms);
     return TALLY_OK;
 }
 
@@ -578,6 +590,9 @@ enum tally_code tally_stream_task_process(struct tally_stream_task *task,
     enum tally_code code;
 
     tally_assert(task->state == TALLY_TASK_RUNNING && count > 0);
+    if (task->projection) {
+        return stream_task_project(task, records, count, err);
+    }
     if (count > task->item_capacity) {
         task->item_capacity = count;
         task->items = tally_realloc(task->items, count * sizeof task->items[0]);
@@ -626,7 +641,7 @@ void tally_stream_task_skip_too_large(struct tally_stream_task *task,
 
 int64_t tally_stream_task_due_ms(const struct tally_stream_task *task)
 {
-    return task->aggregate->has_timers ? task_timers_next_ms(&task->timers) : INT64_MAX;
+    return has_timers(task) ? task_timers_next_ms(&task->timers) : INT64_MAX;
 }
 
 struct timer_call {
@@ -654,7 +669,7 @@ enum tally_code tally_stream_task_fire(struct tally_stream_task *task, int64_t n
     enum tally_code code;
 
     tally_assert(task->state == TALLY_TASK_RUNNING);
-    context_init(task, &call.ctx, CONTEXT_DUE);
+    stream_task_context(task, &call.ctx, CONTEXT_DUE);
     code = task_timers_fire(&task->timers, task->slot->store, now_ms, max, call_due, &call, count,
             err);
     if (code) {
@@ -672,6 +687,12 @@ bool tally_stream_task_regressed(const struct tally_stream_task *task)
 
 /* --- commit and rollback ---------------------------------------------------------------------- */
 
+enum tally_code tally_stream_task_finish(struct tally_stream_task *task, bool *added,
+        struct tally_error *err)
+{
+    return task->projection ? stream_task_project_finish(task, added, err) : TALLY_OK;
+}
+
 void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms)
 {
     tally_assert(!task->evolved);
@@ -684,7 +705,7 @@ void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms)
     }
     task->next.commit_time = now_ms;
     tally_store_commit(task->slot->store, &task->next);
-    if (task->aggregate->has_timers) {
+    if (has_timers(task)) {
         task_timers_commit(&task->timers);
     }
     task->committed = task->next;
@@ -711,9 +732,10 @@ void tally_stream_task_rollback(struct tally_stream_task *task)
     task->delivery = (struct tally_delivery){.last_offset = TALLY_OFFSET_NONE};
     task->append_count = 0;
     stream_task_drop_replies(task);
+    stream_task_project_forget(task);
     task->evolved = NULL;
     task->proof_key = task->proof_id = TALLY_NONE;
-    if (task->aggregate->has_timers) {
+    if (has_timers(task)) {
         task_timers_rollback(&task->timers);
     }
 }

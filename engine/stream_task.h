@@ -1,4 +1,5 @@
-/* engine/stream_task.h - one topology x one partition: decides its commands and keeps its state.
+/* engine/stream_task.h - one topology x one partition: decides its commands, or applies the events
+ * that it projects, and keeps its state.
  *
  *   CREATED --[restore_begin]--> RESTORING --[restore_done]--> RUNNING
  *   RUNNING --[release]--> RESTORING     RUNNING --[revoked]--> PARKED --[assigned]--> CREATED
@@ -37,7 +38,7 @@ void tally_stream_task_set_state(struct tally_stream_task *task, enum tally_task
 void tally_stream_task_halt(struct tally_stream_task *task, const struct tally_error *err);
 struct tally_task_slot *tally_stream_task_slot(struct tally_stream_task *task);
 const char *tally_stream_task_name(const struct tally_stream_task *task);  /* "stock/2" */
-const char *tally_stream_task_input(const struct tally_stream_task *task); /* commands topic */
+const char *tally_stream_task_input(const struct tally_stream_task *task); /* topic */
 /* Positions with the open transaction, and those of the view. */
 struct tally_positions *tally_stream_task_next(struct tally_stream_task *task);
 const struct tally_positions *tally_stream_task_committed(const struct tally_stream_task *task);
@@ -65,13 +66,18 @@ int64_t tally_stream_task_due_ms(const struct tally_stream_task *task);
  * no position. */
 TALLY_MUST_CHECK enum tally_code tally_stream_task_fire(struct tally_stream_task *task,
         int64_t now_ms, size_t max, size_t *count, struct tally_error *err);
+/* c1: a projection's rows of this transaction, the last of each key, and its position go to the
+ * collector; *added is set. */
+TALLY_MUST_CHECK enum tally_code tally_stream_task_finish(struct tally_stream_task *task,
+        bool *added, struct tally_error *err);
 /* c5 and c6 of the commit: freeze, publish, queue replies. Memory only. */
 void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms);
 void tally_stream_task_rollback(struct tally_stream_task *task);
 
-/* Restore: applies one record of the events topic. Foreign records are counted and ignored; HALT
- * code EVENT_UNKNOWN. Does not commit the store. The record is borrowed until `evolved` is called,
- * which has to follow one or more of these, and notes which record was the last. */
+/* Restore: applies one record of the output. Foreign records are counted and ignored; HALT codes
+ * EVENT_UNKNOWN, CHANGELOG_OUTDATED. Does not commit the store. The record is borrowed until
+ * `evolved` is called, which has to follow one or more of these, and notes which record was the
+ * last. */
 TALLY_MUST_CHECK enum tally_code tally_stream_task_evolve(struct tally_stream_task *task,
         const struct tally_record *record, struct tally_error *err);
 void tally_stream_task_evolved(struct tally_stream_task *task);

@@ -51,7 +51,8 @@ enum task_count {
 struct tally_stream_task {
     struct tally_stream_task_options options;
     struct tally_topology *topology;
-    const struct tally_aggregate *aggregate;
+    const struct tally_aggregate *aggregate;   /* NULL of a projection */
+    const struct tally_projection *projection; /* NULL of an aggregate */
     struct tally_task_slot *slot;
     int32_t partition;
     enum tally_task_state state;
@@ -86,6 +87,10 @@ struct tally_stream_task {
     int64_t *append_times; /* of the commands of the open transaction, for latency */
     size_t append_count, append_capacity;
 
+    struct projected *projected; /* of a projection; a batch's events */
+    size_t projected_capacity;
+    int64_t *windows_from; /* by number: windows that start before it have no rows; 0: not known */
+
     int64_t counts[TASK_COUNTS]; /* since the last batch */
     struct tally_series *outcome_series[TASK_COUNTS];
     struct tally_series *polled_series, *forwarded_series, *foreign_series, *latency_series,
@@ -108,6 +113,20 @@ void stream_task_set_dedup(struct tally_stream_task *task, struct batch_item *it
 enum tally_code stream_task_find_outcome(struct tally_stream_task *task,
         const struct batch_item *item, int64_t time_ms, struct tally_outcome *outcome,
         struct tally_error *err);
+void stream_task_context(struct tally_stream_task *task, struct tally_context *ctx,
+        enum context_phase phase);
+void stream_task_note_append_time(struct tally_stream_task *task, int64_t timestamp_ms);
+
+/* stream_task_project.c: the same calls of a projection's task. */
+void stream_task_project_init(struct tally_stream_task *task);
+void stream_task_project_deinit(struct tally_stream_task *task);
+enum tally_code stream_task_project(struct tally_stream_task *task,
+        const struct tally_record *records, size_t count, struct tally_error *err);
+enum tally_code stream_task_project_finish(struct tally_stream_task *task, bool *added,
+        struct tally_error *err);
+void stream_task_project_forget(struct tally_stream_task *task); /* after a rollback or a load */
+enum tally_code stream_task_project_restore(struct tally_stream_task *task,
+        const struct tally_record *record, struct tally_error *err);
 
 /* stream_task_route.c: what a record is before anything is decided. Fills kind, and for
  * BATCH_DECIDE the command with its key. */

@@ -45,9 +45,13 @@ enum tally_code tally_stream_task_evolve(struct tally_stream_task *task,
         const struct tally_record *record, struct tally_error *err)
 {
     struct tally_event event;
-    enum tally_code code = tally_event_decode(record->value, record->key, task->aggregate->name,
-            task->partition, task->aggregate->event_types, &task->batch, &event, err);
+    enum tally_code code;
 
+    if (task->projection) {
+        return stream_task_project_restore(task, record, err);
+    }
+    code = tally_event_decode(record->value, record->key, task->aggregate->name, task->partition,
+            task->aggregate->event_types, &task->batch, &event, err);
     code = code ? code : check_key(task, &event, err);
     if (code == TALLY_OK) {
         stream_task_apply(task, &event, CONTEXT_RESTORE);

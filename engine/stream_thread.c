@@ -94,6 +94,7 @@ tally_stream_thread_create(const struct tally_stream_thread_options *options)
     thread->collector = tally_collector_create(options->client);
     thread->manager = tally_task_manager_create(&(struct tally_task_manager_options){
             .thread = options->index,
+            .group = options->group,
             .config = options->config,
             .client = options->client,
             .clock = options->clock,
@@ -129,7 +130,7 @@ void stream_thread_drop_batch(struct tally_stream_thread *thread)
 
 /* --- start ------------------------------------------------------------------------------------ */
 
-/* Every commands topic of this instance, once. */
+/* Every input of the group's topologies, once. */
 static enum tally_code subscribe(struct tally_stream_thread *thread, struct tally_error *err)
 {
     struct tally_task_registry *registry = thread->options.registry;
@@ -141,8 +142,8 @@ static enum tally_code subscribe(struct tally_stream_thread *thread, struct tall
     for (size_t i = 0; i < slots; i++) {
         struct tally_task_slot *slot = tally_task_registry_at(registry, i);
 
-        if (slot->partition == 0) {
-            topics[count++] = tally_topology_commands(slot->topology);
+        if (slot->partition == 0 && tally_task_slot_in_group(slot, thread->options.group)) {
+            topics[count++] = tally_topology_input(slot->topology);
         }
     }
     code = thread->consumer->ops->subscribe(thread->consumer, topics, count, err);
@@ -168,7 +169,8 @@ static enum tally_code start(struct tally_stream_thread *thread, struct tally_er
     if (code) {
         return code;
     }
-    thread->consumer = client->ops->consumer(client, thread->options.index, &listener, err);
+    thread->consumer = client->ops->consumer(client, thread->options.group, thread->options.member,
+            &listener, err);
     if (!thread->consumer) {
         return err->code;
     }

@@ -7,7 +7,9 @@
 
 struct tally_stream_thread;
 struct tally_stream_thread_options {
-    int index; /* 0.. in this instance */
+    int index;         /* 0.. in this instance */
+    const char *group; /* whose tasks it has, tally_topology_group; NULL: all aggregates */
+    int member;        /* 0.. among the threads of the group in this instance */
     const struct tally_config *config;
     struct tally_client *client;
     struct tally_clock *clock;

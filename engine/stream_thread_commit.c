@@ -65,7 +65,8 @@ enum tally_code stream_thread_recover(struct tally_stream_thread *thread, struct
         return TALLY_AGAIN;
     }
     if (!thread->starting) {
-        thread->starting = client->ops->producer(client, thread->options.index, err);
+        thread->starting =
+                client->ops->producer(client, thread->options.group, thread->options.member, err);
     }
     if (!thread->starting) {
         back_off(thread);
@@ -192,9 +193,10 @@ static void halt_regressed(struct tally_stream_thread *thread)
             continue;
         }
         (void)tally_error_set(&err, TALLY_TOPIC_RECREATED,
-                "%s/%d took events at offsets up to %lld again: it was deleted and made anew while "
+                "%s/%d took records at offsets up to %lld again: it was deleted and made anew "
+                "while "
                 "the task ran",
-                tally_topology_events(tally_stream_task_slot(task)->topology),
+                tally_topology_output(tally_stream_task_slot(task)->topology),
                 tally_stream_task_slot(task)->partition,
                 (long long)tally_stream_task_committed(task)->out_last);
         tally_stream_task_rollback(task);
@@ -208,11 +210,14 @@ enum tally_code stream_thread_commit(struct tally_stream_thread *thread, int64_t
     int64_t start_us = tally_mono_us(thread->options.clock);
     int64_t deadline_ms = start_us / 1000 + budget_ms;
     int64_t txn_deadline_ms = thread->begin_ms + thread->options.config->transaction_timeout;
+    bool added = false;
     enum tally_code code;
 
     tally_assert(thread->open);
     deadline_ms = deadline_ms < txn_deadline_ms ? deadline_ms : txn_deadline_ms;
-    code = TALLY_FAILPOINT_CODE(COMMIT_OFFSETS_BEFORE, TALLY_TXN_ABORTED, err);
+    code = tally_task_manager_finish(thread->manager, &added, err);
+    thread->produced = thread->produced && !added;
+    code = code ? code : TALLY_FAILPOINT_CODE(COMMIT_OFFSETS_BEFORE, TALLY_TXN_ABORTED, err);
     code = code ? code : send_offsets(thread, deadline_ms, err);
     code = code ? code : TALLY_FAILPOINT_CODE(COMMIT_OFFSETS_AFTER, TALLY_TXN_ABORTED, err);
     if (!code) {
@@ -352,7 +357,7 @@ enum tally_code stream_thread_react(struct tally_stream_thread *thread, enum tal
         }
         break;
     case TALLY_REACT_REBUILD:
-        tally_log_error(TALLY_LOG_ERROR, "store is rebuilt from the events topic", err);
+        tally_log_error(TALLY_LOG_ERROR, "store is rebuilt from its log", err);
         stream_thread_abort(thread);
         stream_thread_rebuild(thread, task, err);
         break;

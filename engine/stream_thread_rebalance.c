@@ -292,6 +292,10 @@ static void begin_restore(struct tally_stream_thread *thread, struct tally_strea
         stream_thread_halt(thread, task, &err);
         return;
     }
+    if (tally_code_reaction(code) == TALLY_REACT_REBUILD) {
+        stream_thread_rebuild(thread, task, &err);
+        return;
+    }
     tally_log_error(TALLY_LOG_WARN, "restore not begun; trying again", &err);
     if (tally_stream_task_state(task) != TALLY_TASK_CREATED) {
         tally_stream_task_set_state(task, TALLY_TASK_CREATED);
@@ -449,7 +453,7 @@ void stream_thread_rebuild_damaged(struct tally_stream_thread *thread)
         struct tally_error err = {.code = TALLY_OK};
 
         if (store && tally_store_health(store, &err) == TALLY_STORE_CORRUPT) {
-            tally_log_error(TALLY_LOG_ERROR, "store is rebuilt from the events topic", &err);
+            tally_log_error(TALLY_LOG_ERROR, "store is rebuilt from its log", &err);
             stream_thread_rebuild(thread, task, &err);
         }
     }
@@ -464,7 +468,7 @@ void stream_thread_store_failed(struct tally_stream_thread *thread, struct tally
 
     stream_thread_rebuild_damaged(thread);
     if (task && tally_stream_task_read_failed(task, now_ms, err) == TALLY_STORE_CORRUPT) {
-        tally_log_error(TALLY_LOG_ERROR, "store is rebuilt from the events topic", err);
+        tally_log_error(TALLY_LOG_ERROR, "store is rebuilt from its log", err);
         stream_thread_rebuild(thread, task, err);
     }
     thread->retry_at_ms = now_ms + STORE_RETRY_MS;

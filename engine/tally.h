@@ -1,5 +1,5 @@
-/* engine/tally.h - all that a topology needs: the builder, aggregates, and the context in which
- * decide and evolve run.
+/* engine/tally.h - all that a topology needs: the builder, aggregates, projections, and the context
+ * in which decide, evolve and apply run.
  * Invariants of an aggregate
  *  (1) decide is pure in (command, state, record time), evolve in the event's bytes alone: no
  *      clock, randomness, I/O, globals or hash order.
@@ -49,10 +49,29 @@ struct tally_aggregate {
             struct tally_slice row);
 };
 
+/* Reads the events of an aggregate and keeps a view of them. It has one store, TALLY_CHANGELOGGED;
+ * Invariants
+ *  (1) apply is pure in (event, state): no clock, randomness, I/O, globals or hash order.
+ *  (2) It sees every event of its partition once, in order: records, position and what it has
+ *      written are one transaction.
+ *  (3) A row is at most TALLY_ROW_MAX and never empty. */
+struct tally_projection {
+    const char *name;
+    const char *events; /* topic, without topics.prefix */
+    const char *source; /* name of the aggregate whose events these are */
+    const struct tally_schema *const *event_types; /* of the aggregate; end with NULL */
+    uint32_t version; /* raise when apply or the layout of rows changes */
+    /* Names the keys that applying this event will read, with tally_touch_key. */
+    void (*touch)(struct tally_touch *touch, const struct tally_event *event);
+    void (*apply)(struct tally_context *ctx, const struct tally_event *event); /* facts only */
+};
+#define TALLY_ROW_MAX 65536
+
 /* --- builder; keeps its first error for tally_topology_validate ------------------------------- */
 
 enum tally_store_kind {
     TALLY_EVENT_SOURCED,
+    TALLY_CHANGELOGGED, /* of a projection: restored from a compacted topic of its own */
     TALLY_OMITTED /* no rows: evolve puts none, decide finds none. A task directory that was made
                    * otherwise is built again from events. */
 };
@@ -60,6 +79,18 @@ void tally_store(struct tally_topology *topology, enum tally_store_id store,
         enum tally_store_kind kind);
 void tally_aggregate(struct tally_topology *topology,
         const struct tally_aggregate *aggregate); /* copied */
+void tally_projection(struct tally_topology *topology,
+        const struct tally_projection *projection); /* copied; a topology is one or the other */
+/* Tumbling windows on event time, [n * size, (n + 1) * size), of a projection's store: keys begin
+ * with the window's number (in order of declaration, from 0) and its start. Event time is the
+ * event's, stream time the latest one that the task has seen. */
+struct tally_window {
+    const char *name;
+    int64_t size_ms;
+    int64_t grace_ms;     /* takes events until stream time is so far behind its end */
+    int64_t retention_ms; /* its rows are deleted when stream time is so far behind its end */
+};
+void tally_windows(struct tally_topology *topology, const struct tally_window *window);
 /* A commands topic that decide may send to: another topology's, or the aggregate's own. */
 void tally_sends_to(struct tally_topology *topology, const char *topic);
 /* A setting that decide depends on; fixed in every task directory when it is made. */
@@ -88,18 +119,18 @@ int32_t tally_partitions(const struct tally_context *ctx); /* of every topic of 
 struct tally_arena *
 tally_scratch(struct tally_context *ctx); /* memory that lives until the batch ends */
 
-/* decide, result: the newest value; false: absent, or a failed read, which the context latches. The
- * value borrows until the next call on ctx. */
+/* decide, apply, result: the newest value; false: absent, or a failed read, which the context
+ * latches. The value borrows until the next call on ctx. */
 bool tally_get(struct tally_context *ctx, const struct tally_key *key, struct tally_slice *value);
-/* decide, result: rows whose key begins with prefix, in key order, with what this transaction
- * wrote. row returns false to stop; its slices are valid during its call, in which nothing else may
- * be asked of ctx. A failed read ends the scan and is latched. */
+/* decide, apply, result: rows whose key begins with prefix, in key order, with what this
+ * transaction wrote. row returns false to stop; its slices are valid during its call, in which
+ * nothing else may be asked of ctx. A failed read ends the scan and is latched. */
 typedef bool (*tally_row_fn)(void *context, struct tally_slice key, struct tally_slice value);
 void tally_scan(struct tally_context *ctx, const struct tally_key *prefix, tally_row_fn row,
         void *context);
 /* decide: position of the command, "stock.commands/2@991"; scratch memory. */
 struct tally_slice tally_position(struct tally_context *ctx);
-/* evolve */
+/* evolve, apply */
 void tally_put(struct tally_context *ctx, const struct tally_key *key, struct tally_slice value);
 void tally_delete(struct tally_context *ctx, const struct tally_key *key);
 /* decide: the fact. body is the struct of event_types[type]; borrowed for the call. What decide
@@ -132,3 +163,12 @@ struct tally_message {
     const void *fields;
 };
 void tally_send(struct tally_context *ctx, const struct tally_message *message);
+
+/* --- windows: in touch and apply -------------------------------------------------------------- */
+
+/* Begins the key of the window of that number which has this time. apply: false when that one is
+ * closed, and the event is counted and logged as late. */
+void tally_touch_window(const struct tally_touch *touch, uint8_t number, int64_t time_ms,
+        struct tally_key *key);
+bool tally_window_open(struct tally_context *ctx, uint8_t number, int64_t time_ms,
+        struct tally_key *key);

@@ -44,9 +44,9 @@ struct tally_store_identity tally_task_identity(const struct tally_task_slot *sl
             .partitions = partitions,
             .cluster_id = client->ops->cluster_id(client),
             .group = config->app_id,
-            .commands_topic = tally_topology_commands(slot->topology),
-            .events_topic = tally_topology_events(slot->topology),
-            .evolve_version = tally_topology_aggregate(slot->topology)->evolve_version,
+            .commands_topic = tally_topology_input(slot->topology),
+            .events_topic = tally_topology_output(slot->topology),
+            .evolve_version = tally_topology_version(slot->topology),
             .settings = tally_topology_settings(slot->topology),
             .omitted = tally_topology_omitted(slot->topology),
     };
@@ -88,7 +88,7 @@ enum tally_code tally_task_manager_assign(struct tally_task_manager *manager, co
 {
     const struct tally_task_manager_options *options = &manager->options;
     struct tally_task_slot *slot =
-            tally_task_registry_find_input(options->registry, topic, partition);
+            tally_task_registry_find_input(options->registry, options->group, topic, partition);
     struct tally_stream_task_options task = {
             .slot = slot,
             .config = options->config,
@@ -125,7 +125,7 @@ enum tally_code tally_task_manager_assign(struct tally_task_manager *manager, co
 static enum tally_code set_aside(struct tally_task_manager *manager,
         const struct tally_task_slot *slot, const struct tally_error *why, struct tally_error *err)
 {
-    tally_log(TALLY_LOG_WARN, "state set aside; it will be restored from the events topic",
+    tally_log(TALLY_LOG_WARN, "state set aside; it will be restored from its log",
             TALLY_LOG_STR("topology", tally_topology_name(slot->topology)),
             TALLY_LOG_INT("partition", slot->partition),
             TALLY_LOG_STR("code", tally_code_name(why->code)),
@@ -264,6 +264,20 @@ size_t tally_task_manager_offsets(const struct tally_task_manager *manager,
         };
     }
     return count;
+}
+
+enum tally_code tally_task_manager_finish(struct tally_task_manager *manager, bool *added,
+        struct tally_error *err)
+{
+    enum tally_code code = TALLY_OK;
+
+    *added = false;
+    for (size_t i = 0; i < manager->count && !code; i++) {
+        if (is_running(manager->tasks[i])) {
+            code = tally_stream_task_finish(manager->tasks[i], added, err);
+        }
+    }
+    return code;
 }
 
 void tally_task_manager_commit(struct tally_task_manager *manager)

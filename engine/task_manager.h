@@ -7,6 +7,7 @@ struct tally_task_manager;
 
 struct tally_task_manager_options {
     int thread;
+    const char *group; /* whose tasks it has: tally_topology_group */
     const struct tally_config *config;
     struct tally_client *client;
     struct tally_clock *clock;
@@ -48,6 +49,9 @@ void tally_task_manager_abandon_all(struct tally_task_manager *manager);
 /* Input offsets of every RUNNING task, moved or not (KIP-447 fences by them); count written. */
 size_t tally_task_manager_offsets(const struct tally_task_manager *manager,
         struct tally_topic_partition *offsets, size_t max);
+/* c1: what RUNNING tasks have yet to write comes into the collector; *added: something did. */
+TALLY_MUST_CHECK enum tally_code tally_task_manager_finish(struct tally_task_manager *manager,
+        bool *added, struct tally_error *err);
 void tally_task_manager_commit(struct tally_task_manager *manager); /* every RUNNING task */
 void tally_task_manager_rollback(struct tally_task_manager *manager);
 size_t

@@ -106,14 +106,21 @@ struct tally_task_slot *tally_task_registry_find(struct tally_task_registry *reg
     return NULL;
 }
 
+bool tally_task_slot_in_group(const struct tally_task_slot *slot, const char *group)
+{
+    const char *its = tally_topology_group(slot->topology);
+
+    return its && group ? strcmp(its, group) == 0 : its == group;
+}
+
 struct tally_task_slot *tally_task_registry_find_input(struct tally_task_registry *registry,
-        const char *topic, int32_t partition)
+        const char *group, const char *topic, int32_t partition)
 {
     for (size_t i = 0; i < registry->count; i++) {
         struct tally_task_slot *slot = &registry->slots[i];
 
-        if (slot->partition == partition &&
-                strcmp(tally_topology_commands(slot->topology), topic) == 0) {
+        if (slot->partition == partition && tally_task_slot_in_group(slot, group) &&
+                strcmp(tally_topology_input(slot->topology), topic) == 0) {
             return slot;
         }
     }
@@ -125,9 +132,11 @@ bool tally_task_registry_owns_topic(const struct tally_task_registry *registry, 
     for (size_t i = 0; i < registry->count; i++) {
         const struct tally_topology *topology = registry->slots[i].topology;
 
-        if (strcmp(tally_topology_commands(topology), topic) == 0 ||
-                strcmp(tally_topology_events(topology), topic) == 0 ||
-                strcmp(tally_topology_dead_letters(topology), topic) == 0) {
+        const char *letters = tally_topology_dead_letters(topology);
+
+        if (strcmp(tally_topology_input(topology), topic) == 0 ||
+                strcmp(tally_topology_output(topology), topic) == 0 ||
+                (letters && strcmp(letters, topic) == 0)) {
             return true;
         }
     }

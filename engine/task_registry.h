@@ -43,13 +43,15 @@ struct tally_task_slot *tally_task_registry_at(struct tally_task_registry *regis
 /* NULL: no such topology or partition. */
 struct tally_task_slot *tally_task_registry_find(struct tally_task_registry *registry,
         const char *topology, int32_t partition);
-/* By commands topic (with prefix). */
+/* By input topic (with prefix), among the members of a group (tally_topology_group). */
 struct tally_task_slot *tally_task_registry_find_input(struct tally_task_registry *registry,
-        const char *topic, int32_t partition);
+        const char *group, const char *topic, int32_t partition);
 
-/* Whether a topic (with prefix) is the commands, events or dead-letter topic of a topology. */
+/* Whether a topic (with prefix) is one that a topology reads or writes. */
 bool tally_task_registry_owns_topic(const struct tally_task_registry *registry, const char *topic);
 
+/* group NULL: that of the aggregates. */
+bool tally_task_slot_in_group(const struct tally_task_slot *slot, const char *group);
 /* Makes `owner` the slot's owner; false: another thread still has it. @thread owner */
 bool tally_task_slot_claim(struct tally_task_slot *slot, int owner);
 void tally_task_slot_release(struct tally_task_slot *slot);

@@ -6,8 +6,8 @@
  *  (4) Settings are kept sorted by name: their text is part of a task directory's identity.
  * Ownership: names, schemas and functions of an aggregate are borrowed from the caller, who keeps
  * them as long as the topology (they are constants); names with prefix are made here.
- * Leaves out: topics between topologies (topics.c of the tools), the text forms
- * (topology_describe.c).
+ * Leaves out: what must be there (topology_check.c), topics between topologies (topics.c of the
+ * tools), the text forms (topology_describe.c).
  * @thread init, then any: read only. */
 #include "engine/topology.h"
 
@@ -42,6 +42,8 @@ void tally_topology_destroy(struct tally_topology *topology)
     tally_free(topology->commands);
     tally_free(topology->events);
     tally_free(topology->dead_letters);
+    tally_free(topology->source);
+    tally_free(topology->changelog);
     tally_free(topology->settings_text);
     tally_free(topology->omitted_text);
     tally_free(topology->prefix);
@@ -51,12 +53,7 @@ void tally_topology_destroy(struct tally_topology *topology)
 
 /* --- builder ---------------------------------------------------------------------------------- */
 
-#define fail(topology, ...)                                                 \
-    do {                                                                    \
-        if (!(topology)->error.code) {                                      \
-            tally_error_set(&(topology)->error, TALLY_CONFIG, __VA_ARGS__); \
-        }                                                                   \
-    } while (0)
+#define fail topology_fail
 
 /* Names of the stores that are left out, sorted, so that the text does not depend on the order in
  * which they were declared. */
@@ -120,6 +117,11 @@ void tally_store(struct tally_topology *topology, enum tally_store_id store,
         return;
     }
     topology->stores[topology->store_count++] = store; /* distinct ids, so it fits */
+    topology->changelogged[store] = kind == TALLY_CHANGELOGGED;
+    if (kind == TALLY_CHANGELOGGED && !topology->changelog) {
+        topology->changelog = tally_copy_format("%stally-%s-%s-changelog", topology->prefix,
+                topology->name, tally_store_name(store));
+    }
 }
 
 void tally_aggregate(struct tally_topology *topology, const struct tally_aggregate *aggregate)
@@ -141,6 +143,35 @@ void tally_aggregate(struct tally_topology *topology, const struct tally_aggrega
     if (aggregate->events) {
         topology->events = tally_copy_format("%s%s", topology->prefix, aggregate->events);
     }
+}
+
+void tally_projection(struct tally_topology *topology, const struct tally_projection *projection)
+{
+    if (topology->error.code) {
+        return;
+    }
+    if (topology->has_projection) {
+        fail(topology, "projection \"%s\" is a second one",
+                projection->name ? projection->name : "");
+        return;
+    }
+    topology->projection = *projection;
+    topology->has_projection = true;
+    if (projection->events) {
+        topology->source = tally_copy_format("%s%s", topology->prefix, projection->events);
+    }
+}
+
+void tally_windows(struct tally_topology *topology, const struct tally_window *window)
+{
+    if (topology->error.code) {
+        return;
+    }
+    if (topology->window_count == TOPOLOGY_WINDOWS_MAX) {
+        fail(topology, "window \"%s\" is one more than %d", window->name, TOPOLOGY_WINDOWS_MAX);
+        return;
+    }
+    topology->windows[topology->window_count++] = *window;
 }
 
 void tally_sends_to(struct tally_topology *topology, const char *topic)
@@ -225,148 +256,9 @@ bool topology_name_legal(const char *name)
     return true;
 }
 
-/* Schemas stand at the index of their id (tally_emit relies on it) and have names of their own. */
-static void check_schemas(struct tally_topology *topology, const char *what,
-        const struct tally_schema *const *schemas, bool commands)
-{
-    if (!schemas || !schemas[0]) {
-        fail(topology, "aggregate has no %s types", what);
-        return;
-    }
-    for (uint32_t i = 0; schemas[i]; i++) {
-        const struct tally_schema *schema = schemas[i];
-
-        if (!schema->name || !topology_name_legal(schema->name)) {
-            fail(topology, "%s type %u has no legal name", what, i);
-            return;
-        }
-        if (schema->id != i) {
-            fail(topology, "%s type \"%s\" has id %u at index %u", what, schema->name, schema->id,
-                    i);
-        }
-        if (commands && (!schema->key_field || !schema->key_prefix)) {
-            fail(topology, "%s type \"%s\" does not name its key field", what, schema->name);
-        }
-        if (!commands && (!strcmp(schema->name, TALLY_EVENT_ACCEPTED) ||
-                                 !strcmp(schema->name, TALLY_EVENT_REJECTED))) {
-            fail(topology, "%s type \"%s\" is the engine's own", what, schema->name);
-        }
-        for (uint32_t other = 0; other < i; other++) {
-            if (!strcmp(schemas[other]->name, schema->name)) {
-                fail(topology, "%s type \"%s\" is named twice", what, schema->name);
-            }
-        }
-    }
-}
-
-static bool keeps(const struct tally_topology *topology, enum tally_store_id store)
-{
-    for (size_t i = 0; i < topology->store_count; i++) {
-        if (topology->stores[i] == store) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void check_timers(struct tally_topology *topology)
-{
-    const struct tally_aggregate *aggregate = &topology->aggregate;
-
-    if (!aggregate->has_timers) {
-        if (aggregate->due) {
-            fail(topology, "aggregate \"%s\" has due, but no timers", aggregate->name);
-        }
-        return;
-    }
-    if (!aggregate->due) {
-        fail(topology, "aggregate \"%s\" has timers, but lacks due", aggregate->name);
-        return;
-    }
-    if (!keeps(topology, aggregate->timers)) {
-        fail(topology, "aggregate \"%s\" has timers in a store that is not declared, or left out",
-                aggregate->name);
-        return;
-    }
-    if (tally_store_parts(aggregate->timers)[0] != 'q') {
-        fail(topology, "store \"%s\" is not one of timers: its keys begin with no number",
-                tally_store_name(aggregate->timers));
-    }
-    if (aggregate->commands && !tally_topology_target(topology, aggregate->commands)) {
-        fail(topology, "aggregate \"%s\" has timers, but does not send to its own commands",
-                aggregate->name);
-    }
-}
-
-static void check_aggregate(struct tally_topology *topology)
-{
-    const struct tally_aggregate *aggregate = &topology->aggregate;
-
-    if (!topology->has_aggregate) {
-        fail(topology, "no aggregate");
-        return;
-    }
-    if (!aggregate->name || !topology_name_legal(aggregate->name)) {
-        fail(topology, "aggregate has no legal name");
-        return;
-    }
-    if (!aggregate->commands || !aggregate->events) {
-        fail(topology, "aggregate \"%s\" lacks its commands or events topic", aggregate->name);
-    }
-    if (!aggregate->touch || !aggregate->decide || !aggregate->evolve || !aggregate->remember ||
-            !aggregate->result) {
-        fail(topology, "aggregate \"%s\" lacks one of touch, decide, evolve, remember, result",
-                aggregate->name);
-    }
-    if (aggregate->evolve_version == 0) {
-        fail(topology, "aggregate \"%s\" has evolve_version 0: start with 1", aggregate->name);
-    }
-    check_schemas(topology, "command", aggregate->command_types, true);
-    check_schemas(topology, "event", aggregate->event_types, false);
-}
-
-static void check_topics(struct tally_topology *topology)
-{
-    const char *own[] = {topology->commands, topology->events, topology->dead_letters};
-
-    for (size_t i = 0; i < 3; i++) {
-        if (!topology_name_legal(own[i])) {
-            fail(topology, "topic \"%s\" is not a legal name", own[i]);
-        }
-        for (size_t other = 0; other < i; other++) {
-            if (!strcmp(own[i], own[other])) {
-                fail(topology, "topic \"%s\" has two roles", own[i]);
-            }
-        }
-    }
-    for (size_t i = 0; i < topology->target_count; i++) {
-        const char *topic = topology->targets[i].topic;
-
-        if (!topology_name_legal(topic)) {
-            fail(topology, "target topic \"%s\" is not a legal name", topic);
-        }
-        /* A saga may send to its own commands; events and dead letters have one writer each. */
-        if (!strcmp(topic, own[1]) || !strcmp(topic, own[2])) {
-            fail(topology, "target topic \"%s\" is an output of this topology", topic);
-        }
-    }
-}
-
 enum tally_code tally_topology_validate(struct tally_topology *topology, struct tally_error *err)
 {
-    bool has_dedup = topology->omitted[TALLY_STORE_DEDUP] || keeps(topology, TALLY_STORE_DEDUP);
-
-    if (!topology_name_legal(topology->name)) {
-        fail(topology, "its name is not legal");
-    }
-    check_aggregate(topology);
-    if (!topology->error.code) {
-        check_topics(topology);
-        check_timers(topology);
-    }
-    if (!has_dedup) {
-        fail(topology, "store \"dedup\" is missing: outcomes are kept there");
-    }
+    topology_check(topology);
     if (topology->error.code && err) {
         *err = topology->error;
         tally_error_context(err, "topology \"%s\"", topology->name);
@@ -383,7 +275,40 @@ const char *tally_topology_name(const struct tally_topology *topology)
 
 const struct tally_aggregate *tally_topology_aggregate(const struct tally_topology *topology)
 {
-    return &topology->aggregate;
+    return topology->has_aggregate ? &topology->aggregate : NULL;
+}
+
+const struct tally_projection *tally_topology_projection(const struct tally_topology *topology)
+{
+    return topology->has_projection ? &topology->projection : NULL;
+}
+
+const char *tally_topology_input(const struct tally_topology *topology)
+{
+    return topology->has_projection ? topology->source : topology->commands;
+}
+
+const char *tally_topology_output(const struct tally_topology *topology)
+{
+    return topology->has_projection ? topology->changelog : topology->events;
+}
+
+const char *tally_topology_group(const struct tally_topology *topology)
+{
+    return topology->has_projection ? topology->name : NULL;
+}
+
+uint32_t tally_topology_version(const struct tally_topology *topology)
+{
+    return topology->has_projection ? topology->projection.version
+                                    : topology->aggregate.evolve_version;
+}
+
+size_t tally_topology_windows(const struct tally_topology *topology,
+        const struct tally_window **windows)
+{
+    *windows = topology->windows;
+    return topology->window_count;
 }
 
 const char *tally_topology_commands(const struct tally_topology *topology)
@@ -405,7 +330,7 @@ const char *tally_topology_target(const struct tally_topology *topology, const c
 {
     for (size_t i = 0; i < topology->target_count; i++) {
         if (!strcmp(topology->targets[i].name, topic)) {
-            return strcmp(topology->targets[i].topic, topology->commands)
+            return !topology->commands || strcmp(topology->targets[i].topic, topology->commands)
                            ? topology->targets[i].topic
                            : topology->commands; /* one list with forwards */
         }

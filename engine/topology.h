@@ -6,8 +6,21 @@ struct tally_topology *tally_topology_create(const char *name, const char *topic
 void tally_topology_destroy(struct tally_topology *topology);
 
 const char *tally_topology_name(const struct tally_topology *topology);
+/* One of the two is NULL. */
 const struct tally_aggregate *tally_topology_aggregate(const struct tally_topology *topology);
-/* With topics.prefix. */
+const struct tally_projection *tally_topology_projection(const struct tally_topology *topology);
+/* What its tasks consume, and where they write what they are restored from: commands and events of
+ * an aggregate, the events of another topology and the changelog of a projection. With
+ * topics.prefix. */
+const char *tally_topology_input(const struct tally_topology *topology);
+const char *tally_topology_output(const struct tally_topology *topology);
+/* Name that its members have in the group: NULL for aggregates, who share the group app.id; that of
+ * the projection, whose group is app.id + '-' + name. */
+const char *tally_topology_group(const struct tally_topology *topology);
+uint32_t tally_topology_version(const struct tally_topology *topology);
+size_t tally_topology_windows(const struct tally_topology *topology,
+        const struct tally_window **windows);
+/* Of an aggregate; NULL of a projection. With topics.prefix. */
 const char *tally_topology_commands(const struct tally_topology *topology);
 const char *tally_topology_events(const struct tally_topology *topology);
 const char *tally_topology_dead_letters(const struct tally_topology *topology);

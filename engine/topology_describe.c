@@ -30,12 +30,32 @@ static void add_sink(struct sink *sinks, size_t *count, const char *topic, const
     (*count)++;
 }
 
+static const char *processor_of(const struct tally_topology *topology)
+{
+    return topology->has_projection ? topology->projection.name : topology->aggregate.name;
+}
+
+static const char *functions_of(const struct tally_topology *topology)
+{
+    return topology->has_projection ? "apply" : "decide, evolve";
+}
+
+/* "commands" */
+static const char *source_role(const struct tally_topology *topology)
+{
+    return topology->has_projection ? "events" : "commands";
+}
+
 /* Every topic that a transaction of this topology may write to. */
 static size_t sinks_of(const struct tally_topology *topology, struct sink *sinks)
 {
-    const char *processor = topology->aggregate.name;
+    const char *processor = processor_of(topology);
     size_t count = 0;
 
+    if (topology->has_projection) {
+        add_sink(sinks, &count, topology->changelog, processor, "changelog");
+        return count;
+    }
     add_sink(sinks, &count, topology->dead_letters, processor, "dead-letters");
     add_sink(sinks, &count, topology->events, processor, "events");
     add_sink(sinks, &count, topology->commands, processor, "forwards");
@@ -56,13 +76,13 @@ static size_t sinks_of(const struct tally_topology *topology, struct sink *sinks
 static void describe_text(const struct tally_topology *topology, size_t index,
         struct tally_buf *out)
 {
-    const char *processor = topology->aggregate.name;
+    const char *processor = processor_of(topology);
     struct sink sinks[SINKS_MAX];
     size_t count = sinks_of(topology, sinks);
 
     tally_buf_format(out, "  Sub-topology: %zu\n", index);
-    tally_buf_format(out, "    Source: %s-commands (topics: [%s])\n      --> %s\n", processor,
-            topology->commands, processor);
+    tally_buf_format(out, "    Source: %s-%s (topics: [%s])\n      --> %s\n", processor,
+            source_role(topology), tally_topology_input(topology), processor);
     tally_buf_format(out, "    Processor: %s (stores: [", processor);
     for (size_t i = 0; i < topology->store_count; i++) {
         tally_buf_format(out, "%s%s", i ? ", " : "", tally_store_name(topology->stores[i]));
@@ -71,7 +91,7 @@ static void describe_text(const struct tally_topology *topology, size_t index,
     for (size_t i = 0; i < count; i++) {
         tally_buf_format(out, "%s%s", i ? ", " : "", sinks[i].name);
     }
-    tally_buf_format(out, "\n      <-- %s-commands\n", processor);
+    tally_buf_format(out, "\n      <-- %s-%s\n", processor, source_role(topology));
     for (size_t i = 0; i < count; i++) {
         tally_buf_format(out, "    Sink: %s (topic: %s)\n      <-- %s\n", sinks[i].name,
                 sinks[i].topic, processor);
@@ -83,13 +103,13 @@ static void describe_text(const struct tally_topology *topology, size_t index,
 
 static void describe_dot(const struct tally_topology *topology, size_t index, struct tally_buf *out)
 {
-    const char *processor = topology->aggregate.name;
+    const char *processor = processor_of(topology);
     struct sink sinks[SINKS_MAX];
     size_t count = sinks_of(topology, sinks);
 
     tally_buf_format(out, "  subgraph cluster_%zu {\n    label=\"%s\";\n", index, topology->name);
-    tally_buf_format(out, "    \"processor %s\" [shape=box, label=\"%s\\ndecide, evolve\"];\n",
-            processor, processor);
+    tally_buf_format(out, "    \"processor %s\" [shape=box, label=\"%s\\n%s\"];\n", processor,
+            processor, functions_of(topology));
     for (size_t i = 0; i < topology->store_count; i++) {
         const char *store = tally_store_name(topology->stores[i]);
 
@@ -99,7 +119,8 @@ static void describe_dot(const struct tally_topology *topology, size_t index, st
                 processor, store);
     }
     tally_buf_string(out, "  }\n");
-    tally_buf_format(out, "  \"%s\" -> \"processor %s\";\n", topology->commands, processor);
+    tally_buf_format(out, "  \"%s\" -> \"processor %s\";\n", tally_topology_input(topology),
+            processor);
     for (size_t i = 0; i < count; i++) {
         tally_buf_format(out, "  \"processor %s\" -> \"%s\" [label=\"%s\"];\n", processor,
                 sinks[i].topic, sinks[i].name + strlen(processor) + 1);
@@ -124,18 +145,18 @@ static void describe_mermaid(const struct tally_topology *topology, size_t index
     struct sink sinks[SINKS_MAX];
     size_t count = sinks_of(topology, sinks);
 
-    tally_buf_format(out, "  subgraph s%zu [\"%s\"]\n    p%zu[\"%s: decide, evolve\"]\n", index,
-            topology->name, index, topology->aggregate.name);
+    tally_buf_format(out, "  subgraph s%zu [\"%s\"]\n    p%zu[\"%s: %s\"]\n", index, topology->name,
+            index, processor_of(topology), functions_of(topology));
     for (size_t i = 0; i < topology->store_count; i++) {
         tally_buf_format(out, "    p%zu <--> p%zu_%zu[(%s)]\n", index, index, i,
                 tally_store_name(topology->stores[i]));
     }
     tally_buf_string(out, "  end\n  ");
-    mermaid_id("topic", topology->commands, out);
-    tally_buf_format(out, "[\"%s\"] --> p%zu\n", topology->commands, index);
+    mermaid_id("topic", tally_topology_input(topology), out);
+    tally_buf_format(out, "[\"%s\"] --> p%zu\n", tally_topology_input(topology), index);
     for (size_t i = 0; i < count; i++) {
         tally_buf_format(out, "  p%zu -- %s --> ", index,
-                sinks[i].name + strlen(topology->aggregate.name) + 1);
+                sinks[i].name + strlen(processor_of(topology)) + 1);
         mermaid_id("topic", sinks[i].topic, out);
         tally_buf_format(out, "[\"%s\"]\n", sinks[i].topic);
     }
@@ -152,6 +173,33 @@ static void json_types(const char *member, const struct tally_schema *const *sch
                 schemas[i]->internal ? "true" : "false");
     }
     tally_buf_string(out, "]");
+}
+
+static void json_windows(const struct tally_topology *topology, struct tally_buf *out)
+{
+    tally_buf_string(out, ",\"windows\":[");
+    for (size_t i = 0; i < topology->window_count; i++) {
+        const struct tally_window *window = &topology->windows[i];
+
+        tally_buf_format(out,
+                "%s{\"name\":\"%s\",\"size_ms\":%lld,\"grace_ms\":%lld,\"retention_ms\":%lld}",
+                i ? "," : "", window->name, (long long)window->size_ms, (long long)window->grace_ms,
+                (long long)window->retention_ms);
+    }
+    tally_buf_string(out, "]");
+}
+
+static void describe_json_projection(const struct tally_topology *topology, struct tally_buf *out)
+{
+    tally_buf_format(out, "{\"name\":\"%s\",\"projection\":\"%s\",\"version\":%u", topology->name,
+            topology->projection.name, topology->projection.version);
+    tally_buf_format(out, ",\"events\":\"%s\",\"source\":\"%s\",\"changelog\":\"%s\"",
+            topology->source, topology->projection.source, topology->changelog);
+    tally_buf_format(out, ",\"stores\":[{\"name\":\"%s\",\"kind\":\"changelogged\"}]",
+            tally_store_name(topology->stores[0]));
+    json_windows(topology, out);
+    json_types("event_types", topology->projection.event_types, out);
+    tally_buf_string(out, "}");
 }
 
 static void describe_json(const struct tally_topology *topology, struct tally_buf *out)
@@ -214,7 +262,11 @@ void tally_topology_describe(struct tally_topology *const *topologies, size_t co
             break;
         case TALLY_DESCRIBE_JSON:
             tally_buf_string(out, i ? "," : "");
-            describe_json(topologies[i], out);
+            if (topologies[i]->has_projection) {
+                describe_json_projection(topologies[i], out);
+            } else {
+                describe_json(topologies[i], out);
+            }
             break;
         }
     }

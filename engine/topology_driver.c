@@ -15,6 +15,7 @@
 #define EVENT_BYTES_MAX        (4 * 1024 * 1024)
 #define WAITERS_MAX            4
 #define TURNS_MAX              20000 /* far more than any test needs: then it is stuck */
+#define DRIVER_THREADS_MAX     17    /* as many topologies as an instance may run, and one */
 #define IDLE_TURNS             4     /* turns that may find nothing to do before time passes */
 #define HALTED_TURNS           20    /* idle turns after which halted tasks count as at rest */
 #define IDLE_MS                50
@@ -28,7 +29,8 @@ struct tally_topology_driver {
     struct tally_client *client;
     struct tally_state *state;
     struct tally_task_registry *registry;
-    struct tally_stream_thread *thread;
+    struct tally_stream_thread *threads[DRIVER_THREADS_MAX]; /* of aggregates, of each projection */
+    size_t thread_count;
     struct tally_position_watch *watch; /* NULL: not asked for yet */
 };
 
@@ -45,12 +47,16 @@ static void make_topics(struct tally_topology_driver *driver)
     for (size_t i = 0; i < driver->options.topology_count; i++) {
         const struct tally_topology *topology = driver->options.topologies[i];
 
-        tally_memory_broker_topic(driver->broker, tally_topology_commands(topology), partitions,
-                COMMAND_BYTES_MAX);
-        tally_memory_broker_topic(driver->broker, tally_topology_events(topology), partitions,
+        const char *letters = tally_topology_dead_letters(topology);
+
+        tally_memory_broker_topic(driver->broker, tally_topology_output(topology), partitions,
                 EVENT_BYTES_MAX);
-        tally_memory_broker_topic(driver->broker, tally_topology_dead_letters(topology), partitions,
-                COMMAND_BYTES_MAX + 65536);
+        tally_memory_broker_topic(driver->broker, tally_topology_input(topology), partitions,
+                letters ? COMMAND_BYTES_MAX : EVENT_BYTES_MAX);
+        if (letters) {
+            tally_memory_broker_topic(driver->broker, letters, partitions,
+                    COMMAND_BYTES_MAX + 65536);
+        }
     }
     tally_memory_broker_topic(driver->broker, replies, 1, EVENT_BYTES_MAX);
     tally_free(replies);
@@ -89,13 +95,50 @@ void tally_topology_driver_destroy(struct tally_topology_driver *driver)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+static void make_thread(struct tally_topology_driver *driver, const char *group)
+{
+    tally_assert(driver->thread_count < DRIVER_THREADS_MAX);
+    driver->threads[driver->thread_count] =
+            tally_stream_thread_create(&(struct tally_stream_thread_options){
+                    .index = (int)driver->thread_count,
+                    .group = group,
+                    .config = driver->options.config,
+                    .client = driver->client,
+                    .clock = &driver->clock.clock,
+                    .state = driver->state,
+                    .registry = driver->registry,
+                    .partitions = driver->options.partitions,
+            });
+    driver->thread_count++;
+}
+
+/* As the runtime does: one for all aggregates, one for each projection. */
+static void make_threads(struct tally_topology_driver *driver)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < driver->options.topology_count && !any; i++) {
+        any = tally_topology_group(driver->options.topologies[i]) == NULL;
+    }
+    if (any) {
+        make_thread(driver, NULL);
+    }
+    for (size_t i = 0; i < driver->options.topology_count; i++) {
+        const char *group = tally_topology_group(driver->options.topologies[i]);
+
+        if (group) {
+            make_thread(driver, group);
+        }
+    }
+}
+
 enum tally_code tally_topology_driver_start(struct tally_topology_driver *driver,
         struct tally_error *err)
 {
     const struct tally_config *config = driver->options.config;
     enum tally_code code;
 
-    tally_assert(!driver->thread);
+    tally_assert(driver->thread_count == 0);
     code = tally_state_open(
             &(struct tally_state_options){
                     .dir = driver->state_dir,
@@ -114,15 +157,7 @@ enum tally_code tally_topology_driver_start(struct tally_topology_driver *driver
             tally_memory_client_create(driver->broker, config->app_id, config->instance_id);
     driver->registry = tally_task_registry_create(driver->options.topologies,
             driver->options.topology_count, driver->options.partitions, WAITERS_MAX);
-    driver->thread = tally_stream_thread_create(&(struct tally_stream_thread_options){
-            .index = 0,
-            .config = config,
-            .client = driver->client,
-            .clock = &driver->clock.clock,
-            .state = driver->state,
-            .registry = driver->registry,
-            .partitions = driver->options.partitions,
-    });
+    make_threads(driver);
     return TALLY_OK;
 }
 
@@ -130,12 +165,14 @@ static void end_life(struct tally_topology_driver *driver)
 {
     tally_position_watch_destroy(driver->watch);
     driver->watch = NULL;
-    tally_stream_thread_destroy(driver->thread);
+    for (size_t i = 0; i < driver->thread_count; i++) {
+        tally_stream_thread_destroy(driver->threads[i]);
+    }
     tally_task_registry_destroy(driver->registry);
     tally_state_close(driver->state);
     tally_assert(tally_memory_client_unreleased(driver->client) == 0);
     driver->client->ops->destroy(driver->client);
-    driver->thread = NULL;
+    driver->thread_count = 0;
     driver->registry = NULL;
     driver->state = NULL;
     driver->client = NULL;
@@ -143,17 +180,21 @@ static void end_life(struct tally_topology_driver *driver)
 
 void tally_topology_driver_stop(struct tally_topology_driver *driver)
 {
-    if (driver->thread) {
-        tally_stream_thread_close(driver->thread);
+    for (size_t i = 0; i < driver->thread_count; i++) {
+        tally_stream_thread_close(driver->threads[i]);
+    }
+    if (driver->thread_count > 0) {
         end_life(driver);
     }
 }
 
 void tally_topology_driver_crash(struct tally_topology_driver *driver)
 {
-    if (driver->thread) {
+    if (driver->thread_count > 0) {
         tally_memory_client_kill(driver->client);
-        tally_stream_thread_crash(driver->thread);
+        for (size_t i = 0; i < driver->thread_count; i++) {
+            tally_stream_thread_crash(driver->threads[i]);
+        }
         end_life(driver);
     }
 }
@@ -181,7 +222,7 @@ static const struct tally_schema *const *types_of(const struct tally_topology_dr
         const struct tally_aggregate *aggregate =
                 tally_topology_aggregate(driver->options.topologies[i]);
 
-        if (!strcmp(aggregate->commands, topic)) {
+        if (aggregate && !strcmp(aggregate->commands, topic)) {
             return aggregate->command_types;
         }
     }
@@ -229,7 +270,7 @@ static enum rest at_rest(struct tally_topology_driver *driver)
         if (state == TALLY_TASK_HALTED) {
             rest = REST_HALTED;
         } else if (state != TALLY_TASK_RUNNING ||
-                   tally_memory_broker_read(driver->broker, tally_topology_commands(slot->topology),
+                   tally_memory_broker_read(driver->broker, tally_topology_input(slot->topology),
                            slot->partition, next < 0 ? 0 : next, &record)) {
             return REST_NOT;
         }
@@ -251,20 +292,47 @@ static void flush_again(struct tally_topology_driver *driver)
     }
 }
 
+/* One turn of every thread. */
+static enum tally_code step(struct tally_topology_driver *driver, bool *busy,
+        struct tally_error *err)
+{
+    *busy = false;
+    for (size_t i = 0; i < driver->thread_count; i++) {
+        bool thread_busy = false;
+        enum tally_code code = tally_stream_thread_step(driver->threads[i], 0, &thread_busy, err);
+
+        if (tally_memory_client_killed(driver->client)) {
+            return tally_error_set(err, TALLY_FENCED, "killed");
+        }
+        if (code) {
+            return code;
+        }
+        *busy = *busy || thread_busy;
+    }
+    return TALLY_OK;
+}
+
+static enum tally_code stuck(const struct tally_topology_driver *driver, struct tally_error *err)
+{
+    tally_error_set(err, TALLY_STUCK, "no rest after %d turns", TURNS_MAX);
+    for (size_t i = driver->thread_count; i-- > 0;) {
+        tally_error_context(err, "thread %zu is %s", i,
+                tally_stream_thread_state_name(driver->threads[i]));
+    }
+    return TALLY_STUCK;
+}
+
 enum tally_code tally_topology_driver_run(struct tally_topology_driver *driver,
         struct tally_error *err)
 {
     int idle_turns = 0, halted_turns = 0;
 
-    tally_assert(driver->thread);
+    tally_assert(driver->thread_count > 0);
     for (int turn = 0; turn < TURNS_MAX; turn++) {
-        bool busy = false;
-        enum tally_code code = tally_stream_thread_step(driver->thread, 0, &busy, err);
+        bool busy;
+        enum tally_code code = step(driver, &busy, err);
         enum rest rest;
 
-        if (tally_memory_client_killed(driver->client)) {
-            return tally_error_set(err, TALLY_FENCED, "killed");
-        }
         if (code) {
             return code;
         }
@@ -281,8 +349,7 @@ enum tally_code tally_topology_driver_run(struct tally_topology_driver *driver,
             tally_fake_clock_advance(&driver->clock, IDLE_MS);
         }
     }
-    return tally_error_set(err, TALLY_STUCK, "no rest after %d turns, thread is %s", TURNS_MAX,
-            tally_stream_thread_state_name(driver->thread));
+    return stuck(driver, err);
 }
 
 void tally_topology_driver_advance(struct tally_topology_driver *driver, int64_t by_ms)
@@ -298,7 +365,7 @@ int64_t tally_topology_driver_now(const struct tally_topology_driver *driver)
 enum tally_code tally_topology_driver_watch(struct tally_topology_driver *driver,
         struct tally_error *err)
 {
-    tally_assert(driver->thread);
+    tally_assert(driver->thread_count > 0);
     if (!driver->watch) {
         driver->watch = tally_position_watch_create(&(struct tally_position_watch_options){
                 .client = driver->client,

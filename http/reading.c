@@ -129,7 +129,9 @@ struct tally_topology *reading_topology_of_topic(struct exchange *exchange,
     struct tally_topology *const *topologies = tally_runtime_topologies(exchange->runtime, &count);
 
     for (size_t i = 0; i < count; i++) {
-        if (tally_slice_equal(topic, tally_slice_string(tally_topology_commands(topologies[i])))) {
+        const char *commands = tally_topology_commands(topologies[i]);
+
+        if (commands && tally_slice_equal(topic, tally_slice_string(commands))) {
             return topologies[i];
         }
     }

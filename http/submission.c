@@ -18,10 +18,10 @@ static bool find_type(struct exchange *exchange, struct submission *submission)
 
     submission->type = exchange->request.params[0];
     for (size_t i = 0; i < count; i++) {
-        const struct tally_schema *const *types =
-                tally_topology_aggregate(topologies[i])->command_types;
+        const struct tally_aggregate *aggregate = tally_topology_aggregate(topologies[i]);
+        const struct tally_schema *const *types = aggregate ? aggregate->command_types : NULL;
 
-        for (; *types; types++) {
+        for (; types && *types; types++) {
             if (!(*types)->internal &&
                     tally_slice_equal(submission->type, tally_slice_string((*types)->name))) {
                 submission->topology = topologies[i];

@@ -76,6 +76,22 @@ void tally_key_move(struct tally_key *key, enum tally_store_id store)
     key->bytes[0] = schemas[store].byte;
 }
 
+int64_t tally_window_start(int64_t time_ms, int64_t size_ms)
+{
+    int64_t behind = time_ms % size_ms;
+
+    return time_ms - behind - (behind < 0 ? size_ms : 0);
+}
+
+/* Starts before 1970 would not sort; there is no event of such a time. */
+void tally_key_window(struct tally_key *key, enum tally_store_id store, uint8_t number,
+        int64_t start_ms)
+{
+    tally_key_begin(key, store);
+    tally_key_u8(key, number);
+    tally_key_u64(key, start_ms > 0 ? (uint64_t)start_ms : 0);
+}
+
 /* --- stores --------------------------------------------------------------------------------------
  */
 

@@ -36,6 +36,11 @@ void tally_key_u64(struct tally_key *key, uint64_t value);
 
 /* Makes it the key of the same parts in another store, whose parts are alike. */
 void tally_key_move(struct tally_key *key, enum tally_store_id store);
+/* Starts the key of a tumbling window: its number, then its start. Windows hold [start, start +
+ * size); start is a multiple of size, of times before 1970 too. */
+void tally_key_window(struct tally_key *key, enum tally_store_id store, uint8_t number,
+        int64_t start_ms);
+int64_t tally_window_start(int64_t time_ms, int64_t size_ms);
 
 /* Prints a full key for people and back: "TS-RED-M.AMS1.911" ('.' between parts). */
 void tally_key_print(const char *topology, struct tally_slice key, struct tally_buf *out);

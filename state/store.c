@@ -432,6 +432,19 @@ struct tally_iterator *tally_store_iterate(struct tally_store *store, struct tal
     return iterator_create(tally_store_view(store), rows, count, lower, upper, backwards);
 }
 
+void tally_store_written_rows(struct tally_store *store,
+        void (*row)(void *context, struct tally_slice key, struct tally_slice value), void *context)
+{
+    struct row *rows = NULL;
+    size_t count = written_rows(store, TALLY_NONE, TALLY_NONE, &rows);
+
+    tally_assert(store->log.count == 0);
+    for (size_t i = 0; i < count; i++) {
+        row(context, row_key(&rows[i]), rows[i].deleted ? TALLY_NONE : row_value(&rows[i]));
+    }
+    tally_free(rows);
+}
+
 /* --- writes of the owner -------------------------------------------------------------------------
  */
 

@@ -143,6 +143,11 @@ void tally_store_append(struct tally_store *store, struct tally_slice key,
         struct tally_slice value);
 void tally_store_append_deletion(struct tally_store *store, struct tally_slice key);
 size_t tally_store_uncommitted(const struct tally_store *store); /* bytes of its writes */
+/* What was put and deleted so far, in the order of keys, of each key the last; value.data NULL:
+ * deleted. Slices borrow until the next call on the store. @thread owner */
+void tally_store_written_rows(struct tally_store *store,
+        void (*row)(void *context, struct tally_slice key, struct tally_slice value),
+        void *context);
 
 /* Freezes what was written, with its positions, into a run and publishes the new view. Call only
  * after the Kafka transaction has committed. Memory only: it cannot fail. @thread owner */

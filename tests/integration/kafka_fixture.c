@@ -147,7 +147,8 @@ void kafka_fixture_fill(struct kafka_fixture *fixture, const char *topic, int co
 struct tally_producer *kafka_fixture_producer(struct kafka_fixture *fixture, int thread)
 {
     struct tally_error err = {.code = TALLY_OK};
-    struct tally_producer *producer = fixture->client->ops->producer(fixture->client, thread, &err);
+    struct tally_producer *producer =
+            fixture->client->ops->producer(fixture->client, NULL, thread, &err);
     int64_t deadline_ms = now_ms() + KAFKA_FIXTURE_WAIT_MS;
     enum tally_code code = TALLY_TIMEOUT;
 
@@ -228,7 +229,8 @@ void kafka_member_join(struct kafka_member *member, struct kafka_fixture *fixtur
     struct tally_error err = {.code = TALLY_OK};
 
     *member = (struct kafka_member){.consumer = NULL};
-    member->consumer = fixture->client->ops->consumer(fixture->client, thread, &listener, &err);
+    member->consumer =
+            fixture->client->ops->consumer(fixture->client, NULL, thread, &listener, &err);
     ck_assert_msg(member->consumer != NULL, "%s", err.message);
     kafka_ok(member->consumer->ops->subscribe(member->consumer, &topic, 1, &err));
 }

@@ -9,7 +9,7 @@
 #include "engine/base/mem.h"
 #include "tests/integration/kafka_fixture.h"
 
-static const char *const topologies[] = {"catalogue", "stock"};
+static const struct tally_topic_owner topologies[] = {{.name = "catalogue"}, {.name = "stock"}};
 
 /* Configuration whose topics nobody else has. */
 static void prefixed(struct kafka_fixture *fixture, char prefix[64])

@@ -187,7 +187,7 @@ void sim_workload_foreign(struct sim *sim, bool end)
     bool commit = !end && sim_random_below(&sim->random, 2);
 
     if (!producer && !end) {
-        producer = sim->foreign->ops->producer(sim->foreign, 0, NULL);
+        producer = sim->foreign->ops->producer(sim->foreign, NULL, 0, NULL);
         sim->foreign_producer = producer;
         if (producer->ops->init_transactions(producer, 1000, NULL) ||
                 producer->ops->begin(producer, NULL)) {

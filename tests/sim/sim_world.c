@@ -180,6 +180,7 @@ void sim_start(struct sim *sim, struct sim_instance *instance)
         life->threads[i].life = life;
         life->threads[i].thread = tally_stream_thread_create(&(struct tally_stream_thread_options){
                 .index = i,
+                .member = i,
                 .config = &life->config,
                 .client = life->client,
                 .clock = &sim->clock.clock,

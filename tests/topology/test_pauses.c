@@ -28,7 +28,7 @@ static void teardown(void)
 /* An open transaction on the events topic, which a restore has to wait for. */
 static struct tally_producer *block_restores(struct tally_client *client)
 {
-    struct tally_producer *producer = client->ops->producer(client, 0, NULL);
+    struct tally_producer *producer = client->ops->producer(client, NULL, 0, NULL);
     struct tally_produce record = {.key = TALLY_SLICE("k"), .value = TALLY_SLICE("v")};
     size_t done;
 

@@ -63,7 +63,7 @@ static void teardown(void)
 
 static struct tally_producer *ready(void)
 {
-    struct tally_producer *producer = client->ops->producer(client, 0, NULL);
+    struct tally_producer *producer = client->ops->producer(client, NULL, 0, NULL);
 
     ck_assert_int_eq(producer->ops->init_transactions(producer, TIMEOUT_MS, NULL), TALLY_OK);
     return producer;
@@ -106,7 +106,7 @@ static void join(void)
     const char *topics[] = {"in"};
     struct tally_record record;
 
-    consumer = client->ops->consumer(client, 0, &listener, NULL);
+    consumer = client->ops->consumer(client, NULL, 0, &listener, NULL);
     ck_assert_int_eq(consumer->ops->subscribe(consumer, topics, 1, NULL), TALLY_OK);
     ck_assert_int_eq(consumer->ops->poll(consumer, 0, &record, NULL), TALLY_AGAIN);
     ck_assert_int_eq(assigned_calls, 1);
@@ -406,7 +406,7 @@ START_TEST(a_newer_consumer_of_the_instance_fences)
 
     join();
     old = consumer;
-    consumer = client->ops->consumer(client, 0, &listener, NULL);
+    consumer = client->ops->consumer(client, NULL, 0, &listener, NULL);
     ck_assert_int_eq(old->ops->poll(old, 0, &record, NULL), TALLY_INSTANCE_FENCED);
     ck_assert_int_eq(old->ops->assign(old, NULL, 0, NULL), TALLY_OK);
     consumer->ops->destroy(consumer);

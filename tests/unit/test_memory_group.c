@@ -57,9 +57,9 @@ static void start(struct member *member, const char *instance)
     struct tally_rebalance_listener listener = {member, assigned, revoked};
 
     *member = (struct member){.client = tally_memory_client_create(broker, "app", instance)};
-    member->consumer = member->client->ops->consumer(member->client, 0, &listener, NULL);
+    member->consumer = member->client->ops->consumer(member->client, NULL, 0, &listener, NULL);
     ck_assert_int_eq(member->consumer->ops->subscribe(member->consumer, topics, 1, NULL), TALLY_OK);
-    member->producer = member->client->ops->producer(member->client, 0, NULL);
+    member->producer = member->client->ops->producer(member->client, NULL, 0, NULL);
     ck_assert_int_eq(member->producer->ops->init_transactions(member->producer, TIMEOUT_MS, NULL),
             TALLY_OK);
 }
@@ -240,7 +240,7 @@ START_TEST(a_late_commit_of_an_older_epoch_is_refused)
     ck_assert_int_eq(a.producer->ops->abort(a.producer, TIMEOUT_MS, NULL), TALLY_OK);
     ck_assert(a.producer->ops->tainted(a.producer));
     a.producer->ops->destroy(a.producer);
-    a.producer = a.client->ops->producer(a.client, 0, NULL);
+    a.producer = a.client->ops->producer(a.client, NULL, 0, NULL);
     ck_assert_int_eq(a.producer->ops->init_transactions(a.producer, TIMEOUT_MS, NULL), TALLY_OK);
     open_transaction(&a);
     tally_fake_clock_advance(&fake, 1000);

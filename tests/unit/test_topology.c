@@ -167,7 +167,7 @@ START_TEST(an_aggregate_is_complete)
     struct tally_topology *topology = tally_topology_create("stock", "");
 
     tally_store(topology, TALLY_STORE_DEDUP, TALLY_EVENT_SOURCED);
-    refused(topology, "topology \"stock\": no aggregate");
+    refused(topology, "topology \"stock\": no aggregate and no projection");
 
     topology = with(&aggregate);
     tally_aggregate(topology, &aggregate);
