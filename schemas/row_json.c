@@ -1,6 +1,7 @@
 /* schemas/row_json.c - which family knows the rows of a topology; see row_json.h. */
 #include "schemas/row_json.h"
 
+#include "schemas/analytics_rows.h"
 #include "schemas/catalogue_records.h"
 #include "schemas/reservation_records.h"
 #include "schemas/stock_records.h"
@@ -11,6 +12,8 @@ static const struct {
     bool (*write)(const char *store, struct tally_slice row, struct tally_buf *out);
 } families[] = {
         {"catalogue", catalogue_row_json},
+        {"low_stock", analytics_row_json},
+        {"movements", analytics_row_json},
         {"reservation", reservation_row_json},
         {"stock", stock_row_json},
         {"transfer", transfer_row_json},

@@ -1,6 +1,8 @@
 /* topologies/registry.c - the one list of topologies. A new one is a line in `entries`. */
 #include "topologies/registry.h"
 
+#include "topologies/analytics/low_stock_topology.h"
+#include "topologies/analytics/movements_topology.h"
 #include "topologies/catalogue/catalogue_topology.h"
 #include "topologies/reservation/reservation_topology.h"
 #include "topologies/stock/stock_topology.h"
@@ -11,6 +13,8 @@ static const struct {
     tally_build_fn build;
 } entries[] = {
         {"catalogue", tally_catalogue_build},
+        {"low_stock", tally_low_stock_build},
+        {"movements", tally_movements_build},
         {"reservation", tally_reservation_build},
         {"stock", tally_stock_build},
         {"transfer", tally_transfer_build},
@@ -20,7 +24,7 @@ static const struct {
 const char *const *tally_registry_names(void)
 {
     static const char *const names[ENTRIES + 1] = {
-            "catalogue", "reservation", "stock", "transfer", NULL};
+            "catalogue", "low_stock", "movements", "reservation", "stock", "transfer", NULL};
 
     return names;
 }

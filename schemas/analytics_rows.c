@@ -1,0 +1,120 @@
+/* schemas/analytics_rows.c - see analytics_rows.h. A row begins with its version. */
+#include "schemas/analytics_rows.h"
+
+#include "schemas/row_internal.h"
+
+enum { ROW_VERSION = 1 };
+
+static struct row_reader open_row(struct tally_slice row)
+{
+    struct row_reader reader = {.left = row, .fine = true};
+
+    reader.fine = row_u8(&reader) == ROW_VERSION;
+    return reader;
+}
+
+void analytics_low_stock_pack(const struct low_stock_row *low, struct tally_buf *row)
+{
+    struct row_writer writer;
+
+    row_begin(&writer, row, 2 + 4 * ROW_VARINT_MAX);
+    row_put_u8(&writer, ROW_VERSION);
+    row_put_u8(&writer, low->has_threshold);
+    row_put_int(&writer, low->available);
+    row_put_int(&writer, low->threshold);
+    row_put_int(&writer, low->version);
+    row_put_int(&writer, low->since);
+    row_end(&writer);
+}
+
+bool analytics_low_stock_unpack(struct tally_slice row, struct low_stock_row *low)
+{
+    struct row_reader reader = open_row(row);
+    uint8_t has_threshold = row_u8(&reader);
+
+    low->has_threshold = has_threshold == 1;
+    low->available = row_int(&reader);
+    low->threshold = row_int(&reader);
+    low->version = row_int(&reader);
+    low->since = row_int(&reader);
+    return has_threshold <= 1 && row_done(&reader);
+}
+
+void analytics_movement_pack(const struct movement_row *movement, struct tally_buf *row)
+{
+    struct row_writer writer;
+
+    row_begin(&writer, row, 1 + 2 * ROW_VARINT_MAX);
+    row_put_u8(&writer, ROW_VERSION);
+    row_put_int(&writer, movement->count);
+    row_put_int(&writer, movement->quantity);
+    row_end(&writer);
+}
+
+bool analytics_movement_unpack(struct tally_slice row, struct movement_row *movement)
+{
+    struct row_reader reader = open_row(row);
+
+    movement->count = row_int(&reader);
+    movement->quantity = row_int(&reader);
+    return row_done(&reader);
+}
+
+/* --- JSON ------------------------------------------------------------------------------------- */
+
+static void write_int(struct tally_writer *writer, const char *name, int64_t value)
+{
+    tally_write_name(writer, name);
+    tally_write_int(writer, value);
+}
+
+static bool low_stock_json(struct tally_slice row, struct tally_writer *writer)
+{
+    struct low_stock_row low;
+
+    if (!analytics_low_stock_unpack(row, &low)) {
+        return false;
+    }
+    tally_write_map(writer, 4);
+    write_int(writer, "available", low.available);
+    tally_write_name(writer, "threshold");
+    if (low.has_threshold) {
+        tally_write_int(writer, low.threshold);
+    } else {
+        tally_write_null(writer);
+    }
+    write_int(writer, "version", low.version);
+    tally_write_name(writer, "since");
+    tally_write_time(writer, low.since);
+    return true;
+}
+
+static bool movement_json(struct tally_slice row, struct tally_writer *writer)
+{
+    struct movement_row movement;
+
+    if (!analytics_movement_unpack(row, &movement)) {
+        return false;
+    }
+    tally_write_map(writer, 2);
+    write_int(writer, "count", movement.count);
+    write_int(writer, "quantity", movement.quantity);
+    return true;
+}
+
+bool analytics_row_json(const char *store, struct tally_slice row, struct tally_buf *out)
+{
+    static const struct {
+        const char *store;
+        bool (*write)(struct tally_slice row, struct tally_writer *writer);
+    } stores[] = {{"low_stock", low_stock_json}, {"movement", movement_json}};
+    struct tally_writer writer;
+
+    tally_write_begin(&writer, out, TALLY_FORMAT_JSON);
+    for (size_t i = 0; i < sizeof stores / sizeof stores[0]; i++) {
+        if (strcmp(stores[i].store, store) == 0) {
+            return stores[i].write(row, &writer);
+        }
+    }
+    return false;
+}
