@@ -23,12 +23,14 @@ enum {
     SIM_WAREHOUSES = 2,
     SIM_LEVELS = SIM_SKUS * SIM_WAREHOUSES,
     SIM_COMMANDS = 256,
-    SIM_TOPOLOGIES = 2,
+    SIM_RESERVATIONS = 8,
+    SIM_TOPOLOGIES = 3,
     SIM_ID_MAX = 32,
     SIM_VALUE_MAX = 896
 };
 #define SIM_STOCK       "stock"
 #define SIM_CATALOGUE   "catalogue"
+#define SIM_RESERVATION "reservation"
 #define SIM_REPLY_TOPIC "sim.replies"
 #define SIM_MILLION     1000000
 
@@ -71,7 +73,21 @@ enum {
     X(READS, "reads checked")                                 \
     X(REPLIES, "replies checked")                             \
     X(BROKER_DOWN, "broker outages")                          \
-    X(CLOCK_JUMPS, "clock jumps")
+    X(CLOCK_JUMPS, "clock jumps")                             \
+    X(CONFIRMED, "reservations confirmed")                    \
+    X(FAILED, "reservations failed")                          \
+    X(RETRIED, "reservations retried")                        \
+    X(PROMISED, "reservations committed")                     \
+    X(RELEASED, "reservations released")                      \
+    X(EXPIRED_TTL, "reservations expired")                    \
+    X(FULFILLED, "reservations fulfilled")                    \
+    X(DIED_RESERVE, "deaths before a ReserveStock")           \
+    X(DIED_HOLD, "deaths before a HoldStock")                 \
+    X(DIED_REPLY, "deaths before a HoldReply")                \
+    X(DIED_CONFIRM, "deaths before a ConfirmHold")            \
+    X(DIED_COMMIT, "deaths before a CommitHold")              \
+    X(DIED_RELEASE, "deaths before a ReleaseHold")            \
+    X(DIED_SHIPPED, "deaths before a HoldShipped")
 
 enum sim_count {
 #define X(id, text) SIM_##id,
@@ -107,7 +123,7 @@ struct sim_plan {
     int instances, threads;
     bool twin, foreign;
     int32_t partitions;
-    bool catalogue;
+    bool catalogue, sagas;
     int commands, ticks;
     uint32_t rates[SIM_RATES];
 };
@@ -126,6 +142,10 @@ enum sim_kind {
     SIM_UNKNOWN_TYPE, /* refused */
     SIM_REGISTER,     /* of catalogue */
     SIM_POISON,       /* dead letter */
+    SIM_RESERVE,      /* of reservation, these three */
+    SIM_COMMIT,
+    SIM_RELEASE,
+    SIM_SHIP_HELD, /* of stock, for a reservation */
     SIM_KINDS
 };
 /* A command as the clients know it; records may repeat it. */
@@ -134,6 +154,7 @@ struct sim_command {
     int sku, warehouse;
     int64_t quantity, expected_version; /* -1: none */
     bool large;                         /* its fact is larger than the events topic takes */
+    int reservation;
     char id[SIM_ID_MAX], key[SIM_ID_MAX], value[SIM_VALUE_MAX];
 };
 
@@ -249,3 +270,16 @@ void sim_log_check_replies(struct sim *sim);
 
 /* sim_check.c: after the system has come to rest. */
 void sim_check(struct sim *sim);
+struct tally_task_slot *sim_running_slot(struct sim *sim, const char *topology, int32_t partition);
+
+/* sim_saga.c: reservations over several SKUs, which no model here decides. */
+bool sim_is_reservation(const struct sim_command *command);
+void sim_saga_make(struct sim *sim, struct sim_command *command, int number);
+/* The next command is for a reservation that had better been made before. */
+bool sim_saga_waits(struct sim *sim);
+bool sim_saga_goes_on(const struct sim *sim); /* there are commands left to send */
+void sim_saga_died(struct sim *sim, const struct sim_life *life); /* counts what it died before */
+/* Whether it dies now, because a hop is before it that deaths by chance seldom hit. */
+bool sim_saga_cuts(struct sim *sim, const struct sim_life *life);
+void sim_saga_settle(struct sim *sim); /* from rest to rest, until no short timer is left */
+void sim_saga_check(struct sim *sim);  /* at rest: stock and reservations agree, nothing hangs */

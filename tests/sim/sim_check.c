@@ -14,7 +14,7 @@
 #include "tests/sim/sim.h"
 #include "tests/sim/sim_decode.h"
 
-enum { KNOWN_MAX = 1024, FORWARDS_MAX = 512 };
+enum { KNOWN_MAX = 4096, FORWARDS_MAX = 512 };
 #define FORWARDED_HEADER "tally-forwarded"
 
 struct known {
@@ -50,7 +50,7 @@ struct model {
 
 /* What the model says of one command. */
 struct outcome {
-    const char *type;
+    const char *type; /* NULL: decided with what reservations hold, which the model does not know */
     const char *code; /* NULL: accepted */
     int64_t seq, on_hand;
 };
@@ -162,8 +162,27 @@ struct cursors {
     int64_t events, dead_letters;
 };
 
+static int level_of(const struct sim_event *event)
+{
+    int sku = event->sku.len == 2 ? event->sku.data[1] - '0' : 0;
+
+    return sku * SIM_WAREHOUSES + tally_slice_equal(event->warehouse, TALLY_SLICE("RTM2"));
+}
+
+/* The numbers of an event become the model's, so that the state still is the fold of the events. */
+static void take_as_it_is(struct model *model, const struct sim_event *event)
+{
+    if (event->seq > 0) {
+        int level = level_of(event);
+
+        model->levels[level].version = event->seq;
+        model->levels[level].on_hand = event->on_hand;
+    }
+}
+
 static void check_event(struct model *model, int32_t partition, int64_t offset,
-        struct tally_slice id, const struct outcome *expected, struct cursors *at)
+        struct tally_slice id, const struct outcome *expected, struct cursors *at,
+        struct sim_event *decided)
 {
     struct sim *sim = model->sim;
     struct tally_memory_record record;
@@ -175,6 +194,7 @@ static void check_event(struct model *model, int32_t partition, int64_t offset,
     }
     model->out_last[partition] = record.offset;
     tally_assert(sim_event_decode(record.value, &event));
+    *decided = event;
     if (event.command_offset != offset || event.partition != partition ||
             !tally_slice_equal(event.command_id, id)) {
         sim_violation(sim, "one outcome per command",
@@ -182,6 +202,10 @@ static void check_event(struct model *model, int32_t partition, int64_t offset,
                 model->events, partition, (long long)record.offset, (int)event.command_id.len,
                 (const char *)event.command_id.data, (long long)event.command_offset, (int)id.len,
                 (const char *)id.data, (long long)offset);
+    }
+    if (!expected->type) {
+        take_as_it_is(model, &event);
+        return;
     }
     if (!tally_slice_equal(event.type, tally_slice_string(expected->type)) ||
             event.seq != expected->seq || event.on_hand != expected->on_hand ||
@@ -227,11 +251,30 @@ static void note_forward(struct model *model, int32_t from, int64_t offset, int3
     model->sim->counts[SIM_FORWARDED]++;
 }
 
+/* What is known of the command from now on, and of the one whose saga its event ends. */
+static void know(struct model *model, struct known *known, const struct sim_event *event,
+        struct tally_slice key, int64_t time_ms)
+{
+    known->partition = event->partition;
+    known->offset = event->command_offset;
+    known->time_ms = time_ms;
+    known->rejected = tally_slice_equal(event->status, TALLY_SLICE("REJECTED"));
+    model->sim->counts[SIM_REJECTED] += known->rejected;
+    if (event->completes_id.len > 0) {
+        known = known_of(model, event->completes_id, key);
+        known->partition = event->partition;
+        known->offset = event->command_offset;
+        known->time_ms = time_ms;
+        known->rejected = tally_slice_equal(event->completes_status, TALLY_SLICE("REJECTED"));
+    }
+}
+
 static void check_command(struct model *model, int32_t partition,
         const struct tally_memory_record *record, struct tally_slice id,
         const struct sim_command *command /* NULL: tells of a warehouse */, struct cursors *at)
 {
     struct outcome outcome = {.type = "WarehouseApplied"};
+    struct sim_event event;
     struct known *known = known_of(model, id, record->key);
     int64_t time_ms = record->timestamp_ms > model->time_ms[partition] ? record->timestamp_ms
                                                                        : model->time_ms[partition];
@@ -241,7 +284,10 @@ static void check_command(struct model *model, int32_t partition,
         return;
     }
     model->sim->counts[SIM_EXPIRED_IDS] += known->offset >= 0;
-    if (command) {
+    if (model->sim->plan.sagas && (!command || command->kind != SIM_REGISTER) &&
+            !(id.len > 6 && memcmp(id.data, "~Apply", 6) == 0)) {
+        outcome.type = NULL;
+    } else if (command) {
         outcome = command->kind == SIM_REGISTER ? decide_register(model, command)
                                                 : decide(model, command);
     }
@@ -251,13 +297,9 @@ static void check_command(struct model *model, int32_t partition,
         model->sim->counts[SIM_TOO_LARGE]++;
         return;
     }
-    check_event(model, partition, record->offset, id, &outcome, at);
+    check_event(model, partition, record->offset, id, &outcome, at, &event);
     model->time_ms[partition] = time_ms;
-    known->partition = partition;
-    known->offset = record->offset;
-    known->time_ms = time_ms;
-    known->rejected = outcome.code != NULL;
-    model->sim->counts[SIM_REJECTED] += outcome.code != NULL;
+    know(model, known, &event, record->key, time_ms);
 }
 
 /* The command that a record is, as clients know it; NULL: none. */
@@ -284,7 +326,9 @@ static void check_record(struct model *model, int32_t partition,
     if (!command && id.len > 0 && id.data[0] == '~') {
         int warehouse = memmem(id.data, id.len, "RTM2", 4) ? 1 : 0;
 
-        model->applied[warehouse][partition]++;
+        if (id.len > 6 && memcmp(id.data, "~Apply", 6) == 0) {
+            model->applied[warehouse][partition]++;
+        }
         check_command(model, partition, record, id, NULL, at);
         return;
     }
@@ -371,8 +415,7 @@ static void check_log(struct model *model)
 
 /* --- state ------------------------------------------------------------------------------------ */
 
-static struct tally_task_slot *running_slot(struct sim *sim, const char *topology,
-        int32_t partition)
+struct tally_task_slot *sim_running_slot(struct sim *sim, const char *topology, int32_t partition)
 {
     for (int i = 0; i < sim->plan.instances; i++) {
         struct sim_life *life = sim->instances[i].life;
@@ -529,7 +572,7 @@ static void check_rows(struct model *model, int32_t partition, struct tally_view
 static void check_state(struct model *model)
 {
     for (int32_t p = 0; p < model->sim->plan.partitions; p++) {
-        struct tally_task_slot *slot = running_slot(model->sim, model->name, p);
+        struct tally_task_slot *slot = sim_running_slot(model->sim, model->name, p);
         struct tally_view *view = tally_task_slot_view(slot);
 
         check_positions(model, p, view);
@@ -567,7 +610,7 @@ static struct finish finish_of(struct sim *sim)
         for (int32_t p = 0; p < sim->plan.partitions; p++) {
             size_t i = t * SIM_PARTITIONS + (size_t)p;
             struct tally_task_slot *slot =
-                    running_slot(sim, tally_topology_name(sim->topologies[t]), p);
+                    sim_running_slot(sim, tally_topology_name(sim->topologies[t]), p);
             struct tally_view *view = tally_task_slot_view(slot);
 
             finish.hashes[i] = count_rows(sim, view).hash;
@@ -626,6 +669,11 @@ void sim_check(struct sim *sim)
             .commands = SIM_STOCK ".commands",
             .events = SIM_STOCK ".events",
             .dead_letters = SIM_STOCK ".commands-dlt"};
+    struct model reservation = {.sim = sim,
+            .name = SIM_RESERVATION,
+            .commands = SIM_RESERVATION ".commands",
+            .events = SIM_RESERVATION ".events",
+            .dead_letters = SIM_RESERVATION ".commands-dlt"};
     struct model catalogue = {.sim = sim,
             .name = SIM_CATALOGUE,
             .commands = SIM_CATALOGUE ".commands",
@@ -641,6 +689,11 @@ void sim_check(struct sim *sim)
         check_state(&catalogue);
     }
     check_applied(&catalogue, &stock);
+    if (sim->plan.sagas) {
+        check_log(&reservation);
+        check_state(&reservation);
+        sim_saga_check(sim);
+    }
     finish = finish_of(sim);
     kill_all(sim);
     what = maybe_older_disks(sim);

@@ -192,6 +192,8 @@ bool sim_event_decode(struct tally_slice value, struct sim_event *event)
     event->sku = sim_text(sim_member(payload, "sku"));
     event->warehouse = sim_text(sim_member(payload, "warehouse"));
     event->seq = sim_integer(sim_member(payload, "seq"));
+    event->completes_id = sim_text(sim_member(sim_member(payload, "completes"), "command_id"));
+    event->completes_status = sim_text(sim_member(sim_member(payload, "completes"), "status"));
     event->on_hand = sim_integer(sim_member(sim_member(payload, "after"), "on_hand"));
     return true;
 }

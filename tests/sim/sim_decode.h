@@ -9,7 +9,8 @@ struct sim_event {
     int32_t partition;
     int64_t command_offset;
     struct tally_slice type, command_id, status, code, sku, warehouse;
-    int64_t seq, on_hand; /* 0: none */
+    int64_t seq, on_hand;                              /* 0: none */
+    struct tally_slice completes_id, completes_status; /* of a saga that it ends; empty: none */
 };
 /* false: not an event. */
 bool sim_event_decode(struct tally_slice value, struct sim_event *event);

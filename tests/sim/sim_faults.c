@@ -19,6 +19,7 @@ void sim_plan_draw(struct sim *sim)
     plan->threads = 1 + (int)sim_random_below(&sim->random, SIM_THREADS);
     plan->partitions = 2 + (int32_t)sim_random_below(&sim->random, SIM_PARTITIONS - 1);
     plan->catalogue = sim_random_below(&sim->random, 4) == 0;
+    plan->sagas = sim_random_below(&sim->random, 4) == 0;
     plan->commands = 30 + (int)sim_random_below(&sim->random, 90);
     plan->ticks = 80 + (int)sim_random_below(&sim->random, 170);
     for (int i = 0; i < SIM_RATES; i++) {
@@ -29,6 +30,9 @@ void sim_plan_draw(struct sim *sim)
                                  : rates[sim_random_below(&sim->random, 4)];
 
         plan->rates[i] = on ? rate : 0;
+    }
+    if (plan->sagas && plan->rates[SIM_RATE_KILL] == 0) { /* they are there to be cut off */
+        plan->rates[SIM_RATE_KILL] = rates[sim_random_below(&sim->random, 4)];
     }
     plan->rates[SIM_RATE_READ_FAULT] *= 4;
     plan->rates[SIM_RATE_FLUSH_FAULT] *= 4;

@@ -212,8 +212,10 @@ static bool is_committed(struct sim *sim, const char *topic, struct tally_slice 
             if (tally_memory_broker_fate(sim->broker, topic, p, offset, &record) ==
                             TALLY_FATE_COMMITTED &&
                     tally_slice_equal(record.key, key) && sim_event_decode(record.value, &event) &&
-                    tally_slice_equal(event.command_id, id) &&
-                    (status.len == 0 || tally_slice_equal(event.status, status))) {
+                    ((tally_slice_equal(event.command_id, id) &&
+                             (status.len == 0 || tally_slice_equal(event.status, status))) ||
+                            (tally_slice_equal(event.completes_id, id) &&
+                                    tally_slice_equal(event.completes_status, status)))) {
                 return true;
             }
         }
@@ -229,10 +231,12 @@ static void check_reply(struct sim *sim, struct tally_slice value)
     struct tally_slice status = sim_json_member(value, "status");
     struct tally_slice type = sim_json_member(value, "type");
     bool reused = tally_slice_equal(code, TALLY_SLICE("IDEMPOTENCY_KEY_REUSED"));
-    bool stock = !tally_slice_equal(type, TALLY_SLICE("RegisterWarehouse"));
+    const char *topic = tally_slice_equal(type, TALLY_SLICE("RegisterWarehouse")) ? SIM_CATALOGUE
+                                ".events"
+                        : memmem(type.data, type.len, "Reserv", 6) ? SIM_RESERVATION ".events"
+                                                                   : EVENTS_TOPIC;
 
-    if (!is_committed(sim, stock ? EVENTS_TOPIC : SIM_CATALOGUE ".events", id, key,
-                reused ? TALLY_NONE : status)) {
+    if (!is_committed(sim, topic, id, key, reused ? TALLY_NONE : status)) {
         sim_violation(sim, "replies tell committed outcomes", "%.*s of %.*s", (int)id.len,
                 (const char *)id.data, (int)key.len, (const char *)key.data);
     }

@@ -10,7 +10,7 @@ static const char *const warehouses[SIM_WAREHOUSES] = {"AMS1", "RTM2"};
 static const char *const poisons[] = {"", "{", "[]", "{\"type\":\"ReceiveStock\",\"sku\":\"X\"}",
         "{\"type\":\"ReceiveStock\",\"command_id\":\"p\",\"sku\":\"ELSE\"}", "\xc1",
         "{\"type\":\"ShipStock\",\"command_id\":\"\",\"sku\":\"K0\"}"};
-enum { POISONS = sizeof poisons / sizeof poisons[0], LONG_NOTE = 490 };
+enum { POISONS = sizeof poisons / sizeof poisons[0], LONG_NOTE = 490, FIRST_STOCK = 25 };
 
 static void make_value(struct sim_command *command, int number)
 {
@@ -62,6 +62,38 @@ static void make_register(struct sim_command *command, int number)
     memcpy(command->value, value, sizeof value);
 }
 
+/* Reservations are made first, then committed or released, then shipped; stock moves all the
+ * time. */
+static enum sim_kind draw_saga(struct sim *sim, int number)
+{
+    int quarter = 4 * number / sim->plan.commands;
+
+    if (quarter < 2) {
+        return SIM_RESERVE;
+    }
+    if (quarter == 2) {
+        return sim_random_below(&sim->random, 4) ? SIM_COMMIT : SIM_RELEASE;
+    }
+    return sim_random_below(&sim->random, 6) ? SIM_SHIP_HELD : SIM_RELEASE;
+}
+
+static enum sim_kind draw_kind(struct sim *sim, int number, uint32_t dice)
+{
+    struct sim_random *random = &sim->random;
+
+    if (sim->plan.catalogue && sim_random_below(random, 8) == 0) {
+        return SIM_REGISTER;
+    }
+    if (sim->plan.sagas && sim_random_below(random, 2)) {
+        return draw_saga(sim, number);
+    }
+    return dice < 9    ? SIM_RECEIVE
+           : dice < 14 ? SIM_SHIP
+           : dice < 18 ? SIM_ADJUST
+           : dice < 19 ? SIM_UNKNOWN_TYPE
+                       : SIM_POISON;
+}
+
 static void make_command(struct sim *sim, int number)
 {
     struct sim_command *command = &sim->commands[number];
@@ -72,17 +104,17 @@ static void make_command(struct sim *sim, int number)
             .warehouse = (int)sim_random_below(random, SIM_WAREHOUSES),
             .quantity = 1 + sim_random_below(random, 20),
             .expected_version = -1};
-    command->large = sim_random_below(random, 40) == 0;
+    command->large = sim_random_below(random, 40) == 0 && !sim->plan.sagas;
     if (sim_random_below(random, 5) == 0) {
         command->expected_version = sim_random_below(random, 6);
     }
-    command->kind = dice < 9    ? SIM_RECEIVE
-                    : dice < 14 ? SIM_SHIP
-                    : dice < 18 ? SIM_ADJUST
-                    : dice < 19 ? SIM_UNKNOWN_TYPE
-                                : SIM_POISON;
-    if (sim->plan.catalogue && sim_random_below(random, 8) == 0) {
-        command->kind = SIM_REGISTER;
+    command->kind = draw_kind(sim, number, dice);
+    if (sim->plan.sagas && number < SIM_SKUS) { /* something to reserve */
+        *command = (struct sim_command){.kind = SIM_RECEIVE,
+                .sku = number,
+                .warehouse = number % SIM_WAREHOUSES,
+                .quantity = FIRST_STOCK,
+                .expected_version = -1};
     }
     if (command->kind == SIM_ADJUST && sim_random_below(random, 2)) {
         command->quantity = -command->quantity;
@@ -98,6 +130,8 @@ static void make_command(struct sim *sim, int number)
                 poisons[sim_random_below(random, POISONS)]);
     } else if (command->kind == SIM_REGISTER) {
         make_register(command, number);
+    } else if (sim_is_reservation(command) || command->kind == SIM_SHIP_HELD) {
+        sim_saga_make(sim, command, number);
     } else {
         make_value(command, number);
     }
@@ -131,6 +165,7 @@ static struct record draw_record(struct sim *sim)
 
     return (struct record){.number = number,
             .topic = command->kind == SIM_REGISTER ? SIM_CATALOGUE ".commands"
+                     : sim_is_reservation(command) ? SIM_RESERVATION ".commands"
                                                    : SIM_STOCK ".commands",
             .partition = misrouted || command->kind == SIM_POISON
                                  ? (int32_t)sim_random_below(random, (uint32_t)sim->plan.partitions)

@@ -16,7 +16,9 @@ enum {
     START_MS = 1000000000, /* where the monotonic clock stands */
     MESSAGE_BYTES_MAX = 1024 * 1024,
     EVENT_BYTES_MAX = 1080, /* less what the engine keeps free: only a long note does not fit */
+    SAGA_EVENT_BYTES_MAX = 8192, /* an event tells of all lines */
     WAITERS_MAX = 4,
+    TICKS_MAX = 6000,
     REST_TURNS_MAX = 6000, /* far more than healing needs: then it is stuck */
     REST_IDLE_MS = 40,
     DEPTH_MAX = 4,
@@ -240,6 +242,7 @@ void sim_kill(struct sim *sim, struct sim_life *life)
     if (life->dead) {
         return;
     }
+    sim_saga_died(sim, life);
     life->dead = true;
     tally_memory_client_kill(life->client);
     instance->disk = tally_memory_disk_copy(life->disk);
@@ -433,6 +436,10 @@ static void turn(struct sim *sim)
     if (!thread) {
         return;
     }
+    if (sim_saga_cuts(sim, thread->life)) {
+        sim_kill(sim, thread->life);
+        return;
+    }
     flush(sim, thread->life);
     /* the flush may have taken long: it may be dead now, or on its way */
     if (!thread->life->dead && !thread->stepping && !thread->closed && !thread->life->stopped) {
@@ -448,7 +455,7 @@ void sim_tick(struct sim *sim, int64_t at_least_ms)
     outside_event(sim);
     if (sim->sent < sim->plan.commands && sim_random_below(&sim->random, 3) == 0) {
         for (uint32_t i = sim_random_below(&sim->random, 6);
-                i > 0 && sim->sent < sim->plan.commands; i--) {
+                i > 0 && sim->sent < sim->plan.commands && !sim_saga_waits(sim); i--) {
             sim_workload_send(sim);
         }
     }
@@ -474,7 +481,7 @@ static void make_topics(struct sim *sim)
         tally_memory_broker_topic(sim->broker, tally_topology_commands(topology),
                 sim->plan.partitions, MESSAGE_BYTES_MAX);
         tally_memory_broker_topic(sim->broker, tally_topology_events(topology),
-                sim->plan.partitions, EVENT_BYTES_MAX);
+                sim->plan.partitions, sim->plan.sagas ? SAGA_EVENT_BYTES_MAX : EVENT_BYTES_MAX);
         tally_memory_broker_topic(sim->broker, tally_topology_dead_letters(topology),
                 sim->plan.partitions, 2 * MESSAGE_BYTES_MAX);
     }
@@ -509,9 +516,13 @@ void sim_open(struct sim *sim, uint64_t seed, const struct sim_options *options,
             .config = config};
     sim_plan_draw(sim);
     draw_config(sim);
-    sim->topology_count = sim->plan.catalogue ? 2 : 1;
-    sim->topologies[0] = topologies[0];
-    sim->topologies[1] = topologies[1];
+    sim->topologies[sim->topology_count++] = topologies[0];
+    if (sim->plan.catalogue) {
+        sim->topologies[sim->topology_count++] = topologies[1];
+    }
+    if (sim->plan.sagas) {
+        sim->topologies[sim->topology_count++] = topologies[2];
+    }
     sim->broker = tally_memory_broker_create(&sim->clock.clock, config->transaction_timeout);
     make_topics(sim);
     for (int i = 0; i < sim->plan.instances; i++) {
@@ -621,19 +632,19 @@ void sim_come_to_rest(struct sim *sim)
     sim_trace(sim, -1, "healing", 0, 0);
     end_twin(sim);
     sim_workload_foreign(sim, true);
-    while (sim->sent < sim->plan.commands) {
-        sim_workload_send(sim);
-    }
     for (int turn = 0; turn < REST_TURNS_MAX; turn++) {
         bool any = false;
 
+        while (sim->sent < sim->plan.commands && !sim_saga_waits(sim)) {
+            sim_workload_send(sim);
+        }
         start_due(sim);
         for (int i = 0; i < sim->plan.instances; i++) {
             any = step_all(sim, sim->instances[i].life) || any;
         }
         bury_dead(sim);
         sim_log_follow(sim);
-        if (!any && at_rest(sim)) {
+        if (!any && sim->sent == sim->plan.commands && at_rest(sim)) {
             return;
         }
         /* a restore is busy while it waits for a transaction to end */
@@ -644,9 +655,10 @@ void sim_come_to_rest(struct sim *sim)
 
 void sim_run(struct sim *sim)
 {
-    for (int i = 0; i < sim->plan.ticks; i++) {
+    for (int i = 0; i < sim->plan.ticks || (sim_saga_goes_on(sim) && i < TICKS_MAX); i++) {
         sim_tick(sim, 0);
     }
     sim_come_to_rest(sim);
+    sim_saga_settle(sim);
     sim_check(sim);
 }
