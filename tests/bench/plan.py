@@ -7,7 +7,8 @@ START, JVM = 3, 8  # seconds around a run: topics, start, end
 def stream(o):
     full = o.records * (2 / RAW + 1 / TALLY) + START + peer(o, o.records * (1 / PEER_FULL + 1 / RAW) + JVM)
     simple = o.records * (2 / RAW + 0.6 / TALLY) + START + peer(o, o.records * (1 / PEER_SIMPLE + 1 / RAW) + JVM)
-    return o.records / GENERATOR + o.runs * ((full if o.case != "simple" else 0) + (simple if o.case != "full" else 0))
+    runs = o.runs if o.quick else o.runs + 1  # the first warms the broker up
+    return o.records / GENERATOR + runs * ((full if o.case != "simple" else 0) + (simple if o.case != "full" else 0))
 
 
 def restore(o):
