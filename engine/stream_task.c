@@ -16,6 +16,7 @@ enum {
     EVENT_OVERHEAD = TALLY_KEY_MAX + 128,
     READ_FAILURES_MIN = 5, /* and as many ms of them until a store that cannot be read is rebuilt */
     READ_FAILING_MIN_MS = 10000,
+    KEYS_AHEAD = 16, /* that are on their way into the processor's cache */
     BATCH_BLOCK_BYTES = 256 * 1024,
 };
 
@@ -582,11 +583,24 @@ static void count_batch(struct tally_stream_task *task, size_t count)
     }
 }
 
+/* Has the keys loaded that the commands behind item i will read, as far as `from`; returns how far
+ * it is now. Commands have about as many keys each. */
+static size_t load_soon(struct tally_stream_task *task, size_t i, size_t count, size_t from)
+{
+    size_t keys = task->touch.count, upto = (i + 1) * keys / count + KEYS_AHEAD;
+
+    for (; from < upto && from < keys; from++) {
+        tally_store_soon(task->slot->store, task->touch.keys, from);
+    }
+    return from;
+}
+
 enum tally_code tally_stream_task_process(struct tally_stream_task *task,
         const struct tally_record *records, size_t count, struct tally_consumer *consumer,
         struct tally_error *err)
 {
     const struct tally_record *last = &records[count - 1];
+    size_t soon = 0;
     enum tally_code code;
 
     tally_assert(task->state == TALLY_TASK_RUNNING && count > 0);
@@ -602,6 +616,7 @@ enum tally_code tally_stream_task_process(struct tally_stream_task *task,
     code = tally_store_prefetch(task->slot->store, task->touch.keys, task->touch.count,
             task->touch.absent, err);
     for (size_t i = 0; i < count && !code; i++) {
+        soon = load_soon(task, i, count, soon);
         tally_log_position(records[i].topic, records[i].partition, records[i].offset);
         if (task->items[i].kind == BATCH_DECIDE && task->keeps_outcomes) {
             task->items[i].is_new = task->touch.absent[task->items[i].dedup_at];
@@ -693,6 +708,21 @@ enum tally_code tally_stream_task_finish(struct tally_stream_task *task, bool *a
     return task->projection ? stream_task_project_finish(task, added, err) : TALLY_OK;
 }
 
+/* Commands that came in one batch have one time. */
+static void observe_latency(struct tally_stream_task *task, int64_t now_ms)
+{
+    const int64_t *times = task->append_times;
+
+    for (size_t i = 0, next; i < task->append_count; i = next) {
+        next = i + 1;
+        while (next < task->append_count && times[next] == times[i]) {
+            next++;
+        }
+        tally_series_observe_many_us(task->latency_series, (now_ms - times[i]) * 1000,
+                (int64_t)(next - i));
+    }
+}
+
 void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms)
 {
     tally_assert(!task->evolved);
@@ -716,9 +746,7 @@ void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms)
     tally_task_slot_publish(task->slot, task->committed.in_next);
     TALLY_FAILPOINT(COMMIT_PUBLISH_AFTER);
     tally_series_set(task->position_series, task->committed.in_next);
-    for (size_t i = 0; i < task->append_count; i++) {
-        tally_series_observe_us(task->latency_series, (now_ms - task->append_times[i]) * 1000);
-    }
+    observe_latency(task, now_ms);
     task->append_count = 0;
     stream_task_send_replies(task);
 }

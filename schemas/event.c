@@ -14,8 +14,9 @@
 /* --- writing
  * --------------------------------------------------------------------------------------- */
 
-static inline void write_text(struct tally_writer *writer, struct tally_slice name,
-        struct tally_slice text)
+/* Inlined, so that names are constants; they have at most 31 bytes. */
+static inline __attribute__((always_inline)) void write_text(struct tally_writer *writer,
+        struct tally_slice name, struct tally_slice text)
 {
     uint8_t *to;
 
@@ -26,7 +27,9 @@ static inline void write_text(struct tally_writer *writer, struct tally_slice na
     }
     to = serde_room(writer->out, 2 * SERDE_HEAD_MAX + name.len + text.len);
     if (to) { /* name and text at once, with one look at the room there is */
-        to += serde_put_string(to, name.data, name.len);
+        *to++ = (uint8_t)(0xa0 | name.len);
+        memcpy(to, name.data, name.len);
+        to += name.len;
         to += serde_put_string(to, text.data, text.len);
         writer->out->len = (size_t)(to - writer->out->data);
     }

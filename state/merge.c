@@ -120,20 +120,24 @@ static enum tally_code start(struct merge *merge, struct tally_error *err)
     return TALLY_OK;
 }
 
-/* Moves the source of the current row on, back into the heap. */
+/* Moves the source of the current row on, and makes the source that comes first then the current
+ * one: often it is the same. */
 static enum tally_code leave_current(struct merge *merge, struct tally_error *err)
 {
     bool ended = false;
-    enum tally_code code;
+    enum tally_code code = advance(&merge->current, &ended, err);
 
-    if (!merge->has_current)
-        return TALLY_OK;
-    code = advance(&merge->current, &ended, err);
     if (code)
         return code;
-    merge->has_current = false;
-    if (!ended)
-        push(merge, merge->current);
+    if (ended) {
+        merge->current = pop(merge);
+    } else if (before(merge, &merge->heap[0], &merge->current)) {
+        struct source moving = merge->current;
+
+        merge->current = merge->heap[0];
+        merge->heap[0] = moving;
+        sift_down(merge);
+    }
     return TALLY_OK;
 }
 
@@ -184,13 +188,19 @@ static enum tally_code merge_next(struct cursor *cursor, struct tally_error *err
 
     if (merge->has_current && merge->count == 0)
         return next_of_last(merge, err);
-    code = merge->started ? leave_current(merge, err) : start(merge, err);
+    if (merge->has_current) { /* and others, or next_of_last had it */
+        code = leave_current(merge, err);
+    } else {
+        code = merge->started ? TALLY_OK : start(merge, err);
+        if (code == TALLY_OK && merge->count == 0)
+            return TALLY_NOT_FOUND;
+        if (code == TALLY_OK) {
+            merge->current = pop(merge);
+            merge->has_current = true;
+        }
+    }
     if (code)
         return code;
-    if (merge->count == 0)
-        return TALLY_NOT_FOUND;
-    merge->current = pop(merge);
-    merge->has_current = true;
     code = pass_older(merge, err);
     if (code)
         return code;

@@ -28,6 +28,7 @@ struct sorter {
     const struct row *rows;
     struct item *space;
     uint64_t varying; /* bits of the chunks that differ */
+    bool in_order;    /* the chunks do not fall */
     bool ended;       /* all keys end before the chunks, with the same length: they are equal */
 };
 
@@ -167,6 +168,7 @@ static void load_chunks(struct sorter *sorter, struct item *items, size_t count,
     uint16_t len = sorter->rows[items[0].index].key_len;
 
     sorter->varying = 0;
+    sorter->in_order = true;
     sorter->ended = len <= depth;
     for (size_t i = 0; i < count; i++) {
         const struct row *row = &sorter->rows[items[i].index];
@@ -175,6 +177,7 @@ static void load_chunks(struct sorter *sorter, struct item *items, size_t count,
             __builtin_prefetch(sorter->rows[items[i + SORT_AHEAD].index].key + depth);
         items[i].chunk = chunk_at(row, depth);
         sorter->varying |= items[i].chunk ^ items[0].chunk;
+        sorter->in_order &= i == 0 || items[i].chunk >= items[i - 1].chunk;
         sorter->ended &= row->key_len == len;
     }
 }
@@ -199,7 +202,8 @@ static void sort_from(struct sorter *sorter, struct item *items, size_t count, s
         qsort_r(items, count, sizeof *items, item_compare, sorter);
         return;
     }
-    sort_chunks(sorter, items, count);
+    if (!sorter->in_order) /* ids of commands often are: RFC 9562, UUIDv7 */
+        sort_chunks(sorter, items, count);
     for (size_t i = 1; i <= count; i++) {
         if (i < count && items[i].chunk == items[start].chunk)
             continue;

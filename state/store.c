@@ -82,6 +82,7 @@ static void store_destroy(struct tally_store *store)
     row_log_deinit(&store->log);
     tally_buf_deinit(&store->loaded);
     tally_free(store->wanted);
+    tally_free(store->hashes);
     tally_mutex_deinit(&store->view_lock);
     free_identity(&store->identity);
     tally_free(store->path);

@@ -129,6 +129,9 @@ TALLY_MUST_CHECK enum tally_code tally_store_scan(struct tally_store *store,
  * that they can be prefetched together. @thread owner */
 void tally_store_scan_keys(const struct tally_store *store, struct tally_slice prefix,
         void (*one)(void *context, struct tally_slice key), void *context);
+/* Begins to load into the processor's cache what will be read for the key of this index among those
+ * of the last prefetch, and some before it: to be called a few reads ahead. @thread owner */
+void tally_store_soon(struct tally_store *store, const struct tally_slice *keys, size_t index);
 /* What the open transaction has written of a key that was absent before it. Memory only; borrows as
  * tally_store_get. @thread owner */
 bool tally_store_written(struct tally_store *store, struct tally_slice key,

@@ -68,6 +68,7 @@ struct tally_store {
     int64_t cutoff_ms;
     struct tally_buf loaded;     /* one value read from the base */
     struct store_wanted *wanted; /* keys of a prefetch */
+    uint64_t *hashes;            /* of all keys of the last one, 0 where none was needed */
     size_t wanted_capacity;
 
     /* VIEW */

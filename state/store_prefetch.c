@@ -15,7 +15,8 @@ struct store_wanted {
 };
 
 enum {
-    FIND_AHEAD = 16, /* look-ups that are under way at once */
+    FIND_AHEAD = 16,  /* look-ups that are under way at once */
+    ENTRY_BEHIND = 6, /* keys, from the slot of one to the entry of another: that slot is there */
     TOPS_MAX = RUN_STORES_MAX
 };
 
@@ -94,6 +95,7 @@ static size_t keep_missing(struct tally_store *store, const struct tally_slice *
     struct store_wanted *wanted = store->wanted;
     size_t missing = 0, asked = 0;
 
+    memset(store->hashes, 0, count * sizeof *store->hashes);
     for (size_t i = 0; i < count; i++) {
         if (keys[i].len == 0 || keys[i].data[0] == 0)
             continue; /* meta keys are in no store */
@@ -102,8 +104,8 @@ static size_t keep_missing(struct tally_store *store, const struct tally_slice *
                 absent[i] = store->is_once[keys[i].data[0]];
             continue;
         }
-        wanted[asked] =
-                (struct store_wanted){.key = keys[i], .hash = row_hash(keys[i]), .index = i};
+        store->hashes[i] = row_hash(keys[i]);
+        wanted[asked] = (struct store_wanted){.key = keys[i], .hash = store->hashes[i], .index = i};
         overlay_find_soon(store_overlay(store, keys[i]), wanted[asked++].hash);
     }
     for (size_t i = 0; i < asked; i++) {
@@ -239,7 +241,9 @@ enum tally_code tally_store_prefetch(struct tally_store *store, const struct tal
     tally_assert(store->log.count == 0);
     if (count > store->wanted_capacity) {
         tally_free(store->wanted);
+        tally_free(store->hashes);
         store->wanted = tally_alloc(count * sizeof *store->wanted);
+        store->hashes = tally_alloc(count * sizeof *store->hashes);
         store->wanted_capacity = count;
     }
     overlay_evict(&store->overlay, state_clean_bytes(store->state));
@@ -256,4 +260,12 @@ enum tally_code tally_store_prefetch(struct tally_store *store, const struct tal
         code = load_from_base(&prefetch, missing, err);
     tally_view_unref(prefetch.view);
     return code;
+}
+
+void tally_store_soon(struct tally_store *store, const struct tally_slice *keys, size_t index)
+{
+    overlay_find_soon(store_overlay(store, keys[index]), store->hashes[index]);
+    if (index >= ENTRY_BEHIND)
+        overlay_entry_soon(store_overlay(store, keys[index - ENTRY_BEHIND]),
+                store->hashes[index - ENTRY_BEHIND]);
 }

@@ -52,11 +52,14 @@ static inline void tally_copy_short(uint8_t *to, const uint8_t *from, size_t len
 {
     if (len > 64) {
         memcpy(to, from, len);
-    } else if (len >= 8) {
-        for (size_t at = 0; at + 8 < len; at += 8) {
-            memcpy(to + at, from + at, 8);
+    } else if (len >= 16) {
+        for (size_t at = 0; at + 16 < len; at += 16) {
+            memcpy(to + at, from + at, 16);
         }
-        memcpy(to + len - 8, from + len - 8, 8); /* the rest, some of it again */
+        memcpy(to + len - 16, from + len - 16, 16); /* the rest, some of it again */
+    } else if (len >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + len - 8, from + len - 8, 8);
     } else if (len >= 4) {
         memcpy(to + len - 4, from + len - 4, 4);
         memcpy(to, from, 4);

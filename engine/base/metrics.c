@@ -230,6 +230,11 @@ static int64_t read_of(const _Atomic int64_t *counter)
 
 void tally_series_observe_us(struct tally_series *series, int64_t us)
 {
+    tally_series_observe_many_us(series, us, 1);
+}
+
+void tally_series_observe_many_us(struct tally_series *series, int64_t us, int64_t times)
+{
     struct histogram *histogram = series->histogram;
     size_t bound = 0;
 
@@ -237,10 +242,10 @@ void tally_series_observe_us(struct tally_series *series, int64_t us)
     while (bound < BOUNDS && us > bounds[bound].us) {
         bound++;
     }
-    add(&histogram->below[bound], 1);
-    add(&histogram->buckets[bucket_of(us)], 1);
-    add(&histogram->sum_us, us < 0 ? 0 : us);
-    add(&series->value, 1);
+    add(&histogram->below[bound], times);
+    add(&histogram->buckets[bucket_of(us)], times);
+    add(&histogram->sum_us, us < 0 ? 0 : us * times);
+    add(&series->value, times);
 }
 
 int64_t tally_series_read(const struct tally_series *series)

@@ -24,6 +24,7 @@ struct tally_series *tally_series_get(enum tally_metric metric, const char *cons
 void tally_series_add(struct tally_series *series, int64_t by);        /* counter */
 void tally_series_set(struct tally_series *series, int64_t to);        /* gauge */
 void tally_series_observe_us(struct tally_series *series, int64_t us); /* histogram */
+void tally_series_observe_many_us(struct tally_series *series, int64_t us, int64_t times);
 int64_t tally_series_read(const struct tally_series *series); /* of a histogram: its count */
 /* Value at quantile 0..1 in µs, never below the true one and at most 1/16 above; 0 without
  * observations. */
