@@ -2,6 +2,8 @@
  * is read is packed and read again to the same struct, seen through a second packing. */
 #include <stdlib.h>
 
+#include "schemas/catalogue_records.h"
+#include "schemas/row_json.h"
 #include "schemas/stock_records.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -89,14 +91,70 @@ static bool repack_outcome(struct tally_slice row, struct tally_buf *out)
     return true;
 }
 
+static bool repack_product(struct tally_slice row, struct tally_buf *out)
+{
+    struct catalogue_product product;
+    struct tally_arena arena;
+    bool fine;
+
+    tally_arena_init(&arena, 65536);
+    fine = catalogue_product_unpack(row, &arena, &product);
+    if (fine) {
+        catalogue_product_pack(&product, out);
+    }
+    tally_arena_deinit(&arena);
+    return fine;
+}
+
+static bool repack_product_operation(struct tally_slice row, struct tally_buf *out)
+{
+    struct catalogue_operation operation;
+    struct tally_arena arena;
+    int64_t due_ms;
+    bool fine;
+
+    tally_arena_init(&arena, 65536);
+    fine = catalogue_operation_unpack(row, &arena, &operation, &due_ms);
+    if (fine) {
+        catalogue_operation_pack(&operation, due_ms, out);
+    }
+    tally_arena_deinit(&arena);
+    return fine;
+}
+
+static bool repack_slug(struct tally_slice row, struct tally_buf *out)
+{
+    struct catalogue_slug_row slug;
+
+    if (!catalogue_slug_unpack(row, &slug)) {
+        return false;
+    }
+    catalogue_slug_pack(&slug, out);
+    return true;
+}
+
+static bool repack_product_timer(struct tally_slice row, struct tally_buf *out)
+{
+    struct catalogue_timer_row timer;
+
+    if (!catalogue_timer_unpack(row, &timer)) {
+        return false;
+    }
+    catalogue_timer_pack(&timer, out);
+    return true;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct {
-        const char *store;
+        const char *topology, *store;
         repack_fn repack;
-    } stores[] = {{"level", repack_level}, {"ledger", repack_ledger}, {"setting", repack_setting},
-            {"sku", repack_sku}, {"warehouse", repack_warehouse}, {"dedup", repack_outcome},
-            {"hold", repack_hold}};
+    } stores[] = {{"stock", "level", repack_level}, {"stock", "ledger", repack_ledger},
+            {"stock", "setting", repack_setting}, {"stock", "sku", repack_sku},
+            {"stock", "warehouse", repack_warehouse}, {"stock", "dedup", repack_outcome},
+            {"stock", "hold", repack_hold}, {"catalogue", "product", repack_product},
+            {"catalogue", "operation", repack_product_operation},
+            {"catalogue", "slug", repack_slug}, {"catalogue", "timer", repack_product_timer}};
     struct tally_buf first, second;
     struct tally_slice row;
     size_t store;
@@ -113,7 +171,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         tally_assert(tally_slice_equal(tally_buf_bytes(&first), tally_buf_bytes(&second)));
     }
     tally_buf_clear(&first);
-    (void)stock_row_json(stores[store].store, row, &first);
+    (void)tally_row_json(stores[store].topology, stores[store].store, row, &first);
     tally_buf_deinit(&first);
     tally_buf_deinit(&second);
     return 0;
