@@ -7,9 +7,9 @@
  *   (none), HOLDING, CONFIRMED, COMMITTED --[ReleaseReservation]--> RELEASED
  *
  * Invariants
- *  (1) One that ended RETENTION_MS ago, in time of the partition, counts as absent. Its version
- *      goes on all the same: whoever guards writes by it (sinks, caches) must not take the next
- *      life for an older one.
+ *  (1) An id has one life: one that ended stays. Only a tombstone, released before it was requested,
+ *      counts as absent RETENTION_MS later, in time of the partition. Its version goes on all the
+ *      same: whoever guards writes by it (sinks, caches) must not take the life for an older one.
  *  (2) Every event says all there is to know of the reservation itself, so its row is a function of
  *      the event. */
 #include "topologies/reservation/reservation_internal.h"
@@ -67,7 +67,7 @@ void reservation_open(struct reservation *reservation, struct tally_context *ctx
     }
     tally_assert(reservation_unpack(tally_arena_copy(tally_scratch(ctx), row), found));
     reservation->found = true;
-    if (successors[found->state] == 0 && found->updated_at + RETENTION_MS <= tally_time(ctx)) {
+    if (found->attempt == 0 && found->updated_at + RETENTION_MS <= tally_time(ctx)) {
         *found = (struct reservation_row){.version = found->version};
         reservation->found = false;
     }

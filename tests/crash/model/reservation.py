@@ -48,11 +48,11 @@ class Reservation(Partition):
             self.timers[due, self.key] = message
 
     def current(self):
-        """Copies of the header, or None, and its lines. What ended long ago is none."""
+        """Copies of the header, or None, and its lines. An old tombstone is none."""
         header = self.reservations.get(self.key)
         lines = {number: dict(line) for number, line in self.lines.get(self.key, {}).items()}
         self.lived = 0
-        if header and header["state"] in ENDED and self.over(header["time"]):
+        if header and header["attempt"] == 0 and self.over(header["time"]):
             self.lived, header, lines = header["version"], None, {}  # versions go on
         return (dict(header) if header else None), lines
 
