@@ -7,9 +7,10 @@
  *   (none), HOLDING, CONFIRMED, COMMITTED --[ReleaseReservation]--> RELEASED
  *
  * Invariants
- *  (1) An id has one life: one that ended stays. Only a tombstone, released before it was requested,
- *      counts as absent RETENTION_MS later, in time of the partition. Its version goes on all the
- *      same: whoever guards writes by it (sinks, caches) must not take the life for an older one.
+ *  (1) An id has one life: one that ended stays. Only a tombstone, released before it was
+ *      requested, counts as absent RETENTION_MS later, in time of the partition. Its version goes
+ *      on all the same: whoever guards writes by it (sinks, caches) must not take the life for an
+ *      older one.
  *  (2) Every event says all there is to know of the reservation itself, so its row is a function of
  *      the event. */
 #include "topologies/reservation/reservation_internal.h"
