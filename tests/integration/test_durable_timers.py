@@ -26,7 +26,7 @@ results = []
 def check(holds, name, *facts):
     results.append(bool(holds))
     if not holds:
-        print(f"test_timers: {name}: {' '.join(map(str, facts))}", flush=True)
+        print(f"test_durable_timers: {name}: {' '.join(map(str, facts))}", flush=True)
 
 
 def send(tally, *commands):
@@ -94,7 +94,7 @@ def main():
             tally.stop()
         finally:
             tally.end()
-    print(f"test_timers: {sum(results)} of {len(results)} hold")
+    print(f"test_durable_timers: {sum(results)} of {len(results)} hold")
     return 0 if all(results) else 1
 
 
