@@ -345,6 +345,9 @@ static enum tally_code assign(struct tally_consumer *base,
                     partitions[i].topic, (int)partitions[i].partition);
         }
         tally_assert(assigned->next >= 0);
+        for (size_t other = 0; other < i; other++) { /* librdkafka takes no partition twice */
+            tally_assert(consumer->assigned[other].log != assigned->log);
+        }
     }
     consumer->assigned_count = count;
     return TALLY_OK;

@@ -23,6 +23,7 @@ struct record_probe {
     int32_t partition;
     int64_t offset;
     uint32_t crc;
+    bool asked; /* in this pass: of a partition that several tasks read there is one assignment */
     bool seen;
 };
 
@@ -221,18 +222,53 @@ static size_t unseen(const struct tally_position_watch *watch)
     return count;
 }
 
+static size_t unanswered(const struct tally_position_watch *watch)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < watch->probe_count; i++) {
+        count += watch->probes[i].asked && !watch->probes[i].seen;
+    }
+    return count;
+}
+
+/* The first probe of this pass in the same partition; NULL: none. */
+static const struct record_probe *find_asked(const struct tally_position_watch *watch,
+        const struct record_probe *probe)
+{
+    for (size_t i = 0; i < watch->probe_count; i++) {
+        const struct record_probe *other = &watch->probes[i];
+
+        if (other->asked && other->partition == probe->partition &&
+                strcmp(other->topic, probe->topic) == 0) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
+/* Of each partition the first probe that has not been seen, and those of the same record. */
 static enum tally_code assign_probes(struct tally_position_watch *watch, struct tally_error *err)
 {
     struct tally_topic_partition *partitions =
             tally_alloc_zero(watch->probe_count + 1, sizeof partitions[0]);
+    size_t count = 0;
     enum tally_code code;
 
     for (size_t i = 0; i < watch->probe_count; i++) {
-        partitions[i] = (struct tally_topic_partition){.topic = watch->probes[i].topic,
-                .partition = watch->probes[i].partition,
-                .offset = watch->probes[i].offset};
+        watch->probes[i].asked = false;
     }
-    code = watch->consumer->ops->assign(watch->consumer, partitions, watch->probe_count, err);
+    for (size_t i = 0; i < watch->probe_count; i++) {
+        struct record_probe *probe = &watch->probes[i];
+        const struct record_probe *asked = probe->seen ? NULL : find_asked(watch, probe);
+
+        if (!probe->seen && !asked) {
+            partitions[count++] = (struct tally_topic_partition){
+                    .topic = probe->topic, .partition = probe->partition, .offset = probe->offset};
+        }
+        probe->asked = !probe->seen && (!asked || asked->offset == probe->offset);
+    }
+    code = watch->consumer->ops->assign(watch->consumer, partitions, count, err);
     tally_free(partitions);
     return code;
 }
@@ -246,7 +282,7 @@ static enum tally_code read_once(struct tally_position_watch *watch, int64_t tim
     enum tally_code code = assign_probes(watch, err);
     int idle = 0;
 
-    while (!code && unseen(watch) > 0 && idle < timeout_ms / READ_SLICE_MS &&
+    while (!code && unanswered(watch) > 0 && idle < timeout_ms / READ_SLICE_MS &&
             tally_mono_ms(watch->options.clock) < until_ms) {
         struct tally_record record = {.topic = NULL};
 
@@ -257,7 +293,7 @@ static enum tally_code read_once(struct tally_position_watch *watch, int64_t tim
         for (size_t i = 0; i < watch->probe_count; i++) {
             struct record_probe *probe = &watch->probes[i];
 
-            if (!probe->seen && probe->partition == record.partition &&
+            if (probe->asked && !probe->seen && probe->partition == record.partition &&
                     strcmp(probe->topic, record.topic) == 0) {
                 judge_record(watch, probe, &record);
             }
@@ -273,8 +309,13 @@ static enum tally_code read_records(struct tally_position_watch *watch, struct t
     enum tally_code code = TALLY_OK;
 
     for (int attempt = 0; attempt < 2 && !code && unseen(watch) > 0; attempt++) {
+        size_t before = watch->probe_count + 1;
+
         code = need_consumer(watch, err);
-        code = code ? code : read_once(watch, attempt ? READ_AGAIN_MS : READ_TIMEOUT_MS, err);
+        while (!code && unseen(watch) > 0 && unseen(watch) < before) {
+            before = unseen(watch);
+            code = read_once(watch, attempt ? READ_AGAIN_MS : READ_TIMEOUT_MS, err);
+        }
         if (unseen(watch) > 0 && watch->consumer) {
             watch->consumer->ops->destroy(watch->consumer);
             watch->consumer = NULL;

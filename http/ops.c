@@ -204,19 +204,37 @@ static bool add_row(void *context, struct tally_slice key, struct tally_slice va
     return true;
 }
 
-/* The rows of one task. What stands before the first '.' of the prefix begins the key as it is. */
-static enum tally_code scan_task(struct tally_read *read, struct store_page *page,
-        struct tally_error *err)
+/* The key that all rows with the prefix begin with: what stands before its first '.' is the first
+ * part. Of a number only all of it says how a key begins. */
+static void begin_key(const struct store_page *page, struct tally_key *key)
 {
     const uint8_t *dot =
             page->prefix.len > 0 ? memchr(page->prefix.data, '.', page->prefix.len) : NULL;
     size_t len = dot ? (size_t)(dot - page->prefix.data) : page->prefix.len;
+    char part = tally_store_parts(page->store)[0];
+    int64_t number = 0;
+
+    tally_key_begin(key, page->store);
+    if (part == 'S' || part == 'T') {
+        memcpy(key->bytes + key->len,
+                page->prefix.len > 0 ? page->prefix.data : (const uint8_t *)"", len);
+        key->len = (uint16_t)(key->len + len);
+    } else if (dot && tally_parse_int(tally_slice_of(page->prefix.data, len), &number)) {
+        if (part == 'q') {
+            tally_key_u64(key, (uint64_t)number);
+        } else if (part == 'b' && number >= 0 && number <= UINT8_MAX) {
+            tally_key_u8(key, (uint8_t)number);
+        }
+    }
+}
+
+/* The rows of one task. */
+static enum tally_code scan_task(struct tally_read *read, struct store_page *page,
+        struct tally_error *err)
+{
     struct tally_key lower, upper;
 
-    tally_key_begin(&lower, page->store);
-    memcpy(lower.bytes + lower.len, page->prefix.len > 0 ? page->prefix.data : (const uint8_t *)"",
-            len);
-    lower.len = (uint16_t)(lower.len + len);
+    begin_key(page, &lower);
     upper = lower;
     while (upper.len > 0 && upper.bytes[upper.len - 1] == 0xff) {
         upper.len--;

@@ -448,6 +448,41 @@ START_TEST(an_event_of_a_newer_release_halts_and_a_foreign_one_is_skipped)
 }
 END_TEST
 
+static void look(struct driver_fixture *fixture)
+{
+    struct tally_error err = {.code = TALLY_OK};
+
+    ck_assert_int_eq(tally_topology_driver_watch(fixture->driver, &err), TALLY_OK);
+    tally_topology_driver_advance(fixture->driver, 2000); /* upkeep takes what it has found */
+    ck_assert_int_eq(tally_topology_driver_run(fixture->driver, &err), TALLY_OK);
+}
+
+/* The watch over positions reads a partition that three tasks have records in. */
+START_TEST(events_that_were_made_anew_halt_who_reads_them)
+{
+    struct driver_fixture fixture;
+
+    two_events(&fixture, NULL);
+    look(&fixture);
+    ship_one(&fixture, "3");
+    look(&fixture);
+    look(&fixture);
+    ck_assert_str_eq(state_of(&fixture, "low_stock"), "RUNNING");
+    ck_assert_str_eq(state_of(&fixture, "movements"), "RUNNING");
+    tally_memory_broker_recreate(broker_of(&fixture), "stock.events", 0);
+    for (int i = 0; i < 9; i++) {
+        tally_topology_driver_pipe(fixture.driver, "stock.events", 0, TALLY_SLICE("A"),
+                TALLY_SLICE("foreign"), NULL, 0);
+    }
+    look(&fixture);
+    look(&fixture);
+    ck_assert_str_eq(state_of(&fixture, "low_stock"), "TOPIC_RECREATED");
+    ck_assert_str_eq(state_of(&fixture, "movements"), "TOPIC_RECREATED");
+    ck_assert_str_eq(state_of(&fixture, "stock"), "TOPIC_RECREATED");
+    driver_fixture_close(&fixture);
+}
+END_TEST
+
 /* --- what is built again ---------------------------------------------------------------------- */
 
 static void remove_directory(const char *path)
@@ -608,6 +643,7 @@ int main(void)
     tcase_add_test(rest, an_offset_before_the_position_halts);
     tcase_add_test(rest, a_lost_offset_halts);
     tcase_add_test(rest, an_event_of_a_newer_release_halts_and_a_foreign_one_is_skipped);
+    tcase_add_test(rest, events_that_were_made_anew_halt_who_reads_them);
     tcase_add_loop_test(rest, an_old_state_is_built_again, 0, 2);
     tcase_add_test(rest, a_changelog_that_was_compacted_restores);
     tcase_add_test(rest, windows_close_and_are_deleted);
