@@ -60,6 +60,30 @@ bool analytics_movement_unpack(struct tally_slice row, struct movement_row *move
     return row_done(&reader);
 }
 
+void analytics_expiring_pack(const struct expiring_row *expiring, struct tally_buf *row)
+{
+    struct row_writer writer;
+
+    row_begin(&writer, row, 1 + 4 * ROW_VARINT_MAX + expiring->owner.len);
+    row_put_u8(&writer, ROW_VERSION);
+    row_put_int(&writer, expiring->version);
+    row_put_int(&writer, expiring->lines);
+    row_put_int(&writer, expiring->units);
+    row_put_text(&writer, expiring->owner);
+    row_end(&writer);
+}
+
+bool analytics_expiring_unpack(struct tally_slice row, struct expiring_row *expiring)
+{
+    struct row_reader reader = open_row(row);
+
+    expiring->version = row_int(&reader);
+    expiring->lines = row_int(&reader);
+    expiring->units = row_int(&reader);
+    expiring->owner = row_text(&reader);
+    return row_done(&reader);
+}
+
 /* --- JSON ------------------------------------------------------------------------------------- */
 
 static void write_int(struct tally_writer *writer, const char *name, int64_t value)
@@ -102,12 +126,33 @@ static bool movement_json(struct tally_slice row, struct tally_writer *writer)
     return true;
 }
 
+static bool expiring_json(struct tally_slice row, struct tally_writer *writer)
+{
+    struct expiring_row expiring;
+
+    if (!analytics_expiring_unpack(row, &expiring)) {
+        return false;
+    }
+    tally_write_map(writer, 4);
+    write_int(writer, "version", expiring.version);
+    write_int(writer, "lines", expiring.lines);
+    write_int(writer, "units", expiring.units);
+    tally_write_name(writer, "owner");
+    if (expiring.owner.len) {
+        tally_write_string(writer, expiring.owner);
+    } else {
+        tally_write_null(writer);
+    }
+    return true;
+}
+
 bool analytics_row_json(const char *store, struct tally_slice row, struct tally_buf *out)
 {
     static const struct {
         const char *store;
         bool (*write)(struct tally_slice row, struct tally_writer *writer);
-    } stores[] = {{"low_stock", low_stock_json}, {"movement", movement_json}};
+    } stores[] = {{"expiring", expiring_json}, {"low_stock", low_stock_json},
+            {"movement", movement_json}};
     struct tally_writer writer;
 
     tally_write_begin(&writer, out, TALLY_FORMAT_JSON);

@@ -31,5 +31,14 @@ struct movement_row {
 void analytics_movement_pack(const struct movement_row *movement, struct tally_buf *row);
 bool analytics_movement_unpack(struct tally_slice row, struct movement_row *movement);
 
+/* EXPIRING: expires_at . reservation_id; of CONFIRMED reservations */
+struct expiring_row {
+    int64_t version; /* of the reservation */
+    int64_t lines, units;
+    struct tally_slice owner; /* empty: none */
+};
+void analytics_expiring_pack(const struct expiring_row *expiring, struct tally_buf *row);
+bool analytics_expiring_unpack(struct tally_slice row, struct expiring_row *expiring);
+
 /* Any row of these stores as a JSON object, for dumps and /v1/ops. false: damaged. */
 bool analytics_row_json(const char *store, struct tally_slice row, struct tally_buf *out);

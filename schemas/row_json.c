@@ -12,6 +12,7 @@ static const struct {
     bool (*write)(const char *store, struct tally_slice row, struct tally_buf *out);
 } families[] = {
         {"catalogue", catalogue_row_json},
+        {"expiring", analytics_row_json},
         {"low_stock", analytics_row_json},
         {"movements", analytics_row_json},
         {"reservation", reservation_row_json},

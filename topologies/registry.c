@@ -1,6 +1,7 @@
 /* topologies/registry.c - the one list of topologies. A new one is a line in `entries`. */
 #include "topologies/registry.h"
 
+#include "topologies/analytics/expiring_topology.h"
 #include "topologies/analytics/low_stock_topology.h"
 #include "topologies/analytics/movements_topology.h"
 #include "topologies/catalogue/catalogue_topology.h"
@@ -13,6 +14,7 @@ static const struct {
     tally_build_fn build;
 } entries[] = {
         {"catalogue", tally_catalogue_build},
+        {"expiring", tally_expiring_build},
         {"low_stock", tally_low_stock_build},
         {"movements", tally_movements_build},
         {"reservation", tally_reservation_build},
@@ -23,8 +25,8 @@ static const struct {
 
 const char *const *tally_registry_names(void)
 {
-    static const char *const names[ENTRIES + 1] = {
-            "catalogue", "low_stock", "movements", "reservation", "stock", "transfer", NULL};
+    static const char *const names[ENTRIES + 1] = {"catalogue", "expiring", "low_stock",
+            "movements", "reservation", "stock", "transfer", NULL};
 
     return names;
 }

@@ -339,6 +339,47 @@ START_TEST(a_level_moves_between_severities)
 }
 END_TEST
 
+static void reserve(struct driver_fixture *fixture, const char *json)
+{
+    driver_fixture_pipe(fixture, "reservation.commands", json);
+    driver_fixture_run(fixture);
+}
+
+/* Confirmed, extended, committed, expired: each leaves the row that its state asks for. */
+START_TEST(reservations_stand_at_their_end)
+{
+    static const char *const all[] = {"catalogue", "stock", "reservation", "expiring", NULL};
+    struct driver_fixture fixture;
+
+    driver_fixture_open(&fixture,
+            &(struct driver_fixture_options){
+                    .partitions = 1, .topologies = all, .registration_optional = true});
+    pipe_stock(&fixture, "{\"type\":\"ReceiveStock\",\"command_id\":\"s\",\"sku\":\"A\","
+                         "\"warehouse\":\"AMS1\",\"quantity\":10}");
+    reserve(&fixture, "{\"type\":\"ReserveStock\",\"command_id\":\"1\",\"reservation_id\":\"R-1\","
+                      "\"owner\":\"cart:9\",\"lines\":[{\"sku\":\"A\",\"quantity\":3}]}");
+    reserve(&fixture, "{\"type\":\"ReserveStock\",\"command_id\":\"2\",\"reservation_id\":\"R-2\","
+                      "\"ttl_s\":60,\"lines\":[{\"sku\":\"A\",\"quantity\":2}]}");
+    expect_rows(&fixture, "expiring",
+            "1768471260000.R-2 {\"version\":2,\"lines\":1,\"units\":2,\"owner\":null}\n"
+            "1768472100000.R-1 {\"version\":2,\"lines\":1,\"units\":3,\"owner\":\"cart:9\"}\n");
+    reserve(&fixture, "{\"type\":\"ExtendReservation\",\"command_id\":\"3\","
+                      "\"reservation_id\":\"R-2\",\"ttl_s\":3600}");
+    reserve(&fixture, "{\"type\":\"CommitReservation\",\"command_id\":\"4\","
+                      "\"reservation_id\":\"R-1\",\"order_id\":\"O\"}");
+    expect_rows(&fixture, "expiring",
+            "1768474800000.R-2 {\"version\":3,\"lines\":1,\"units\":2,\"owner\":null}\n");
+    restart(&fixture);
+    driver_fixture_run(&fixture);
+    expect_rows(&fixture, "expiring",
+            "1768474800000.R-2 {\"version\":3,\"lines\":1,\"units\":2,\"owner\":null}\n");
+    tally_topology_driver_advance(fixture.driver, HOUR_MS + 1);
+    driver_fixture_run(&fixture);
+    expect_rows(&fixture, "expiring", "");
+    driver_fixture_close(&fixture);
+}
+END_TEST
+
 /* --- what cannot be proved -------------------------------------------------------------------- */
 
 static void ship_one(struct driver_fixture *fixture, const char *id)
@@ -638,6 +679,7 @@ int main(void)
     suite_add_tcase(suite, faults);
     tcase_add_test(rest, a_transaction_has_one_record_of_a_key_and_its_position);
     tcase_add_test(rest, a_level_moves_between_severities);
+    tcase_add_test(rest, reservations_stand_at_their_end);
     tcase_add_test(rest, an_offset_without_a_position_halts);
     tcase_add_test(rest, an_offset_beyond_the_position_halts);
     tcase_add_test(rest, an_offset_before_the_position_halts);

@@ -100,7 +100,7 @@ START_TEST(defaults)
     ck_assert_int_eq(config.dedup_retention, INT64_C(604800000));
     ck_assert(config.kafka_guard);
     ck_assert(!config.http_insecure);
-    ck_assert_uint_eq(config.topologies.count, 4);
+    ck_assert_uint_eq(config.topologies.count, 7);
     ck_assert_str_eq(config.topologies.items[1], "stock");
     ck_assert_uint_eq(config.kafka_properties.count, 0);
     ck_assert_str_eq(config.reply_topics, "(.*\\.)?replies");

@@ -26,7 +26,7 @@ START_TEST(every_name_builds)
         ck_assert_str_eq(tally_topology_name(topology), names[count]);
         tally_topology_destroy(topology);
     }
-    ck_assert_uint_eq(count, 6);
+    ck_assert_uint_eq(count, 7);
 }
 END_TEST
 
