@@ -284,6 +284,12 @@ void tally_operation_begin(struct tally_context *ctx, struct tally_operation *op
     }
 }
 
+static struct tally_slice kept(struct tally_context *ctx, struct tally_slice text)
+{
+    return tally_arena_copy(ctx->scratch, text);
+}
+
+/* What is answered when the transaction has committed outlives the topology's structs. */
 static struct context_completion *complete(struct tally_context *ctx,
         const struct tally_operation *operation, enum tally_status status)
 {
@@ -293,8 +299,13 @@ static struct context_completion *complete(struct tally_context *ctx,
     tally_assert(!ctx->completion);
     *completion = (struct context_completion){.reply = {.topic = TALLY_NONE}};
     tally_assert(tally_operation_completes(operation, status, &completion->completes));
+    completion->completes.command_id = kept(ctx, completion->completes.command_id);
+    completion->completes.stamp.command = kept(ctx, completion->completes.stamp.command);
     if (operation->presence.present & TALLY_BIT(TALLY_OPERATION_REPLY)) {
         completion->reply = operation->reply;
+        completion->reply.topic = kept(ctx, completion->reply.topic);
+        completion->reply.correlation_id = kept(ctx, completion->reply.correlation_id);
+        completion->reply.correlation_hex = kept(ctx, completion->reply.correlation_hex);
     }
     ctx->completion = completion;
     return completion;

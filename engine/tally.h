@@ -147,7 +147,7 @@ void tally_reject(struct tally_context *ctx, enum tally_reject code, const char 
  * sent to. Sets the bits of its own fields; the others of *operation stay. Scratch memory. */
 void tally_operation_begin(struct tally_context *ctx, struct tally_operation *operation);
 /* decide: the fact emitted next ends the operation, ACCEPTED, or REJECTED as tally_reject would.
- * The reply goes out with its commit. */
+ * The reply goes out with its commit. The operation is borrowed for the call. */
 void tally_complete(struct tally_context *ctx, const struct tally_operation *operation);
 void tally_complete_rejected(struct tally_context *ctx, const struct tally_operation *operation,
         enum tally_reject code, const char *pointer, const struct tally_meta *meta,
