@@ -79,7 +79,7 @@ static void find_series(struct tally_stream_task *task)
     task->forwarded_series = tally_series_of(TALLY_METRIC_FORWARDED, topology);
     task->foreign_series = tally_series_of(TALLY_METRIC_FOREIGN_EVENTS, topology);
     task->latency_series = tally_series_of(TALLY_METRIC_LATENCY, topology);
-    if (task->aggregate->has_timers) {
+    if (has_timers(task)) {
         task->fired_series = tally_series_of(TALLY_METRIC_TIMERS, topology);
         task->lateness_series = tally_series_of(TALLY_METRIC_TIMER_LATENESS, topology);
     }

@@ -1,9 +1,9 @@
-/* topologies/analytics/expiring_topology.c - reservations that wait for an order, by when they expire.
+/* topologies/analytics/expiring_topology.c - reservations without an order, by when they expire.
  *   reservation.events --apply--> expiring
  * Invariants
  *  (1) A CONFIRMED reservation has one row, at its expires_at; any other has none.
- *  (2) What a row is replaced or ended by names its time: a CONFIRMED reservation has one timer, set
- *      to expires_at, and the event that ends or moves it clears it. */
+ *  (2) What a row is replaced or ended by names its time: a CONFIRMED reservation has one timer,
+ *      set to expires_at, and the event that ends or moves it clears it. */
 #include "topologies/analytics/expiring_topology.h"
 
 #include "schemas/analytics_rows.h"
@@ -38,7 +38,7 @@ static void expiring_touch(struct tally_touch *touch, const struct tally_event *
     }
 }
 
-/* Takes away the row that the reservation had; what it knew is kept where the event says nothing. */
+/* Takes away the row that the reservation had; what it knew stays where the event says nothing. */
 static void take_old(struct tally_context *ctx, const struct reservation_event *event,
         struct expiring_row *expiring)
 {
