@@ -210,6 +210,15 @@ verb_property() {
     tests/property/run.py "${@:---seeds=50}"
 }
 
+verb_sagas() {
+    case " $* " in *' --help '*) exec tests/integration/test_contention.py "$@" ;; esac
+    verb_deps
+    with_servers
+    build_preset dev
+    servers_wait
+    TEST_TALLY=$(built dev) tests/integration/test_contention.py "${@:---full}"
+}
+
 verb_bugs() {
     verb_deps
     build_preset dev
