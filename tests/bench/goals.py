@@ -76,4 +76,12 @@ TABLE = [
     Goal("idle: share of a core", "idle", "tally.cpu_percent", " %", at_most(0.5), at_most(0.5)),
     Goal("commands/s with 100 M outcomes and ledger rows in state ÷ with none", "filled", "ratio.empty.warm_per_s", "",
          at_least(0.6), at_least(0.8)),
+    Goal("one-line reservation, idle: command → confirmed, median", "saga-one", "tally.p50_ms", " ms", at_most(60),
+         at_most(30)),
+    Goal("one-line reservation, idle: command → confirmed, 99 %", "saga-one", "tally.p99_ms", " ms", at_most(150),
+         at_most(80)),
+    Goal("200 lines over 4 partitions, idle: command → confirmed, 99 %", "saga-wide", "tally.p99_ms", " ms",
+         at_most(400), at_most(200)),
+    Goal("three-line reservations confirmed, two cores with the broker", "saga-sustained", "tally.per_s", "/s",
+         at_least(5000), at_least(7500)),
 ]

@@ -31,6 +31,10 @@ DETAILS = [
     ("idle", "Idle", ("tally", "peer"), (("memory", "rss_mb", " MiB"), ("share of a core", "cpu_percent", " %"))),
     ("filled", "Rows in state", ("tally", "empty"), (
         ("commands/s, second half", "warm_per_s", ""), ("from the start", "per_s", ""), ("CPU per command", "cpu_us", " µs"), ("peak memory", "rss_mb", " MiB"))),
+    ("saga-one", "Reservation of one line, idle", ("tally",), (("median", "p50_ms", " ms"), ("99 %", "p99_ms", " ms"))),
+    ("saga-wide", "Reservation of 200 lines, idle", ("tally",), (("median", "p50_ms", " ms"), ("99 %", "p99_ms", " ms"))),
+    ("saga-sustained", "Reservations of three lines", ("tally",), (
+        ("confirmed/s", "per_s", ""), ("CPU each", "cpu_us", " µs"), ("broker's CPU", "broker_cpu_us", " µs"), ("peak memory", "rss_mb", " MiB"))),
 ]
 
 

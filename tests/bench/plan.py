@@ -34,6 +34,11 @@ def filled(o):
     return o.filled_rows * command + o.runs * 2 * (o.records * command + START)
 
 
+def saga(o):
+    """Reservations one after the other, and 60 000 of three lines."""
+    return o.runs * (10 if o.quick else 120)
+
+
 def instructions(_):
     return 60
 
@@ -43,7 +48,7 @@ def peer(options, seconds):
 
 
 SECONDS = {"stream": stream, "restore": restore, "restart": restart, "latency": latency, "idle": idle, "filled": filled,
-           "instructions": instructions}
+           "saga": saga, "instructions": instructions}
 
 
 def text(suites, options):
