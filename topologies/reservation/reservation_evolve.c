@@ -41,22 +41,14 @@ static void put_header(struct tally_context *ctx, const struct tally_event *enve
     put_row(ctx, reservation_key(TALLY_STORE_RESERVATION, event->reservation_id), row);
 }
 
-/* The first event of a life takes the lines of the one before, which ended long ago. */
-static void put_lines(struct tally_context *ctx, const struct tally_event *envelope,
-        const struct reservation_event *event, struct tally_buf *row)
+static void put_lines(struct tally_context *ctx, const struct reservation_event *event,
+        struct tally_buf *row)
 {
     const struct reservation_line *lines = event->lines.items;
-    bool first = envelope->schema->id == RESERVATION_WAS_REQUESTED || event->attempt == 0;
 
     for (size_t i = 0; i < event->lines.count; i++) {
         reservation_line_pack(&lines[i], row);
         put_row(ctx, reservation_line_key(event->reservation_id, lines[i].line), row);
-    }
-    if (!first || event->version == 1) {
-        return;
-    }
-    for (size_t line = event->lines.count + 1; line <= RESERVATION_LINES_MAX; line++) {
-        delete_row(ctx, reservation_line_key(event->reservation_id, (int64_t)line));
     }
 }
 
@@ -87,7 +79,7 @@ void reservation_evolve(struct tally_context *ctx, const struct tally_event *env
     struct tally_buf row = {.data = space, .capacity = sizeof space, .max = sizeof space};
 
     put_header(ctx, envelope, event, &row);
-    put_lines(ctx, envelope, event, &row);
+    put_lines(ctx, event, &row);
     if (has(event, RESERVATION_EVENT_TIMER)) {
         put_timer(ctx, event, &row);
     }
