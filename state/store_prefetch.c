@@ -95,6 +95,9 @@ static size_t keep_missing(struct tally_store *store, const struct tally_slice *
     struct store_wanted *wanted = store->wanted;
     size_t missing = 0, asked = 0;
 
+    if (count == 0) {
+        return 0; /* there may be no room for hashes yet */
+    }
     memset(store->hashes, 0, count * sizeof *store->hashes);
     for (size_t i = 0; i < count; i++) {
         if (keys[i].len == 0 || keys[i].data[0] == 0)
