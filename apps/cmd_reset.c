@@ -2,8 +2,8 @@
  * the task directories, printed, and carried out when told to.
  *  (1) Nothing is changed without --execute, and nothing that loses something without
  *      --accept-loss.
- *  (2) It acts only while the group has no members, which is asked before the plan and again before
- *      each task, and has the state directory from before the plan to the end.
+ *  (2) It acts only while the groups have no members, which is asked before the plan and again
+ *      before each task, and has the state directory from before the plan to the end.
  *  (3) No directory and no record is ever deleted.
  *  (4) Killed anywhere it is run again: what is left is planned from what is found. */
 #include "apps/cmd.h"
@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "apps/reset_execute.h"
+#include "apps/reset_projection.h"
 #include "connectors/kafka_admin.h"
 #include "engine/base/clock.h"
 #include "engine/base/failpoint.h"
@@ -22,11 +23,13 @@
 #define MISTAKES_MAX   (64 * 1024)
 #define LINE_MAX_BYTES (64 * 1024)
 #define MEMBERS_MAX    16
+#define GROUPS_MAX     17 /* of all aggregates, and one of each projection */
 #define LOOK_EVERY_MS  500
 #define LEAVE_GRACE_MS 5000
 #define OPEN_GRACE_MS  10000 /* the broker sweeps for expired transactions that often */
 
 struct task_reset {
+    struct tally_group *group; /* one of reset.groups */
     const struct tally_topology *topology;
     struct reset_facts facts;
     struct reset_plan plan;
@@ -41,6 +44,8 @@ struct reset {
     struct instance instance;
     struct reset_scope scope;
     struct progress progress;
+    struct tally_group *groups[GROUPS_MAX]; /* whose offsets are looked at, each once */
+    size_t group_count;
     struct tally_state *state; /* held; NULL: only a plan is asked for */
     struct task_reset *tasks;
     size_t count;
@@ -72,9 +77,42 @@ static enum tally_code check_topics(struct reset *reset, struct tally_error *err
 static bool wanted(const struct reset *reset, const struct tally_topology *topology,
         int32_t partition)
 {
-    return tally_topology_aggregate(topology) &&
-           (!reset->topology || strcmp(reset->topology, tally_topology_name(topology)) == 0) &&
+    return (!reset->topology || strcmp(reset->topology, tally_topology_name(topology)) == 0) &&
            (reset->partition < 0 || reset->partition == partition);
+}
+
+/* The group of the topology's tasks, opened once. */
+static enum tally_code find_group(struct reset *reset, const struct tally_topology *topology,
+        struct tally_group **group, struct tally_error *err)
+{
+    const char *name = tally_topology_group(topology);
+    struct tally_group *opened = NULL;
+    enum tally_code code;
+
+    for (size_t i = 0; i < reset->count; i++) {
+        const char *other = tally_topology_group(reset->tasks[i].topology);
+
+        if (name && other ? strcmp(name, other) == 0 : name == other) {
+            *group = reset->tasks[i].group;
+            return TALLY_OK;
+        }
+    }
+    code = tally_group_open(&reset->cli->config, name, (int)reset->timeout_ms, &opened, err);
+    if (!code) {
+        tally_assert(reset->group_count < GROUPS_MAX);
+        reset->groups[reset->group_count++] = opened;
+    }
+    *group = opened;
+    return code;
+}
+
+/* What the scope is for the task: its group is asked. */
+static struct reset_scope scope_of(const struct reset *reset, const struct task_reset *task)
+{
+    struct reset_scope scope = reset->scope;
+
+    scope.group = task->group;
+    return scope;
 }
 
 static enum tally_code find_tasks(struct reset *reset, struct tally_error *err)
@@ -85,10 +123,16 @@ static enum tally_code find_tasks(struct reset *reset, struct tally_error *err)
     for (size_t i = 0; i < reset->instance.topology_count; i++) {
         for (int32_t p = 0; p < reset->scope.partitions; p++) {
             if (wanted(reset, reset->instance.topologies[i], p)) {
-                struct task_reset *task = &reset->tasks[reset->count++];
+                struct task_reset *task = &reset->tasks[reset->count];
+                enum tally_code code =
+                        find_group(reset, reset->instance.topologies[i], &task->group, err);
 
+                if (code) {
+                    return code;
+                }
                 task->topology = reset->instance.topologies[i];
                 task->facts.partition = p;
+                reset->count++;
             }
         }
     }
@@ -99,32 +143,37 @@ static enum tally_code find_tasks(struct reset *reset, struct tally_error *err)
     return TALLY_OK;
 }
 
+static enum tally_code plan_task(const struct reset *reset, struct task_reset *task,
+        struct tally_error *err)
+{
+    struct reset_scope scope = scope_of(reset, task);
+    bool projects = tally_topology_projection(task->topology) != NULL;
+    struct tally_topic_partition offset = {.topic = tally_topology_input(task->topology),
+            .partition = task->facts.partition,
+            .offset = TALLY_OFFSET_NONE};
+    enum tally_code code = tally_group_offsets(task->group, &offset, 1, err);
+
+    if (!code) {
+        code = (projects ? reset_projection_gather : reset_facts_gather)(&scope, task->topology,
+                offset.partition, offset.offset, &task->facts, err);
+    }
+    if (!code) {
+        (projects ? reset_projection_plan : reset_plan_make)(&task->facts, &task->plan);
+    }
+    return code;
+}
+
 static enum tally_code make_plan(struct reset *reset, struct tally_error *err)
 {
-    struct tally_topic_partition *offsets = tally_alloc_zero(reset->count, sizeof *offsets);
-    enum tally_code code;
+    enum tally_code code = TALLY_OK;
 
     progress_begin(&reset->progress, tally_clock_real(), true);
     reset->scope.open_until_ms = tally_mono_ms(tally_clock_real()) +
                                  reset->cli->config.transaction_timeout + OPEN_GRACE_MS;
-    for (size_t i = 0; i < reset->count; i++) {
-        offsets[i] = (struct tally_topic_partition){
-                .topic = tally_topology_commands(reset->tasks[i].topology),
-                .partition = reset->tasks[i].facts.partition,
-                .offset = TALLY_OFFSET_NONE};
-    }
-    code = tally_group_offsets(reset->scope.group, offsets, reset->count, err);
     for (size_t i = 0; i < reset->count && !code; i++) {
-        struct task_reset *task = &reset->tasks[i];
-
-        code = reset_facts_gather(&reset->scope, task->topology, offsets[i].partition,
-                offsets[i].offset, &task->facts, err);
-        if (!code) {
-            reset_plan_make(&task->facts, &task->plan);
-        }
+        code = plan_task(reset, &reset->tasks[i], err);
     }
     progress_end(&reset->progress);
-    tally_free(offsets);
     return code;
 }
 
@@ -163,7 +212,11 @@ static void put_steps(const struct task_reset *task, struct tally_buf *out)
                 (int)facts->partition, (long long)plan->mark);
     }
     if (plan->aside) {
-        tally_buf_string(out, "  set the state directory aside; it is restored from events\n");
+        tally_buf_string(out, "  set the state directory aside; it is restored from its log\n");
+    }
+    if (plan->forget) {
+        put_offset(out, "  remove the group's offset ", facts->group);
+        tally_buf_string(out, "; the next start is the first one\n");
     }
     if (plan->offset >= 0) {
         put_offset(out, "  set the group's offset from ", facts->group);
@@ -198,9 +251,10 @@ static void put_task(const struct task_reset *task, struct tally_buf *out)
             plan->halt ? tally_code_name(plan->halt) : "would run");
     tally_buf_format(out, "%s%s\n", plan->halt ? ": " : "", plan->why);
     put_offset(out, "  group ", facts->group);
-    tally_buf_format(out, ", input %lld..%lld, events %lld..%lld", (long long)facts->input_low,
-            (long long)facts->input_high, (long long)facts->events_low,
-            (long long)facts->events_high);
+    tally_buf_format(out, ", input %lld..%lld, %s %lld..%lld", (long long)facts->input_low,
+            (long long)facts->input_high,
+            tally_topology_projection(task->topology) ? "changelog" : "events",
+            (long long)facts->events_low, (long long)facts->events_high);
     put_offset(out, " proving ", facts->events_next);
     tally_buf_format(out, ", state %s", state_name(facts));
     if (facts->state == TALLY_OK) {
@@ -234,7 +288,7 @@ static void write_text(struct tally_writer *writer, const char *name, const char
 static void write_plan(struct tally_writer *writer, const struct reset_plan *plan)
 {
     tally_write_name(writer, "plan");
-    tally_write_map(writer, 9);
+    tally_write_map(writer, 10);
     write_text(writer, "impossible", plan->impossible);
     write_offset(writer, "fill_to", plan->fill_to);
     write_offset(writer, "copy_from", plan->copy_from);
@@ -242,6 +296,8 @@ static void write_plan(struct tally_writer *writer, const struct reset_plan *pla
     write_offset(writer, "note_jump_to", plan->mark);
     tally_write_name(writer, "set_aside");
     tally_write_bool(writer, plan->aside);
+    tally_write_name(writer, "remove_offset");
+    tally_write_bool(writer, plan->forget);
     write_offset(writer, "set_offset", plan->offset);
     write_offset(writer, "read_again", plan->decided_again);
     write_text(writer, "loses", plan->loses);
@@ -289,8 +345,8 @@ static bool print_plan(struct reset *reset)
 
 /* --- the act ---------------------------------------------------------------------------------- */
 
-static enum tally_code refuse_members(struct reset *reset, const struct tally_group_member *members,
-        size_t count, struct tally_error *err)
+static enum tally_code refuse_members(const struct reset *reset, const struct tally_group *group,
+        const struct tally_group_member *members, size_t count, struct tally_error *err)
 {
     for (size_t i = 0; i < count && i < MEMBERS_MAX; i++) {
         fprintf(stderr, "member %s%s%s at %s\n", members[i].client,
@@ -299,23 +355,20 @@ static enum tally_code refuse_members(struct reset *reset, const struct tally_gr
     return tally_error_set(err, TALLY_CONFIG,
             "group \"%s\" has %zu members: stop them; one that was stopped or killed is kept for "
             "engine.session.timeout, %lld s",
-            reset->cli->config.app_id, count, (long long)reset->cli->config.session_timeout / 1000);
+            tally_group_name(group), count, (long long)reset->cli->config.session_timeout / 1000);
 }
 
 /* A stopped instance is a static member, which the broker keeps until its session ends. */
-static enum tally_code wait_members(struct reset *reset, struct tally_error *err)
+static enum tally_code wait_members(const struct reset *reset, struct tally_group *group,
+        int64_t until_ms, bool *told, struct tally_error *err)
 {
     struct tally_group_member members[MEMBERS_MAX];
     struct timespec pause = {.tv_nsec = LOOK_EVERY_MS * 1000000L};
-    int64_t wait_ms = reset->wait_s >= 0 ? reset->wait_s * 1000
-                                         : reset->cli->config.session_timeout + LEAVE_GRACE_MS;
-    int64_t until_ms = tally_mono_ms(tally_clock_real()) + wait_ms;
-    bool told = false;
     size_t count;
 
     for (;;) {
-        enum tally_code code =
-                tally_group_members(reset->scope.group, members, MEMBERS_MAX, &count, err);
+        enum tally_code code = tally_group_members(group, members, MEMBERS_MAX, &count, err);
+        int64_t left_ms = until_ms - tally_mono_ms(tally_clock_real());
 
         if (code || count == 0) {
             return code;
@@ -324,27 +377,41 @@ static enum tally_code wait_members(struct reset *reset, struct tally_error *err
         if (code) {
             return code;
         }
-        if (tally_mono_ms(tally_clock_real()) >= until_ms) {
-            return refuse_members(reset, members, count, err);
+        if (left_ms <= 0) {
+            return refuse_members(reset, group, members, count, err);
         }
-        if (!told) {
+        if (!*told) {
             fprintf(stderr, "waiting for %zu members of group \"%s\" to leave, at most %lld s\n",
-                    count, reset->cli->config.app_id, (long long)wait_ms / 1000);
-            told = true;
+                    count, tally_group_name(group), (long long)left_ms / 1000);
+            *told = true;
         }
         (void)nanosleep(&pause, NULL);
     }
 }
 
+static enum tally_code wait_all_members(const struct reset *reset, struct tally_error *err)
+{
+    int64_t wait_ms = reset->wait_s >= 0 ? reset->wait_s * 1000
+                                         : reset->cli->config.session_timeout + LEAVE_GRACE_MS;
+    int64_t until_ms = tally_mono_ms(tally_clock_real()) + wait_ms;
+    enum tally_code code = TALLY_OK;
+    bool told = false;
+
+    for (size_t i = 0; i < reset->group_count && !code; i++) {
+        code = wait_members(reset, reset->groups[i], until_ms, &told, err);
+    }
+    return code;
+}
+
 /* An instance may have come since the plan was made. */
-static enum tally_code still_no_members(struct reset *reset, struct tally_error *err)
+static enum tally_code still_no_members(const struct reset *reset, struct tally_group *group,
+        struct tally_error *err)
 {
     struct tally_group_member members[MEMBERS_MAX];
     size_t count = 0;
-    enum tally_code code =
-            tally_group_members(reset->scope.group, members, MEMBERS_MAX, &count, err);
+    enum tally_code code = tally_group_members(group, members, MEMBERS_MAX, &count, err);
 
-    return code || count == 0 ? code : refuse_members(reset, members, count, err);
+    return code || count == 0 ? code : refuse_members(reset, group, members, count, err);
 }
 
 static enum tally_code lock_state(struct reset *reset, struct tally_error *err)
@@ -372,10 +439,12 @@ static enum tally_code execute_all(struct reset *reset, struct tally_error *err)
         struct task_reset *task = &reset->tasks[i];
 
         if (reset_plan_acts(&task->plan)) {
+            struct reset_scope scope = scope_of(reset, task);
+
             progress_begin(&reset->progress, tally_clock_real(), true);
-            code = still_no_members(reset, err);
+            code = still_no_members(reset, task->group, err);
             code = code ? code
-                        : reset_execute(&reset->scope, reset->state, task->topology, &task->facts,
+                        : reset_execute(&scope, reset->state, task->topology, &task->facts,
                                   &task->plan, err);
             progress_end(&reset->progress);
             fprintf(stderr, "%s/%d %s\n", task->facts.topology, (int)task->facts.partition,
@@ -423,13 +492,10 @@ static int act(struct reset *reset)
     int status = CLI_OK;
 
     code = code ? code : check_topics(reset, &err);
-    code = code ? code
-                : tally_group_open(&reset->cli->config, (int)reset->timeout_ms, &reset->scope.group,
-                          &err);
     code = code ? code : find_tasks(reset, &err);
     if (!code && reset->execute) {
         code = lock_state(reset, &err);
-        code = code ? code : wait_members(reset, &err);
+        code = code ? code : wait_all_members(reset, &err);
     }
     code = code ? code : make_plan(reset, &err);
     if (!code) {
@@ -471,7 +537,7 @@ int cmd_reset(int argc, char **argv)
                      "and plans\n"
                      "what makes the task run again. Only with --execute anything is changed, "
                      "while no instance\n"
-                     "of the group runs. Directories are set aside, records are never deleted. A "
+                     "runs. Directories are set aside, records are never deleted. A "
                      "reset that was\n"
                      "interrupted is run again.\n\n"
                      "Of directories it knows those in state.dir on this host. Where a task's "
@@ -491,7 +557,9 @@ int cmd_reset(int argc, char **argv)
         status = act(&reset);
     }
     tally_state_close(reset.state);
-    tally_group_close(reset.scope.group);
+    for (size_t i = 0; i < reset.group_count; i++) {
+        tally_group_close(reset.groups[i]);
+    }
     tally_free(reset.tasks);
     instance_deinit(&reset.instance);
     cli_end(&cli);

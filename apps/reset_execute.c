@@ -171,13 +171,13 @@ enum tally_code reset_execute(const struct reset_scope *scope, struct tally_stat
         const struct tally_topology *topology, const struct reset_facts *facts,
         const struct reset_plan *plan, struct tally_error *err)
 {
-    struct tally_topic_partition offset = {.topic = tally_topology_commands(topology),
+    struct tally_topic_partition offset = {.topic = tally_topology_input(topology),
             .partition = facts->partition,
             .offset = TALLY_OFFSET_NONE};
     bool writes = reset_plan_writes(plan);
     enum tally_code code = reset_interrupted(err);
 
-    if (!code && writes && facts->group >= 0) {
+    if (!code && (writes || plan->forget) && facts->group >= 0) {
         code = tally_group_set_offset(scope->group, &offset, err);
         TALLY_FAILPOINT(RESET_UNSET_AFTER);
     }

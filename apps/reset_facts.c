@@ -365,15 +365,15 @@ struct tally_store_identity reset_identity(const struct reset_scope *scope,
             .partitions = scope->partitions,
             .cluster_id = cluster ? cluster : "",
             .group = scope->config->app_id,
-            .commands_topic = tally_topology_commands(topology),
-            .events_topic = tally_topology_events(topology),
-            .evolve_version = tally_topology_aggregate(topology)->evolve_version,
+            .commands_topic = tally_topology_input(topology),
+            .events_topic = tally_topology_output(topology),
+            .evolve_version = tally_topology_version(topology),
             .settings = tally_topology_settings(topology),
             .omitted = tally_topology_omitted(topology),
     };
 }
 
-static enum tally_code read_state(const struct reset_scope *scope,
+enum tally_code reset_facts_state(const struct reset_scope *scope,
         const struct tally_topology *topology, struct reset_facts *facts, struct tally_error *err)
 {
     struct tally_store_identity identity = reset_identity(scope, topology, facts->partition);
@@ -616,7 +616,7 @@ enum tally_code reset_facts_gather(const struct reset_scope *scope,
     code = tally_group_range(scope->group, facts->input, partition, &facts->input_low,
             &facts->input_high, err);
     code = code ? code : wait_closed(scope, &events, err);
-    code = code ? code : read_state(scope, topology, facts, err);
+    code = code ? code : reset_facts_state(scope, topology, facts, err);
     if (!code && facts->state == TALLY_OK) {
         code = prove_state(scope, topology, facts, err);
     }

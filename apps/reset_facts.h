@@ -26,6 +26,10 @@ TALLY_MUST_CHECK enum tally_code reset_facts_gather(const struct reset_scope *sc
         const struct tally_topology *topology, int32_t partition, int64_t group_offset,
         struct reset_facts *facts, struct tally_error *err);
 
+/* Looks at the task's directory. */
+TALLY_MUST_CHECK enum tally_code reset_facts_state(const struct reset_scope *scope,
+        const struct tally_topology *topology, struct reset_facts *facts, struct tally_error *err);
+
 /* TALLY_AGAIN: the user has interrupted it. Every step of long work asks. */
 TALLY_MUST_CHECK enum tally_code reset_interrupted(struct tally_error *err);
 /* A line about long work, at most once a second. */

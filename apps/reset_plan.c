@@ -238,5 +238,6 @@ void reset_plan_make(const struct reset_facts *facts, struct reset_plan *plan)
 
 bool reset_plan_acts(const struct reset_plan *plan)
 {
-    return !plan->impossible && (plan->aside || plan->offset >= 0 || reset_plan_writes(plan));
+    return !plan->impossible &&
+           (plan->aside || plan->forget || plan->offset >= 0 || reset_plan_writes(plan));
 }

@@ -6,7 +6,7 @@
  *  (3) A plan that loses something says what, and is not carried out without being told to.
  *  (4) The group's offset is the last thing that changes, so that whatever is carried out halfway
  *      halts a start or is right; what was found then gives the rest of the plan.
- * Changelogged stores have no changelogs yet: their topics would stand here beside the events. */
+ * Of a projection the input are the events that it reads, and `events` is its changelog. */
 #pragma once
 #include "engine/base/config.h"
 #include "state/store.h"
@@ -36,6 +36,7 @@ struct reset_facts {
     int64_t lost_at;  /* first consumed command without an outcome behind the proven ones */
     int64_t readable; /* first offset from `resume` on that can be read */
     bool filled;      /* the record before events_next was written by a reset */
+    bool rows;        /* the changelog has records other than positions */
     bool noted;       /* the last event is a reset's note that input goes on at events_next */
 };
 
@@ -48,6 +49,7 @@ struct reset_plan {
     int64_t copy_from, copy_to; /* then copy these commands behind; -1: none */
     int64_t mark;   /* note in the events topic that input goes on here, in other records; -1: no */
     int64_t offset; /* set the group's offset; -1: leave it */
+    bool forget;    /* remove the group's offset: the next start is the first one */
     int64_t decided_again;      /* records that were consumed before and are decided again */
     int64_t lost_from, lost_to; /* commands that are gone; -1: none */
     char loses[256];            /* "": nothing that is known of */

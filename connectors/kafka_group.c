@@ -12,14 +12,15 @@ enum { AGAIN_MS = 200 }; /* between looks at an offset that a transaction may st
 
 struct tally_group {
     const struct tally_config *config;
+    char *name;
     rd_kafka_t *rk;
     rd_kafka_queue_t *queue;
     int timeout_ms;
     char *cluster;
 };
 
-enum tally_code tally_group_open(const struct tally_config *config, int timeout_ms,
-        struct tally_group **result, struct tally_error *err)
+enum tally_code tally_group_open(const struct tally_config *config, const char *name,
+        int timeout_ms, struct tally_group **result, struct tally_error *err)
 {
     struct kafka_options options = {.config = config};
     rd_kafka_conf_t *conf = kafka_config_create(KAFKA_KIND_ADMIN, &options, err);
@@ -32,6 +33,8 @@ enum tally_code tally_group_open(const struct tally_config *config, int timeout_
     }
     group = tally_alloc_zero(1, sizeof *group);
     group->config = config;
+    group->name = name ? tally_copy_format("%s-%s", config->app_id, name)
+                       : tally_copy_string(config->app_id);
     group->rk = rk;
     group->queue = rd_kafka_queue_new(rk);
     group->timeout_ms = timeout_ms;
@@ -49,7 +52,13 @@ void tally_group_close(struct tally_group *group)
         rd_kafka_mem_free(group->rk, group->cluster);
     }
     (void)kafka_reaper_destroy(group->rk, KAFKA_REAP_MS);
+    tally_free(group->name);
     tally_free(group);
+}
+
+const char *tally_group_name(const struct tally_group *group)
+{
+    return group->name;
 }
 
 const char *tally_group_cluster(struct tally_group *group)
@@ -83,12 +92,12 @@ static rd_kafka_event_t *answer(struct tally_group *group, const char *what, int
     if (!event) {
         (void)tally_error_set(err, TALLY_UNAVAILABLE,
                 "could not %s group \"%s\": no broker of %.100s answered in time", what,
-                group->config->app_id, group->config->kafka_servers);
+                group->name, group->config->kafka_servers);
         return NULL;
     }
     if (rd_kafka_event_error(event)) {
         (void)kafka_error_set(KAFKA_ROLE_QUERY, group->rk, rd_kafka_event_error(event), err,
-                "could not %s group \"%s\"", what, group->config->app_id);
+                "could not %s group \"%s\"", what, group->name);
         rd_kafka_event_destroy(event);
         return NULL;
     }
@@ -135,7 +144,7 @@ static size_t read_members(const rd_kafka_ConsumerGroupDescription_t *descriptio
 enum tally_code tally_group_members(struct tally_group *group, struct tally_group_member *members,
         size_t max, size_t *count, struct tally_error *err)
 {
-    const char *name = group->config->app_id;
+    const char *name = group->name;
     int64_t deadline_ms = tally_mono_ms(tally_clock_real()) + group->timeout_ms;
     rd_kafka_AdminOptions_t *options =
             admin_options(group, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, deadline_ms);
@@ -191,13 +200,13 @@ static enum tally_code first_error(struct tally_group *group, const rd_kafka_gro
 
     if (error) {
         return kafka_error_set(KAFKA_ROLE_QUERY, group->rk, rd_kafka_error_code(error), err,
-                "could not %s group \"%s\"", what, group->config->app_id);
+                "could not %s group \"%s\"", what, group->name);
     }
     for (int i = 0; list && i < list->cnt; i++) {
         if (list->elems[i].err) {
             return kafka_error_set(KAFKA_ROLE_QUERY, group->rk, list->elems[i].err, err,
-                    "could not %s group \"%s\" at %s/%d", what, group->config->app_id,
-                    list->elems[i].topic, (int)list->elems[i].partition);
+                    "could not %s group \"%s\" at %s/%d", what, group->name, list->elems[i].topic,
+                    (int)list->elems[i].partition);
         }
     }
     return TALLY_OK;
@@ -224,7 +233,7 @@ static enum tally_code ask_offsets(struct tally_group *group,
 {
     rd_kafka_topic_partition_list_t *list = list_of(partitions, count);
     rd_kafka_ListConsumerGroupOffsets_t *request =
-            rd_kafka_ListConsumerGroupOffsets_new(group->config->app_id, list);
+            rd_kafka_ListConsumerGroupOffsets_new(group->name, list);
     rd_kafka_AdminOptions_t *options =
             admin_options(group, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, deadline_ms);
     rd_kafka_error_t *refused = rd_kafka_AdminOptions_set_require_stable_offsets(options, 1);
@@ -277,7 +286,7 @@ static void request_change(struct tally_group *group, const struct tally_topic_p
 
     if (partition->offset < 0) {
         rd_kafka_DeleteConsumerGroupOffsets_t *request =
-                rd_kafka_DeleteConsumerGroupOffsets_new(group->config->app_id, list);
+                rd_kafka_DeleteConsumerGroupOffsets_new(group->name, list);
         rd_kafka_AdminOptions_t *options =
                 admin_options(group, RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS, deadline_ms);
 
@@ -286,7 +295,7 @@ static void request_change(struct tally_group *group, const struct tally_topic_p
         rd_kafka_DeleteConsumerGroupOffsets_destroy(request);
     } else {
         rd_kafka_AlterConsumerGroupOffsets_t *request =
-                rd_kafka_AlterConsumerGroupOffsets_new(group->config->app_id, list);
+                rd_kafka_AlterConsumerGroupOffsets_new(group->name, list);
         rd_kafka_AdminOptions_t *options =
                 admin_options(group, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, deadline_ms);
 

@@ -14,11 +14,12 @@ struct tally_group_member {
     char client[128], instance[80], host[64];
 };
 
-/* Of the group app.id. Every call after it answers within timeout_ms, else UNAVAILABLE.
- * config: borrowed until close. */
-TALLY_MUST_CHECK enum tally_code tally_group_open(const struct tally_config *config, int timeout_ms,
-        struct tally_group **group, struct tally_error *err);
-void tally_group_close(struct tally_group *group); /* NULL is fine */
+/* Of the group app.id, or app.id + '-' + name. Every call after it answers within timeout_ms, else
+ * UNAVAILABLE. config: borrowed until close. */
+TALLY_MUST_CHECK enum tally_code tally_group_open(const struct tally_config *config,
+        const char *name, int timeout_ms, struct tally_group **group, struct tally_error *err);
+const char *tally_group_name(const struct tally_group *group); /* all of it */
+void tally_group_close(struct tally_group *group);             /* NULL is fine */
 
 /* Writes at most max members; *count: how many there are. A group that does not exist has none. */
 TALLY_MUST_CHECK enum tally_code tally_group_members(struct tally_group *group,

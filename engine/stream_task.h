@@ -100,5 +100,9 @@ bool tally_stream_task_regressed(const struct tally_stream_task *task);
 bool tally_stream_task_decides(const struct tally_topology *topology,
         const struct tally_record *record, int32_t partitions, struct tally_arena *arena,
         struct tally_command *command);
+/* What a record of a changelog says was consumed, and by which version of the projection; false: it
+ * is no position record of a form that is known. For tools. @thread any */
+bool tally_stream_task_position(const struct tally_record *record,
+        struct tally_positions *positions, uint32_t *version);
 /* CRC32C over key and value, as kept in positions. */
 uint32_t tally_stream_task_crc(const struct tally_record *record);

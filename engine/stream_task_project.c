@@ -292,25 +292,42 @@ enum tally_code stream_task_project_finish(struct tally_stream_task *task, bool 
 
 /* --- restore ---------------------------------------------------------------------------------- */
 
-static enum tally_code restore_position(struct tally_stream_task *task, struct tally_slice value,
-        struct tally_error *err)
+static bool is_position(const struct tally_record *record)
 {
-    const uint8_t *at = value.data;
+    return tally_slice_equal(record->key, tally_slice_of(POSITION_KEY, sizeof POSITION_KEY - 1));
+}
+
+bool tally_stream_task_position(const struct tally_record *record,
+        struct tally_positions *positions, uint32_t *version)
+{
+    const uint8_t *at = record->value.data;
+
+    if (!is_position(record) || record->value.len != POSITION_LEN || at[0] != POSITION_FORMAT) {
+        return false;
+    }
+    *version = tally_read_u32(at + 1);
+    positions->in_next = (int64_t)tally_read_u64(at + 5);
+    positions->in_last = (int64_t)tally_read_u64(at + 13);
+    positions->in_crc = tally_read_u32(at + 21);
+    positions->decision_time = (int64_t)tally_read_u64(at + 25);
+    return true;
+}
+
+static enum tally_code restore_position(struct tally_stream_task *task,
+        const struct tally_record *record, struct tally_error *err)
+{
+    struct tally_positions positions = task->next;
     uint32_t version;
 
-    if (value.len != POSITION_LEN || at[0] != POSITION_FORMAT) {
+    if (!tally_stream_task_position(record, &positions, &version)) {
         return tally_error_set(err, TALLY_EVENT_UNKNOWN, "position record of an unknown form");
     }
-    version = tally_read_u32(at + 1);
     if (version != task->projection->version) {
         return tally_error_set(err, TALLY_CHANGELOG_OUTDATED,
                 "the changelog has rows of version %u, this release makes version %u", version,
                 task->projection->version);
     }
-    task->next.in_next = (int64_t)tally_read_u64(at + 5);
-    task->next.in_last = (int64_t)tally_read_u64(at + 13);
-    task->next.in_crc = tally_read_u32(at + 21);
-    task->next.decision_time = (int64_t)tally_read_u64(at + 25);
+    task->next = positions;
     return TALLY_OK;
 }
 
@@ -328,8 +345,8 @@ enum tally_code stream_task_project_restore(struct tally_stream_task *task,
 {
     enum tally_code code = TALLY_OK;
 
-    if (tally_slice_equal(record->key, tally_slice_of(POSITION_KEY, sizeof POSITION_KEY - 1))) {
-        code = restore_position(task, record->value, err);
+    if (is_position(record)) {
+        code = restore_position(task, record, err);
     } else if (!is_row(task, record)) {
         tally_series_add(task->foreign_series, 1);
         return TALLY_OK;
