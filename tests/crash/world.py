@@ -52,6 +52,7 @@ class World:
         os.makedirs(self.folder)
         self.random = random.Random(f"faults {seed}")
         self.instances = {}
+        self.elsewhere = []  # instances of other apps
         self.happened = Counter()
         self.counted = Counter()  # of happened, what logs and processes have told already
         self.restarts = []  # seconds from a start after kill -9 until all tasks ran
@@ -185,7 +186,7 @@ class World:
         self.happened["killed"] = self.kills()
 
     def kills(self):
-        return sum(instance.kills for instance in self.instances.values())
+        return sum(instance.kills for instance in (*self.instances.values(), *self.elsewhere))
 
     # --- beginning and end -------------------------------------------------------------------------
 

@@ -1,9 +1,8 @@
 """The program under test: tests/property/property.c, driven by lines."""
 import subprocess
 import tempfile
-from collections import namedtuple
 
-Record = namedtuple("Record", "topic partition offset timestamp key value headers")
+from model.judge import Record
 
 
 class Died(Exception):

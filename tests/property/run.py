@@ -14,8 +14,8 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "crash")]
 from corpus.rules import TOPICS  # noqa: E402
-from generator import Generator  # noqa: E402
-from judge import Judge  # noqa: E402
+from model.generator import Generator  # noqa: E402
+from model.judge import Judge  # noqa: E402
 from program import Died, Program, bytes_of  # noqa: E402
 from verdict import Violation, must  # noqa: E402
 

@@ -83,8 +83,8 @@ class Partition:
     topology = None
     broadcast = ()
 
-    def __init__(self, number, partitions, **settings):
-        self.number, self.partitions, self.settings = number, partitions, settings
+    def __init__(self, number, partitions, prefix="", **settings):
+        self.number, self.partitions, self.prefix, self.settings = number, partitions, prefix, settings
         self.known = {}  # (key, command id) -> Known
         self.time = 0  # of the last event
         self.counts = dict.fromkeys((EVENT, REPEAT, FORWARDED, DEAD), 0)

@@ -128,7 +128,8 @@ class Catalogue(Partition):
         price = {"price_id": command.id, "kind": "BASE", "list": fields.get("list", "default"),
                  **{name: fields[name] for name in ("currency", "amount_minor", "compare_at_minor", "valid_from",
                                                     "valid_until") if name in fields}}
-        same = [one for one in variant["prices"] if (one["currency"], one["list"]) == (price["currency"], price["list"])]
+        same = [one for one in variant["prices"]
+                if (one["currency"], one["list"]) == (price["currency"], price["list"])]
         if "valid_from" not in fields and "valid_until" not in fields:
             old = next((one for one in same if one["kind"] == "BASE"), None)
             if old:
@@ -219,8 +220,8 @@ class Catalogue(Partition):
             raise Refusal("WAREHOUSE_EXISTS")
         row = {"warehouse": warehouse, "name": fields["name"], "state": "OPEN"}
         return Outcome("WarehouseRegistered", row, [
-            Message("stock.commands", "warehouse:" + warehouse, "ApplyWarehouse", (warehouse, "OPEN", number), row, number)
-            for number in range(self.partitions)])
+            Message("stock.commands", "warehouse:" + warehouse, "ApplyWarehouse", (warehouse, "OPEN", number), row,
+                    number) for number in range(self.partitions)])
 
 
 def claim_reply(fields, claim, code):

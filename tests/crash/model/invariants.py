@@ -54,7 +54,8 @@ class Invariants:
         sellable = numbers["on_hand"] - numbers["damaged"] - numbers["quality_control"]
         claimed = numbers["held"] + numbers["reserved"] + numbers["committed"]
         must(after["available"] == sellable - claimed - numbers["safety_stock"] and
-             after.get("backordered", 0) == max(0, claimed - sellable), "I2: available is what nothing else claims", event)
+             after.get("backordered", 0) == max(0, claimed - sellable), "I2: available is what nothing else claims",
+             event)
         if payload["kind"] == "SHIP" and sellable < 0:
             self.forced.add(place)
         must(numbers["damaged"] >= 0 and numbers["quality_control"] >= 0 and numbers["held"] >= 0 and
@@ -73,7 +74,8 @@ class Invariants:
         for model in self.models["stock"]:
             for (reservation, line), hold in model.holds.items():
                 if hold["state"] in IN_BUCKET:
-                    claimed[hold["sku"], hold["warehouse"]][IN_BUCKET[hold["state"]]] += hold["quantity"] - hold["shipped"]
+                    place = hold["sku"], hold["warehouse"]
+                    claimed[place][IN_BUCKET[hold["state"]]] += hold["quantity"] - hold["shipped"]
                     holds[reservation, line] = hold
             for place, level in model.levels.items():
                 must(all(level[name] == claimed[place][name] for name in IN_BUCKET.values()),

@@ -99,8 +99,8 @@ class Reservation(Partition):
         lines = merged(fields["lines"])
         if len(lines) > LINES:
             raise Refusal("TOO_MANY_LINES")
-        header = {"reservation_id": self.key, "version": self.lived, "state": "HOLDING", "ttl_s": fields.get("ttl_s", 900),
-                  "attempt": 1, "pending": len(lines)}
+        header = {"reservation_id": self.key, "version": self.lived, "state": "HOLDING",
+                  "ttl_s": fields.get("ttl_s", 900), "attempt": 1, "pending": len(lines)}
         if "owner" in fields:
             header["owner"] = fields["owner"]
         op = operation(command, deadline=fields.get("deadline"), due_at=self.at(SAGA_MS))

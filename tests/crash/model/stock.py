@@ -294,7 +294,7 @@ class Stock(Partition):
         parts = fields["reservation_id"], fields["line"], fields["attempt"]
         return Message("reservation.commands", fields["reservation_id"], "HoldReply", parts,
                        {"reservation_id": parts[0], "line": parts[1], "attempt": parts[2], "granted": code is None,
-                        "position": f"stock.commands/{self.number}@{self.offset}", "warehouse": warehouse,
+                        "position": f"{self.prefix}stock.commands/{self.number}@{self.offset}", "warehouse": warehouse,
                         "code": code, "available": available})
 
     def decide_hold_stock(self, command, fields):

@@ -1,6 +1,6 @@
 """Compares what a run wrote with the model, and the state with both. Raises Violation."""
 import json
-from collections import Counter
+from collections import Counter, namedtuple
 
 from model import DEAD, EVENT, FORWARD_HEADER, FORWARDED, TOPOLOGIES
 from model.aggregate import RETENTION_MS, ms_of, text_of
@@ -9,13 +9,15 @@ from model.invariants import Invariants
 from verdict import must
 from wire import msgpack_decode
 
-from program import hexed
+
+Record = namedtuple("Record", "topic partition offset timestamp key value headers")
 
 
 class Judge:
-    def __init__(self, partitions, required):
-        self.models = {topology: [kind(number, partitions, require_registration=required) for number in range(partitions)]
-                       for topology, kind in TOPOLOGIES.items()}
+    def __init__(self, partitions, required, prefix=""):
+        self.models = {
+            topology: [kind(number, partitions, require_registration=required, prefix=prefix)
+                       for number in range(partitions)] for topology, kind in TOPOLOGIES.items()}
         self.messages = Messages(partitions)
         self.invariants = Invariants(self.models)
         self.mine = Counter()  # records that were put and not seen yet
@@ -139,13 +141,18 @@ def dumped(*parts):
     return ".".join("".join(f"%{ord(c):02X}" if c in "%.\x7f" or c < " " else c for c in part) for part in parts)
 
 
+def shown(data):
+    return "null" if data is None else data.hex()
+
+
 def compare_dead(poison, letters, place):
     for record, letter in zip(poison, letters):
         headers = dict(letter.headers)
         must((letter.key, letter.value) == (record.key, record.value), "I9: dead letters are unchanged", place,
-             hexed(record.value), hexed(letter.value))
-        must(headers.get("__streams.errors.offset") == str(record.offset).encode(), "I9: dead letters name their origin",
-             place, headers)
+             shown(record.value), shown(letter.value))
+        must(headers.get("__streams.errors.offset") == str(record.offset).encode(),
+             "I9: dead letters name their origin", place, headers)
         must(headers.get("__streams.errors.exception"), "I9: dead letters have a reason", place, headers)
     must(len(poison) == len(letters), "I9: one dead letter per poison record", place,
-         [hexed(one.value) for one in poison[len(letters):]][:2], [hexed(one.value) for one in letters[len(poison):]][:2])
+         [shown(one.value) for one in poison[len(letters):]][:2],
+         [shown(one.value) for one in letters[len(poison):]][:2])

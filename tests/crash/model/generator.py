@@ -18,9 +18,9 @@ SECOND, DAY = 1000, 24 * 3600 * 1000
 
 
 class Generator:
-    def __init__(self, seed, types):
+    def __init__(self, seed, types, chosen=True):
         self.random = random.Random(seed)
-        self.types = types  # topic -> types that the program knows
+        self.types = types  # topic -> types that the program knows, None: all
         self.partitions = self.random.choice((1, 2, 3))
         self.required = self.random.random() < 0.6
         self.on_disk = self.random.random() < 0.15
@@ -30,9 +30,11 @@ class Generator:
         self.products = ["P-1", "P-2", "P-3"]
         self.recent = {"R": 1, "T": 1, "O": 1}
         # Each seed likes some commands more than others.
-        self.weights = {name: weight * self.random.choice((0, 0.3, 1, 1, 3)) for name, weight in MAKERS.items()}
+        self.weights = {name: weight * (self.random.choice((0, 0.3, 1, 1, 3)) if chosen else 1)
+                        for name, weight in MAKERS.items()}
         for topic, kinds in types.items():
-            self.weights.update((name, 0) for name in MAKERS if name[0] == topic and name[1] not in kinds)
+            self.weights.update((name, 0) for name in MAKERS
+                                if kinds is not None and name[0] == topic and name[1] not in kinds)
         self.weights = {name: weight for name, weight in self.weights.items() if name[0] in types} or dict(MAKERS)
         if not any(self.weights.values()):
             self.weights = dict.fromkeys(self.weights, 1)
@@ -82,6 +84,8 @@ class Generator:
             return self.journey()
         if dice < 0.50 and "reservation.commands" in self.types:
             return self.contest()
+        if dice < 0.51 and "transfer.commands" in self.types:
+            return self.shuttle()
         return [self.command()]
 
     def journey(self):
@@ -105,6 +109,26 @@ class Generator:
             if rnd.random() < 0.2:
                 made.append(self.command())
         return made
+
+    def shuttle(self):
+        """A transfer from its dispatch to its last unit, or to the end that it is brought to."""
+        rnd = self.random
+        self.recent["T"] += 1
+        key, left = f"T-{self.recent['T']}", rnd.choice((1, 2, 5))
+        begin = {"type": "DispatchTransfer", "transfer_id": key, "sku": rnd.choice(self.skus), "quantity": left,
+                 "from": self.warehouses[0], "to": self.warehouses[-1]}
+        commands = [begin]
+        while left and rnd.random() < 0.8:
+            part = rnd.randint(1, left)
+            left -= part
+            commands.append({"type": "ReceiveTransfer", "transfer_id": key, "quantity": part})
+            if rnd.random() < 0.1:
+                commands[-1]["close"] = True
+        if rnd.random() < 0.4:
+            commands.append({"type": "CancelTransfer", "transfer_id": key,
+                             "disposition": rnd.choice(("RESTOCK", "WRITE_OFF"))})
+        return [step for command in commands
+                for step in [self.put("transfer.commands", key, command), *[["run"]] * (rnd.random() < 0.8)]]
 
     def contest(self):
         """Several ask for the same at once, in different orders, for more than there is together."""
@@ -166,7 +190,8 @@ class Generator:
         key, value = self.random.choice((
             (key, b""), (key, None), (key, b"[]"), (key, good[:-2]), (key + "x", good), ("", good),
             (key, good.replace(b'"type"', b'"tipe"')), (key, good[:-1] + b',"n":1.5}'),
-            (key, good[:-1] + b',"n":9223372036854775808}'), (key, good.replace(b'"command_id"', b'"version":"2","id"')),
+            (key, good[:-1] + b',"n":9223372036854775808}'),
+            (key, good.replace(b'"command_id"', b'"version":"2","id"')),
             (key, msgpack_encode({"type": command["type"], "id": "p-2", "payload": {}})[:-1])))
         partition = partition_of(key.encode(), self.partitions)
         return ["put", topic, partition, key.encode().hex(), None if value is None else value.hex(), []]
@@ -178,7 +203,7 @@ class Generator:
                                                    ("reservation.commands", "TimeOut"),
                                                    ("reservation.commands", "ExpireReservation"),
                                                    ("catalogue.commands", "TimeOut"))
-                 if kind in self.types.get(topic, ())]
+                 if topic in self.types and (self.types[topic] is None or kind in self.types[topic])]
         if not kinds:
             return ["run"]
         topic, kind = self.random.choice(kinds)
@@ -262,8 +287,8 @@ class Generator:
                 command["change_from"] = rnd.randint(0, 20)
         elif kind == "SetStock":
             command["quantity"] = rnd.randint(0, 40)
-            command.update(rnd.choice(({"change_from": None}, {"change_from": None}, {"change_from": rnd.randint(0, 30)},
-                                       {"as_of_version": rnd.randint(0, 12)})))
+            command.update(rnd.choice(({"change_from": None}, {"change_from": None},
+                                       {"change_from": rnd.randint(0, 30)}, {"as_of_version": rnd.randint(0, 12)})))
             if rnd.random() < 0.3:
                 command["name"] = rnd.choice(("ON_HAND", "AVAILABLE"))
         else:
