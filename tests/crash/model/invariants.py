@@ -32,8 +32,8 @@ class Invariants:
 
     def end(self, who, payload, event):
         state, since = self.ended.get(who, (payload["state"], event["time"]))
-        # What ended long ago counts as absent, and may begin anew.
-        over = ms_of(event["time"]) - ms_of(since) >= RETENTION_MS
+        # A tombstone or an ended hold of long ago counts as absent; another reservation or transfer stays.
+        over = (state == "RELEASED" or who[0] == "hold") and ms_of(event["time"]) - ms_of(since) >= RETENTION_MS
         must(payload["state"] == state or over, "I6: what has ended stays so", who, state, since, event)
         if payload["state"] in TERMINAL | {"SHIPPED"}:
             self.ended[who] = payload["state"], event["time"]
