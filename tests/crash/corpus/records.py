@@ -224,7 +224,7 @@ def names_and_envelope(make):
         for what, wrong in (("null", None), ("a number", 1), ("true", True), ("a list", ["x"]), ("an object", {}),
                             ("empty", "")):
             make.dead(f"{name} is {what}", make.text(**{name: wrong}), "MISSING_FIELD")
-    for wrong in ("x" * 65, "a b", "ä", "a/b", "~", "a\u0001", "\u202ea", "~" + "a" * 126, "a~b"):
+    for wrong in ("x" * 65, "a b", "ä", "a/b", "~", "a\u0001", "\u202ea", "~" + "a" * 192, "a~b"):
         make.dead(f"id {wrong[:8]!r} of {len(wrong)}", make.text(command_id=wrong), "MISSING_FIELD")
     make.dead("type of 129 bytes", make.text(type="T" * 129), "MISSING_FIELD")
     make.dead("two ids that differ", make.text(id="other"), "MISSING_FIELD")
@@ -243,6 +243,7 @@ def names_and_envelope(make):
         make.refused(f"{name} of 129 bytes", "VALIDATION_FAILED", **{name: "x" * 129})
         make.fine(f"{name} of 128 bytes", **{name: "é" * 64})
     make.refused("own id on a public command", "VALIDATION_FAILED", command_id="~ReceiveStock:forged")
+    make.refused("own id of 192 bytes", "VALIDATION_FAILED", command_id="~" + "a" * 191)
     for kind in ("receivestock", "ReceiveStock ", "CreateProduct", "StockReceived", "CommandRejected", "T" * 128,
                  "é" * 64, "../../etc/passwd", "%s%n%x", "'; drop table stock; --"):
         make.refused(f"type {kind[:20]}", "UNKNOWN_COMMAND", type=kind)

@@ -17,7 +17,7 @@ ENVELOPE = ("id", "command_id", "type", "version", "source", "actor", "correlati
             "time", "headers", "payload")
 ORIGINS = ("source", "actor", "correlation_id", "causation_id")
 PUBLIC_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-OWN_ID = re.compile(r"~[A-Za-z0-9._:-]{1,125}")
+OWN_ID = re.compile(r"~[A-Za-z0-9._:-]{1,191}")
 
 
 class Poison(Exception):
@@ -299,7 +299,8 @@ def decode(value):
         if name in root:
             if not isinstance(root[name], str):
                 raise Poison("MISSING_FIELD")
-            if len(root[name].encode()) > 128:
+            sent = name in ("correlation_id", "causation_id") and root[name].startswith("~")
+            if len(root[name].encode()) > (192 if sent else 128):
                 broken.add(name)
     if not flat:
         broken |= {name for name in root if name not in ENVELOPE or name == "command_id"}
