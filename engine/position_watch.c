@@ -13,7 +13,8 @@ enum {
     READ_TIMEOUT_MS = 1000,
     READ_AGAIN_MS = 3000, /* with a new handle, which has to connect first */
     READ_SLICE_MS = 50,
-    KINDS = 3, /* topics of a topology: input, output, dead letters */
+    REST_MS = 60000, /* as long has a task stood still before its tail is looked at */
+    KINDS = 3,       /* topics of a topology: input, output, dead letters */
 };
 
 /* A record that must still be where it was. */
@@ -27,6 +28,12 @@ struct record_probe {
     bool seen;
 };
 
+/* Of a slot: how long its task has stood still, and the end of its input in this look. */
+struct rest {
+    int64_t next, since_ms, high;
+    bool wanted; /* its tail is to be proved in this look */
+};
+
 struct tally_position_watch {
     struct tally_position_watch_options options;
     struct tally_consumer *consumer; /* NULL: not needed yet */
@@ -38,6 +45,7 @@ struct tally_position_watch {
     struct tally_positions *positions; /* in this look */
     struct tally_positions *anchors;   /* of an earlier look; -1: none */
     bool *running;
+    struct rest *rests;
     struct record_probe *probes; /* two a slot */
     size_t probe_count;
     enum tally_code *topic_suspicions; /* KINDS a topology */
@@ -58,6 +66,7 @@ tally_position_watch_create(const struct tally_position_watch_options *options)
     watch->positions = tally_alloc_zero(slots + 1, sizeof watch->positions[0]);
     watch->anchors = tally_alloc_zero(slots + 1, sizeof watch->anchors[0]);
     watch->running = tally_alloc_zero(slots + 1, sizeof watch->running[0]);
+    watch->rests = tally_alloc_zero(slots + 1, sizeof watch->rests[0]);
     watch->probes = tally_alloc_zero(2 * slots + 1, sizeof watch->probes[0]);
     watch->topic_suspicions = tally_alloc_zero(KINDS * options->topology_count + 1,
             sizeof watch->topic_suspicions[0]);
@@ -79,6 +88,7 @@ void tally_position_watch_destroy(struct tally_position_watch *watch)
     tally_free(watch->positions);
     tally_free(watch->anchors);
     tally_free(watch->running);
+    tally_free(watch->rests);
     tally_free(watch->probes);
     tally_free(watch->topic_suspicions);
     tally_free(watch);
@@ -151,6 +161,21 @@ static enum tally_code need_consumer(struct tally_position_watch *watch, struct 
     return watch->consumer ? TALLY_OK : TALLY_UNAVAILABLE;
 }
 
+/* A projection's position stands in its changelog too: it stays. */
+static void note_rest(struct tally_position_watch *watch, size_t index, int64_t next, int64_t high)
+{
+    const struct tally_task_slot *slot = tally_task_registry_at(watch->options.registry, index);
+    struct rest *rest = &watch->rests[index];
+    int64_t now_ms = tally_mono_ms(watch->options.clock);
+
+    if (next != rest->next || next >= high || tally_topology_projection(slot->topology)) {
+        *rest = (struct rest){.next = next, .since_ms = now_ms};
+        return;
+    }
+    rest->high = high;
+    rest->wanted = now_ms - rest->since_ms >= REST_MS;
+}
+
 /* Whether the task's positions lie within its topics; the records to read are noted. */
 static enum tally_code check_ranges(struct tally_position_watch *watch, size_t index,
         struct tally_error *err)
@@ -183,6 +208,7 @@ static enum tally_code check_ranges(struct tally_position_watch *watch, size_t i
                             doubt))) {
         return TALLY_OK;
     }
+    note_rest(watch, index, next, input_high);
     if (anchor->in_last >= input_low && anchor->in_last >= 0) {
         add_probe(watch, index, input, slot->partition, anchor->in_last, anchor->in_crc);
     }
@@ -324,6 +350,117 @@ static enum tally_code read_records(struct tally_position_watch *watch, struct t
     return code;
 }
 
+/* --- tails ------------------------------------------------------------------------------------ */
+
+static enum tally_code assign_tails(struct tally_position_watch *watch,
+        struct tally_consumer *consumer, size_t *count, struct tally_error *err)
+{
+    struct tally_topic_partition *partitions =
+            tally_alloc_zero(watch->slot_count + 1, sizeof partitions[0]);
+    enum tally_code code = TALLY_OK;
+
+    *count = 0;
+    for (size_t i = 0; i < watch->slot_count; i++) {
+        const struct tally_task_slot *slot = tally_task_registry_at(watch->options.registry, i);
+
+        if (watch->rests[i].wanted) {
+            partitions[(*count)++] =
+                    (struct tally_topic_partition){.topic = tally_topology_input(slot->topology),
+                            .partition = slot->partition,
+                            .offset = watch->rests[i].next};
+        }
+    }
+    if (*count > 0) {
+        code = consumer->ops->assign(consumer, partitions, *count, err);
+    }
+    tally_free(partitions);
+    return code;
+}
+
+/* A record: the task has not stood still because nothing is there. */
+static void give_up(struct tally_position_watch *watch, const struct tally_record *record)
+{
+    for (size_t i = 0; i < watch->slot_count; i++) {
+        const struct tally_task_slot *slot = tally_task_registry_at(watch->options.registry, i);
+
+        if (watch->rests[i].wanted && slot->partition == record->partition &&
+                strcmp(tally_topology_input(slot->topology), record->topic) == 0) {
+            watch->rests[i].wanted = false;
+        }
+    }
+}
+
+/* How many are not passed up to their end yet. Those that are go to their tasks. */
+static size_t take_passed(struct tally_position_watch *watch, struct tally_consumer *consumer)
+{
+    size_t left = 0;
+
+    for (size_t i = 0; i < watch->slot_count; i++) {
+        struct tally_task_slot *slot = tally_task_registry_at(watch->options.registry, i);
+        struct rest *rest = &watch->rests[i];
+        int64_t position;
+
+        if (!rest->wanted) {
+            continue;
+        }
+        position = consumer->ops->position(consumer, tally_topology_input(slot->topology),
+                slot->partition);
+        if (position >= rest->high) {
+            tally_task_slot_pass(slot, rest->next, position);
+            rest->wanted = false;
+        }
+        left += rest->wanted;
+    }
+    return left;
+}
+
+static void prove_tails(struct tally_position_watch *watch, struct tally_consumer *consumer,
+        struct tally_error *err)
+{
+    int64_t until_ms = tally_mono_ms(watch->options.clock) + READ_AGAIN_MS;
+    int idle = 0;
+
+    while (take_passed(watch, consumer) > 0 && idle < READ_AGAIN_MS / READ_SLICE_MS &&
+            tally_mono_ms(watch->options.clock) < until_ms) {
+        struct tally_record record = {.topic = NULL};
+
+        if (consumer->ops->poll(consumer, READ_SLICE_MS, &record, err)) {
+            idle++;
+            continue;
+        }
+        give_up(watch, &record);
+        consumer->ops->release(consumer, &record);
+    }
+}
+
+static void look_at_tails(struct tally_position_watch *watch, struct tally_error *err)
+{
+    struct tally_client *client = watch->options.client;
+    int64_t now_ms = tally_mono_ms(watch->options.clock);
+    struct tally_consumer *consumer;
+    size_t count = 0;
+
+    for (size_t i = 0; i < watch->slot_count; i++) {
+        watch->rests[i].wanted = watch->rests[i].wanted && watch->running[i] &&
+                                 watch->verified[i] && !watch->doubts[i].code;
+        count += watch->rests[i].wanted;
+        if (watch->rests[i].wanted) {
+            watch->rests[i].since_ms = now_ms; /* however it ends: not at every look */
+        }
+    }
+    consumer = count > 0 ? client->ops->probe_consumer(client, err) : NULL;
+    if (!consumer) {
+        return;
+    }
+    if (!assign_tails(watch, consumer, &count, err)) {
+        prove_tails(watch, consumer, err);
+    }
+    consumer->ops->destroy(consumer);
+    for (size_t i = 0; i < watch->slot_count; i++) {
+        watch->rests[i].wanted = false;
+    }
+}
+
 /* --- one look --------------------------------------------------------------------------------- */
 
 static size_t take_positions(struct tally_position_watch *watch)
@@ -404,6 +541,7 @@ enum tally_code tally_position_watch_look(struct tally_position_watch *watch,
         code = code ? code : read_records(watch, err);
         if (!code) {
             raise_doubts(watch);
+            look_at_tails(watch, err);
         }
     }
     return code == TALLY_TOPIC_CONFIG ? code : TALLY_OK; /* not answered: the next look tells */

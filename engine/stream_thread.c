@@ -334,8 +334,8 @@ static enum tally_code process_batch(struct tally_stream_thread *thread, bool dr
     return code;
 }
 
-/* Whether a timer may send its command: what reads and writes for it is there. */
-static bool may_fire(const struct tally_stream_thread *thread)
+/* Whether a transaction may begin without a record: nothing stands in its way. */
+static bool may_begin(const struct tally_stream_thread *thread)
 {
     return thread->producer && !thread->paused;
 }
@@ -346,7 +346,8 @@ static int timer_wait(struct tally_stream_thread *thread, int wait_ms)
     int64_t now_ms = tally_wall_ms(thread->options.clock);
 
     for (size_t i = 0;
-            wait_ms > 0 && may_fire(thread) && i < tally_task_manager_count(thread->manager); i++) {
+            wait_ms > 0 && may_begin(thread) && i < tally_task_manager_count(thread->manager);
+            i++) {
         struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
         int64_t due_ms = tally_stream_task_due_ms(task);
 
@@ -364,7 +365,7 @@ static enum tally_code fire_timers(struct tally_stream_thread *thread, bool dry,
     size_t fired = 0, count;
     enum tally_code code = TALLY_OK;
 
-    for (size_t i = 0; may_fire(thread) && i < tally_task_manager_count(thread->manager) && !code;
+    for (size_t i = 0; may_begin(thread) && i < tally_task_manager_count(thread->manager) && !code;
             i++) {
         struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
 
@@ -385,6 +386,27 @@ static enum tally_code fire_timers(struct tally_stream_thread *thread, bool dry,
         return code; /* the commit follows at once and hands them over */
     }
     return stream_thread_produce(thread, err);
+}
+
+/* Tasks that stand still go behind what no reader is shown: see position_watch.h. Nothing of their
+ * input is on its way, because no record can come from there. */
+static enum tally_code pass_tails(struct tally_stream_thread *thread, struct tally_error *err)
+{
+    bool moved = false;
+
+    for (size_t i = 0; may_begin(thread) && i < tally_task_manager_count(thread->manager); i++) {
+        struct tally_stream_task *task = tally_task_manager_at(thread->manager, i);
+        struct tally_positions *next = tally_stream_task_next(task);
+        int64_t from, to;
+
+        if (tally_stream_task_state(task) == TALLY_TASK_RUNNING &&
+                tally_task_slot_take_pass(tally_stream_task_slot(task), &from, &to) &&
+                from <= next->in_next && next->in_next < to) {
+            next->in_next = to;
+            moved = true;
+        }
+    }
+    return moved ? stream_thread_begin(thread, err) : TALLY_OK;
 }
 
 static bool commit_is_due(const struct tally_stream_thread *thread, bool dry)
@@ -577,6 +599,7 @@ static enum tally_code turn(struct tally_stream_thread *thread, int wait_ms, boo
         *busy = thread->batch_count > 0 || thread->open || restoring;
         code = thread->producer ? process_batch(thread, dry, err) : TALLY_OK;
         code = code ? code : fire_timers(thread, dry, busy, err);
+        code = code || !dry ? code : pass_tails(thread, err);
     }
     stream_thread_drop_batch(thread);
     if (!code && commit_is_due(thread, dry)) {

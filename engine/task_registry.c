@@ -200,6 +200,7 @@ void tally_task_slot_set_state(struct tally_task_slot *slot, enum tally_task_sta
         slot->message[0] = 0;
     }
     tally_rwlock_unlock(&slot->registry->lock);
+    atomic_store(&slot->passed, false);
     atomic_store(&slot->doubted, false); /* it was about another life of the task */
     if (state != TALLY_TASK_RUNNING) {
         atomic_store(&slot->anchored, false);
@@ -276,6 +277,27 @@ bool tally_task_slot_take_doubt(struct tally_task_slot *slot, struct tally_error
     tally_rwlock_read(&slot->registry->lock);
     *err = slot->doubt;
     *wrong = slot->wrong;
+    tally_rwlock_unlock(&slot->registry->lock);
+    return true;
+}
+
+void tally_task_slot_pass(struct tally_task_slot *slot, int64_t from, int64_t to)
+{
+    tally_rwlock_write(&slot->registry->lock);
+    slot->passed_from = from;
+    slot->passed_to = to;
+    tally_rwlock_unlock(&slot->registry->lock);
+    atomic_store(&slot->passed, true);
+}
+
+bool tally_task_slot_take_pass(struct tally_task_slot *slot, int64_t *from, int64_t *to)
+{
+    if (!atomic_load(&slot->passed) || !atomic_exchange(&slot->passed, false)) {
+        return false;
+    }
+    tally_rwlock_read(&slot->registry->lock);
+    *from = slot->passed_from;
+    *to = slot->passed_to;
     tally_rwlock_unlock(&slot->registry->lock);
     return true;
 }

@@ -26,8 +26,10 @@ struct tally_task_slot {
     _Atomic int state;         /* enum tally_task_state */
     _Atomic bool cold;         /* being restored from nothing: not readable yet */
     _Atomic int64_t in_next, lag, as_of_ms, restore_left, restore_total;
-    _Atomic bool anchored;         /* `anchor` is filled */
-    struct tally_positions anchor; /* the first of this life of the task that name a command */
+    _Atomic bool anchored;          /* `anchor` is filled */
+    struct tally_positions anchor;  /* the first of this life of the task that name a command */
+    _Atomic bool passed;            /* the two that follow are filled */
+    int64_t passed_from, passed_to; /* of the input: no record stands there */
     _Atomic bool doubted;
     struct tally_error doubt;     /* what the watch has found out about a RUNNING task */
     struct tally_positions wrong; /* whose records are not there any more */
@@ -80,6 +82,11 @@ void tally_task_slot_doubt(struct tally_task_slot *slot, const struct tally_erro
         const struct tally_positions *wrong);
 bool tally_task_slot_take_doubt(struct tally_task_slot *slot, struct tally_error *err,
         struct tally_positions *wrong);
+/* What the watch has proved: from `from` up to `to` the input holds only what no reader is shown,
+ * marks of transactions and what was aborted. The stream thread takes it once; forgotten as a doubt
+ * is. @thread any */
+void tally_task_slot_pass(struct tally_task_slot *slot, int64_t from, int64_t to);
+bool tally_task_slot_take_pass(struct tally_task_slot *slot, int64_t *from, int64_t *to);
 /* New committed position; wakes whoever waits for it. */
 void tally_task_slot_publish(struct tally_task_slot *slot, int64_t in_next);
 /* A reference to the current view; NULL: no store. @thread any */
