@@ -34,8 +34,9 @@ class Command:
         self.id = identity
         self.fields = fields
         self.broken = broken  # field rules that the command breaks, by name
-        self.actor = envelope.get("actor")
-        self.correlation_id = envelope.get("correlation_id", identity)
+        origins = {name: envelope[name] for name in ORIGINS if envelope.get(name) and name not in broken}
+        self.actor = origins.get("actor")  # what is too long is refused, and not passed on
+        self.correlation_id = origins.get("correlation_id", identity)
 
 
 # --- documents ------------------------------------------------------------------------------------
