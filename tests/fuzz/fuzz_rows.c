@@ -2,6 +2,7 @@
  * is read is packed and read again to the same struct, seen through a second packing. */
 #include <stdlib.h>
 
+#include "schemas/analytics_rows.h"
 #include "schemas/catalogue_records.h"
 #include "schemas/row_json.h"
 #include "schemas/stock_records.h"
@@ -144,6 +145,39 @@ static bool repack_product_timer(struct tally_slice row, struct tally_buf *out)
     return true;
 }
 
+static bool repack_low_stock(struct tally_slice row, struct tally_buf *out)
+{
+    struct low_stock_row low;
+
+    if (!analytics_low_stock_unpack(row, &low)) {
+        return false;
+    }
+    analytics_low_stock_pack(&low, out);
+    return true;
+}
+
+static bool repack_movement(struct tally_slice row, struct tally_buf *out)
+{
+    struct movement_row movement;
+
+    if (!analytics_movement_unpack(row, &movement)) {
+        return false;
+    }
+    analytics_movement_pack(&movement, out);
+    return true;
+}
+
+static bool repack_expiring(struct tally_slice row, struct tally_buf *out)
+{
+    struct expiring_row expiring;
+
+    if (!analytics_expiring_unpack(row, &expiring)) {
+        return false;
+    }
+    analytics_expiring_pack(&expiring, out);
+    return true;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct {
@@ -154,7 +188,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             {"stock", "warehouse", repack_warehouse}, {"stock", "dedup", repack_outcome},
             {"stock", "hold", repack_hold}, {"catalogue", "product", repack_product},
             {"catalogue", "operation", repack_product_operation},
-            {"catalogue", "slug", repack_slug}, {"catalogue", "timer", repack_product_timer}};
+            {"catalogue", "slug", repack_slug}, {"catalogue", "timer", repack_product_timer},
+            {"low_stock", "low_stock", repack_low_stock},
+            {"movements", "movement", repack_movement}, {"expiring", "expiring", repack_expiring}};
     struct tally_buf first, second;
     struct tally_slice row;
     size_t store;

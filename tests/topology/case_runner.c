@@ -18,6 +18,8 @@
 enum { CATALOGUE, STOCK, RESERVATION, TRANSFER, TOPOLOGIES };
 static const char *const topology_names[TOPOLOGIES + 1] = {
         "catalogue", "stock", "reservation", "transfer", NULL};
+enum { PROJECTIONS = 3 };
+static const char *const projection_names[PROJECTIONS] = {"expiring", "low_stock", "movements"};
 static const char *const usual_topologies[] = {"catalogue", "stock", NULL};
 enum watched { WATCH_EVENTS, WATCH_COMMANDS, WATCH_DEAD_LETTERS, WATCHED };
 static const char *const suffixes[WATCHED] = {".events", ".commands", ".commands-dlt"};
@@ -25,7 +27,7 @@ static const char *const suffixes[WATCHED] = {".events", ".commands", ".commands
 struct runner {
     struct driver_fixture fixture;
     struct driver_fixture_options options;
-    const char *chosen[TOPOLOGIES + 1]; /* by @ topologies */
+    const char *chosen[TOPOLOGIES + PROJECTIONS + 1]; /* by @ topologies */
     bool open, messages;
     int64_t seen[TOPOLOGIES][WATCHED][PARTITIONS_MAX]; /* next offset to show */
     int64_t replies_seen;
@@ -236,7 +238,18 @@ static void show_row(void *context, struct tally_slice key, struct tally_slice r
     tally_buf_byte(out, '\n');
 }
 
-static void show_state(struct runner *runner)
+static bool is_projection(const char *topology)
+{
+    for (int i = 0; i < PROJECTIONS; i++) {
+        if (!strcmp(projection_names[i], topology)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Rows of the aggregates, or of the projections. */
+static void show_state(struct runner *runner, bool projections)
 {
     for (size_t i = 0; runner->options.topologies[i]; i++) {
         const char *topology = runner->options.topologies[i];
@@ -244,8 +257,10 @@ static void show_state(struct runner *runner)
         for (int32_t partition = 0; partition < runner->options.partitions; partition++) {
             struct rows rows = {runner, topology, partition};
 
-            ck_assert(tally_topology_driver_scan(runner->fixture.driver, topology, partition,
-                    show_row, &rows));
+            if (is_projection(topology) == projections) {
+                ck_assert(tally_topology_driver_scan(runner->fixture.driver, topology, partition,
+                        show_row, &rows));
+            }
         }
     }
 }
@@ -290,21 +305,21 @@ static void run(struct runner *runner)
     show_new(runner, WATCH_EVENTS, show_event);
 }
 
-/* "all", or names with spaces between them. */
+/* "all", or names with spaces between them; "projections" are all of those. */
 static void choose(struct runner *runner, char *names)
 {
+    bool all = strstr(names, "all") != NULL;
     size_t count = 0;
 
-    runner->options.topologies = topology_names;
-    if (!strcmp(names, "all")) {
-        return;
-    }
     for (int i = 0; i < TOPOLOGIES; i++) {
-        if (strstr(names, topology_names[i])) {
+        if (all || strstr(names, topology_names[i])) {
             runner->chosen[count++] = topology_names[i];
         }
     }
     ck_assert_msg(count > 0, "topologies \"%s\"", names);
+    for (int i = 0; i < PROJECTIONS && strstr(names, "projections"); i++) {
+        runner->chosen[count++] = projection_names[i];
+    }
     runner->chosen[count] = NULL;
     runner->options.topologies = runner->chosen;
 }
@@ -401,8 +416,8 @@ static void do_line(struct runner *runner, char *line)
         tally_topology_driver_advance(runner->fixture.driver, strtoll(line + 8, NULL, 10));
     } else if (!strcmp(line, "run")) {
         run(runner);
-    } else if (!strcmp(line, "state")) {
-        show_state(runner);
+    } else if (!strcmp(line, "state") || !strcmp(line, "views")) {
+        show_state(runner, line[0] == 'v');
     } else if (!strcmp(line, "replies")) {
         show_replies(runner);
     } else if (!strcmp(line, "dead-letters")) {

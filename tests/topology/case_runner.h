@@ -5,7 +5,8 @@
  *   @ partitions 4                 for the cases that follow (default 1)
  *   @ registration optional        stock.require_registration: false for the cases that follow
  *   @ topologies <names>           these run in the cases that follow, or all; of the others there
- *                                  are the topics. At first: catalogue stock
+ *                                  are the topics. At first: catalogue stock. With the word
+ *                                  projections those run too
  *   @ show messages                from here on what a transaction brings is shown when it commits:
  *                                  events with their topology and partition, and behind an arrow
  *                                  commands that tally itself sends. @ show events: as at first
@@ -16,6 +17,7 @@
  *   advance <ms>                   the clock
  *   run                            what is left to do, timers that are due among it
  *   state                          every row of every store
+ *   views                          every row of the projections
  *   replies, dead-letters          what is new there
  *   messages                       what topologies have sent to each other: key, id, payload
  *   event                          the last event shown, all of it

@@ -210,6 +210,27 @@ START_TEST(test_store_bytes_are_unique)
 }
 END_TEST
 
+/* Number, then start: windows of one size follow each other in time. */
+START_TEST(test_windows)
+{
+    static const uint8_t expected[] = {'M', 1, 0, 0, 1, 0x9b, 0xbf, 0xc5, 0xd4, 0};
+    struct tally_key key, earlier;
+    int64_t hour = 3600000;
+
+    ck_assert_int_eq(tally_window_start(7 * hour, hour), 7 * hour);
+    ck_assert_int_eq(tally_window_start(8 * hour - 1, hour), 7 * hour);
+    ck_assert_int_eq(tally_window_start(0, hour), 0);
+    ck_assert_int_eq(tally_window_start(-1, hour), -hour);
+    ck_assert_int_eq(tally_window_start(-hour, hour), -hour);
+    tally_key_window(&key, TALLY_STORE_MOVEMENT, 1, INT64_C(0x19bbfc5d400));
+    ck_assert(tally_slice_equal(tally_key_bytes(&key), tally_slice_of(expected, sizeof expected)));
+    tally_key_window(&earlier, TALLY_STORE_MOVEMENT, 1, INT64_C(0x19bbfc5d400) - hour);
+    ck_assert_int_lt(memcmp(earlier.bytes, key.bytes, key.len), 0);
+    tally_key_window(&earlier, TALLY_STORE_MOVEMENT, 1, -hour);
+    ck_assert_int_lt(memcmp(earlier.bytes, key.bytes, key.len), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("key_schema");
@@ -218,6 +239,7 @@ int main(void)
     int failed;
 
     tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_test(tests, test_windows);
     tcase_add_test(tests, test_bytes_of_a_key);
     tcase_add_test(tests, test_keys_sort_as_their_parts);
     tcase_add_test(tests, test_prints_for_people);
