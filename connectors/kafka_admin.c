@@ -129,7 +129,8 @@ static enum tally_code projection_specs(struct tally_topic_spec specs[2],
     add_setting(&specs[1], "cleanup.policy", "compact", TALLY_TOPIC_EQUAL);
     /* Shorter than that, and a restore would not see what was deleted meanwhile. */
     add_setting(&specs[1], "delete.retention.ms", TOMBSTONE_RETENTION_MS, TALLY_TOPIC_AT_LEAST);
-    add_setting(&specs[1], "max.message.bytes", "131072", TALLY_TOPIC_AT_LEAST);
+    /* A commit hands over all its rows at once, in batches up to batch.size. */
+    add_setting(&specs[1], "max.message.bytes", "1048576", TALLY_TOPIC_AT_LEAST);
     /* The open segment is not compacted, and all of it is read by a restore. */
     add_setting(&specs[1], "segment.bytes", "67108864", TALLY_TOPIC_WHEN_CREATED);
     return TALLY_OK;

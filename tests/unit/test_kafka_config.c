@@ -3,7 +3,9 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "connectors/kafka_admin.h"
 #include "connectors/kafka_internal.h"
+#include "engine/base/mem.h"
 
 static char *properties[1];
 static struct tally_config config;
@@ -43,6 +45,37 @@ static void ck_is(rd_kafka_conf_t *conf, const char *name, const char *expected)
     ck_assert_msg(rd_kafka_conf_get(conf, name, value, &size) == RD_KAFKA_CONF_OK, "%s", name);
     ck_assert_msg(strcmp(value, expected) == 0, "%s is %s, expected %s", name, value, expected);
 }
+
+/* A commit hands over all rows of a projection's transaction, so batches become as large as a
+ * producer makes them. */
+START_TEST(a_changelog_takes_a_full_batch)
+{
+    const struct tally_topic_owner owner = {
+            .name = "seen", .events = "stock.events", .changelog = "seen-changelog"};
+    rd_kafka_conf_t *conf = conf_of(KAFKA_KIND_PRODUCER);
+    struct tally_topic_spec *specs;
+    size_t count;
+    int seen = 0;
+
+    ck_assert_int_eq(tally_topics_of(&config, &owner, 1, &specs, &count, NULL), TALLY_OK);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < specs[i].setting_count; k++) {
+            const struct tally_topic_setting *setting = &specs[i].settings[k];
+
+            if (!strcmp(specs[i].name, owner.changelog) &&
+                    !strcmp(setting->name, "max.message.bytes")) {
+                ck_assert_int_eq(setting->compare, TALLY_TOPIC_AT_LEAST);
+                ck_assert_int_gt(strtoll(setting->value, NULL, 10),
+                        kafka_config_int(conf, "batch.size"));
+                seen++;
+            }
+        }
+    }
+    ck_assert_int_eq(seen, 1);
+    tally_free(specs);
+    rd_kafka_conf_destroy(conf);
+}
+END_TEST
 
 START_TEST(configures_the_group_consumer)
 {
@@ -222,6 +255,7 @@ int main(void)
     int failed = 0;
 
     tcase_add_checked_fixture(tcase, setup, NULL);
+    tcase_add_test(tcase, a_changelog_takes_a_full_batch);
     tcase_add_test(tcase, configures_the_group_consumer);
     tcase_add_test(tcase, configures_the_transactional_producer);
     tcase_add_test(tcase, asks_watermarks_uncommitted);
