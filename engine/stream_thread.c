@@ -283,6 +283,23 @@ enum tally_code stream_thread_produce(struct tally_stream_thread *thread, struct
     return code;
 }
 
+/* The first of the records is what was found too large, alone in a transaction. */
+static enum tally_code skip_too_large(struct tally_stream_thread *thread,
+        struct tally_stream_task *task, const struct tally_record *record, struct tally_error *err)
+{
+    const struct tally_topology *topology = tally_stream_task_slot(task)->topology;
+
+    if (!tally_topology_dead_letters(topology)) { /* a row is smaller than any changelog's limit */
+        return tally_error_set(err, TALLY_TOPIC_CONFIG,
+                "topic \"%s\" does not take what one event changes: its max.message.bytes was "
+                "lowered",
+                tally_topology_output(topology));
+    }
+    tally_stream_task_skip_too_large(task, record, thread->consumer, thread->too_large.tries > 0);
+    thread->too_large.written = true;
+    return TALLY_OK;
+}
+
 static enum tally_code process_run(struct tally_stream_thread *thread,
         const struct tally_record *records, size_t count, bool dry, struct tally_error *err)
 {
@@ -303,13 +320,11 @@ static enum tally_code process_run(struct tally_stream_thread *thread,
     thread->records.task = task;
     thread->records.offset = records->offset;
     if (thread->too_large.task == task && thread->too_large.offset == records->offset) {
-        tally_stream_task_skip_too_large(task, records, thread->consumer,
-                thread->too_large.tries > 0);
-        thread->too_large.written = true;
+        code = skip_too_large(thread, task, records, err);
         records++;
         count--;
     }
-    if (count > 0) {
+    if (!code && count > 0) {
         code = tally_stream_task_process(task, records, count, thread->consumer, err);
     }
     if (dry && !thread->produced) {

@@ -187,6 +187,7 @@ static const struct answer {
 } answers[] = {
         {TALLY_MEMORY_BEGIN, TALLY_TXN_ABORTED, false},
         {TALLY_MEMORY_PRODUCE, TALLY_TXN_ABORTED, false},
+        {TALLY_MEMORY_PRODUCE, TALLY_TIMEOUT, false},
         {TALLY_MEMORY_PRODUCE, TALLY_DELIVERY_FAILED, true},
         {TALLY_MEMORY_PRODUCE, TALLY_FENCED, true},
         {TALLY_MEMORY_SEND_OFFSETS, TALLY_TXN_ABORTED, false},
@@ -461,6 +462,23 @@ START_TEST(a_lost_offset_halts)
 }
 END_TEST
 
+/* There are no dead letters to put the event into: its rows are the trouble. */
+START_TEST(a_changelog_without_room_ends_the_run)
+{
+    struct driver_fixture fixture;
+    struct tally_error err = {.code = TALLY_OK};
+
+    two_events(&fixture, NULL);
+    tally_memory_broker_limit(broker_of(&fixture), LOW, 20);
+    pipe_stock(&fixture, "{\"type\":\"ShipStock\",\"command_id\":\"3\",\"sku\":\"A\","
+                         "\"warehouse\":\"AMS1\",\"quantity\":1,\"shipment_id\":\"s\","
+                         "\"force\":true}");
+    ck_assert_int_eq(tally_topology_driver_run(fixture.driver, &err), TALLY_TOPIC_CONFIG);
+    ck_assert_ptr_nonnull(strstr(err.message, LOW));
+    driver_fixture_close(&fixture);
+}
+END_TEST
+
 START_TEST(an_event_of_a_newer_release_halts_and_a_foreign_one_is_skipped)
 {
     static const char unknown[] =
@@ -684,6 +702,7 @@ int main(void)
     tcase_add_test(rest, an_offset_beyond_the_position_halts);
     tcase_add_test(rest, an_offset_before_the_position_halts);
     tcase_add_test(rest, a_lost_offset_halts);
+    tcase_add_test(rest, a_changelog_without_room_ends_the_run);
     tcase_add_test(rest, an_event_of_a_newer_release_halts_and_a_foreign_one_is_skipped);
     tcase_add_test(rest, events_that_were_made_anew_halt_who_reads_them);
     tcase_add_loop_test(rest, an_old_state_is_built_again, 0, 2);
