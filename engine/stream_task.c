@@ -204,6 +204,7 @@ void tally_stream_task_load(struct tally_stream_task *task)
     task->committed = *tally_view_positions(view);
     task->next = task->committed;
     task->proof_offset = TALLY_OFFSET_NONE;
+    stream_task_project_forget(task);
     tally_view_unref(view);
     atomic_store(&task->slot->in_next, task->committed.in_next);
 }

@@ -108,12 +108,19 @@ enum tally_code stream_thread_begin(struct tally_stream_thread *thread, struct t
     return code;
 }
 
-/* What waited for the offsets of a small transaction. */
+/* What waited for the offsets of a small transaction. Offsets may be sent again, but records whose
+ * hand-over has failed may not: some may have been taken, and the rest would be forgotten. */
 static enum tally_code hand_over(void *context, struct tally_error *err)
 {
     struct tally_stream_thread *thread = context;
+    enum tally_code code = thread->produced ? TALLY_OK : stream_thread_produce(thread, err);
 
-    return thread->produced ? TALLY_OK : stream_thread_produce(thread, err);
+    if (tally_code_reaction(code) == TALLY_REACT_RETRY) {
+        struct tally_error cause = *err;
+
+        return tally_error_set(err, TALLY_TXN_ABORTED, "%.200s", cause.message);
+    }
+    return code;
 }
 
 /* c3: same arguments until it is taken or the deadline passes. */
