@@ -5,6 +5,7 @@
 #include "engine/base/failpoint.h"
 #include "engine/base/hash.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -273,6 +274,21 @@ void tally_reject(struct tally_context *ctx, enum tally_reject code, const char 
     tally_buf_clear(ctx->message);
     tally_rejection_error(ctx->message, pointer, tally_reject_name(code), meta, meta_count);
     reject(ctx, code, text);
+}
+
+bool tally_version_matches(struct tally_context *ctx, int64_t actual)
+{
+    const struct tally_command_fields *fields = ctx->command->fields;
+    int64_t expected = fields->expected_version;
+
+    if (!(fields->presence.present & TALLY_BIT(TALLY_HAS_EXPECTED_VERSION)) || expected == actual) {
+        return true;
+    }
+    tally_reject(ctx, TALLY_REJECT_VERSION_CONFLICT, "/expected_version",
+            (struct tally_meta[]){
+                    TALLY_META_I("expected", expected), TALLY_META_I("actual", actual)},
+            2, "expected version %" PRId64 ", actual %" PRId64, expected, actual);
+    return false;
 }
 
 void tally_operation_begin(struct tally_context *ctx, struct tally_operation *operation)

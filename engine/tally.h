@@ -34,8 +34,8 @@ struct tally_aggregate {
      * ",stock.commands/2@991" and so on, borrowed from the memo; empty: nothing else. */
     struct tally_slice (*positions)(const struct tally_outcome *outcome);
     /* May be NULL. A check of the engine (deadline, field rules) has refused a command of tally's
-     * own: may only tally_send, the reply that a saga waits for. Members of the command that break
-     * a rule are zero or whatever was sent. */
+     * own: may only tally_send, the reply that a saga waits for. A field that breaks a rule
+     * is absent. */
     void (*refused)(struct tally_context *ctx, const struct tally_command *command,
             enum tally_reject code);
     /* Durable timers: the store's keys begin with due_ms:u64. Once the owner's wall clock has
@@ -143,6 +143,9 @@ void tally_accept(struct tally_context *ctx); /* decided, nothing changes */
 void tally_reject(struct tally_context *ctx, enum tally_reject code, const char *pointer,
         const struct tally_meta *meta, size_t meta_count, const char *detail, ...)
         TALLY_PRINTF(6, 7);
+/* decide: whether the command expects no version, or this one; 0: of what there is not yet. false:
+ * rejected, VERSION_CONFLICT. */
+bool tally_version_matches(struct tally_context *ctx, int64_t actual);
 /* decide: what a saga remembers of the command being decided, with whom the sender wants the reply
  * sent to. Sets the bits of its own fields; the others of *operation stay. Scratch memory. */
 void tally_operation_begin(struct tally_context *ctx, struct tally_operation *operation);

@@ -13,20 +13,6 @@
 
 /* --- checks ----------------------------------------------------------------------------------- */
 
-bool catalogue_version_matches(struct catalogue_call *call, int64_t actual)
-{
-    int64_t expected = call->cmd->head.expected_version;
-
-    if (!catalogue_has(call, TALLY_HAS_EXPECTED_VERSION) || expected == actual) {
-        return true;
-    }
-    tally_reject(call->ctx, TALLY_REJECT_VERSION_CONFLICT, "/expected_version",
-            (struct tally_meta[]){
-                    TALLY_META_I("expected", expected), TALLY_META_I("actual", actual)},
-            2, "expected version %" PRId64 ", actual %" PRId64, expected, actual);
-    return false;
-}
-
 /* false: rejected. */
 static bool no_operation(struct catalogue_call *call)
 {
@@ -55,7 +41,7 @@ static bool read_settled(struct catalogue_call *call, struct catalogue_product *
                 (const char *)call->cmd->product_id.data);
         return false;
     }
-    return catalogue_version_matches(call, product->version);
+    return tally_version_matches(call->ctx, product->version);
 }
 
 bool catalogue_open_product(struct catalogue_call *call, struct catalogue_product *product)
@@ -85,7 +71,7 @@ static void decide_create(struct catalogue_call *call)
         return;
     }
     exists = catalogue_product_read(call, &product);
-    if (!catalogue_version_matches(call, exists ? product.version : 0)) {
+    if (!tally_version_matches(call->ctx, exists ? product.version : 0)) {
         return;
     }
     if (exists) {
@@ -251,7 +237,7 @@ static void decide_register_warehouse(struct catalogue_call *call)
     struct tally_slice row;
     bool exists = tally_get(call->ctx, &key, &row);
 
-    if (!catalogue_version_matches(call, exists ? 1 : 0)) {
+    if (!tally_version_matches(call->ctx, exists ? 1 : 0)) {
         return;
     }
     if (exists) {

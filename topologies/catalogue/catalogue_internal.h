@@ -36,7 +36,6 @@ static inline bool catalogue_has(const struct catalogue_call *call, unsigned bit
 {
     return call->cmd->head.presence.present & TALLY_BIT(bit);
 }
-bool catalogue_version_matches(struct catalogue_call *call, int64_t actual); /* false: rejected */
 /* The product of a command that changes one, which is not archived. false: rejected. */
 bool catalogue_open_product(struct catalogue_call *call, struct catalogue_product *product);
 

@@ -34,7 +34,7 @@ void catalogue_touch(struct tally_touch *touch, const struct tally_command *comm
     const struct catalogue_command *cmd = (const struct catalogue_command *)command->fields;
 
     if (command->violations && command->violations->count > 0) {
-        return; /* refused before decide, and its fields may be too long for a key */
+        return; /* refused before decide: nothing is read */
     }
     switch ((enum catalogue_command_type)command->schema->id) {
     case CATALOGUE_REGISTER_WAREHOUSE:

@@ -3,8 +3,6 @@
  * Checks follow one order, first failure decides: existence, an operation in progress,
  * expected_version, the state. Between commit and expiry the order of their records decides:
  * neither looks at the clock. */
-#include <inttypes.h>
-
 #include "topologies/reservation/reservation_internal.h"
 
 /* --- checks ----------------------------------------------------------------------------------- */
@@ -22,19 +20,8 @@ bool reservation_is_idle(struct reservation *reservation)
 
 bool reservation_version_matches(struct reservation *reservation)
 {
-    const struct reservation_command *cmd = reservation->cmd;
-    int64_t expected = cmd->head.expected_version;
-    int64_t actual = reservation->found ? reservation->row.version : 0;
-
-    if (!(cmd->head.presence.present & TALLY_BIT(TALLY_HAS_EXPECTED_VERSION)) ||
-            expected == actual) {
-        return true;
-    }
-    tally_reject(reservation->ctx, TALLY_REJECT_VERSION_CONFLICT, "/expected_version",
-            (struct tally_meta[]){
-                    TALLY_META_I("expected", expected), TALLY_META_I("actual", actual)},
-            2, "expected version %" PRId64 ", actual %" PRId64, expected, actual);
-    return false;
+    return tally_version_matches(reservation->ctx,
+            reservation->found ? reservation->row.version : 0);
 }
 
 static bool exists(struct reservation *reservation)

@@ -110,21 +110,6 @@ void stock_reject_insufficient(const struct stock_change *change, int64_t availa
             4, "available %" PRId64 ", requested %" PRId64, available, requested);
 }
 
-bool stock_version_matches(struct tally_context *ctx, const struct stock_command *cmd,
-        int64_t actual)
-{
-    int64_t expected = cmd->head.expected_version;
-
-    if (!stock_has_value(cmd, TALLY_HAS_EXPECTED_VERSION) || expected == actual) {
-        return true;
-    }
-    tally_reject(ctx, TALLY_REJECT_VERSION_CONFLICT, "/expected_version",
-            (struct tally_meta[]){
-                    TALLY_META_I("expected", expected), TALLY_META_I("actual", actual)},
-            2, "expected version %" PRId64 ", actual %" PRId64, expected, actual);
-    return false;
-}
-
 /* --- a change --------------------------------------------------------------------------------- */
 
 static void read_rows(struct stock_change *change)
@@ -153,7 +138,7 @@ bool stock_change_begin(struct stock_change *change, struct tally_context *ctx,
         return false;
     }
     read_rows(change);
-    return stock_version_matches(ctx, cmd, change->before.version);
+    return tally_version_matches(ctx, change->before.version);
 }
 
 void stock_change_open(struct stock_change *change, struct tally_context *ctx,

@@ -48,9 +48,6 @@ void stock_reject_warehouse(struct tally_context *ctx, enum tally_reject code, c
         struct tally_slice warehouse);
 /* INSUFFICIENT_STOCK of the change's warehouse. */
 void stock_reject_insufficient(const struct stock_change *change, int64_t available);
-/* false: rejected, it is not the version that the command expects. */
-bool stock_version_matches(struct tally_context *ctx, const struct stock_command *cmd,
-        int64_t actual);
 
 /* --- a change --------------------------------------------------------------------------------- */
 

@@ -138,7 +138,7 @@ void stock_touch(struct tally_touch *touch, const struct tally_command *command)
     const struct stock_command *cmd = (const struct stock_command *)command->fields;
 
     if (command->violations && command->violations->count > 0) {
-        return; /* refused before decide, and its fields may be too long for a key */
+        return; /* refused before decide: nothing is read */
     }
     if (command->schema->internal) {
         touch_message(touch, command, cmd);

@@ -152,36 +152,27 @@ void stock_send_transfer_reply(struct tally_context *ctx, const struct stock_com
 
 /* --- refused by the engine -------------------------------------------------------------------- */
 
-/* Whether the command breaks no rule of any of these fields, so that its answer can be addressed.
- * Of too many broken rules not all are known. */
-static bool are_sound(const struct tally_command *command, const char *const *pointers)
+/* A field that breaks a rule counts as absent: an answer that needs it cannot be addressed. */
+static bool has_all(const struct stock_command *cmd, uint64_t bits)
 {
-    if (command->violations && command->violations->count == TALLY_VIOLATIONS_MAX) {
-        return false;
-    }
-    for (size_t i = 0; command->violations && i < command->violations->count; i++) {
-        for (size_t j = 0; pointers[j]; j++) {
-            if (!strcmp(command->violations->items[i].pointer, pointers[j])) {
-                return false;
-            }
-        }
-    }
-    return true;
+    return (cmd->head.presence.present & bits) == bits;
 }
 
 void stock_refused(struct tally_context *ctx, const struct tally_command *command,
         enum tally_reject code)
 {
-    static const char *const hold[] = {"/reservation_id", "/line", "/attempt", NULL};
-    static const char *const claim[] = {"/product_id", "/op_id", "/sku", NULL};
-    static const char *const transfer[] = {"/transfer_id", NULL};
     const struct stock_command *cmd = (const struct stock_command *)command->fields;
+    uint64_t hold = TALLY_BIT(STOCK_HAS_RESERVATION_ID) | TALLY_BIT(STOCK_HAS_LINE) |
+                    TALLY_BIT(STOCK_HAS_ATTEMPT);
+    uint64_t claim =
+            TALLY_BIT(STOCK_HAS_PRODUCT_ID) | TALLY_BIT(STOCK_HAS_OP_ID) | TALLY_BIT(STOCK_HAS_SKU);
 
-    if (command->schema->id == STOCK_HOLD && are_sound(command, hold)) {
+    if (command->schema->id == STOCK_HOLD && has_all(cmd, hold)) {
         stock_send_hold_reply(ctx, cmd, &(struct stock_hold_answer){.code = code});
-    } else if (command->schema->id == STOCK_CLAIM_SKU && are_sound(command, claim)) {
+    } else if (command->schema->id == STOCK_CLAIM_SKU && has_all(cmd, claim)) {
         stock_send_claim_reply(ctx, cmd, code);
-    } else if (command->schema->id == STOCK_TRANSFER_OUT && are_sound(command, transfer)) {
+    } else if (command->schema->id == STOCK_TRANSFER_OUT &&
+               has_all(cmd, TALLY_BIT(STOCK_HAS_TRANSFER_ID))) {
         stock_send_transfer_reply(ctx, cmd, code, NULL);
     }
 }

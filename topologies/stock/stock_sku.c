@@ -54,7 +54,7 @@ void stock_decide_register_sku(struct tally_context *ctx, const struct stock_com
     struct stock_sku_row row;
     bool known = read_sku(ctx, cmd->sku, &row);
 
-    if (!stock_version_matches(ctx, cmd, row.version)) {
+    if (!tally_version_matches(ctx, row.version)) {
         return;
     }
     if (names_product && row.product_id.len > 0 &&

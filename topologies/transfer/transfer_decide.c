@@ -32,23 +32,6 @@ static bool is_idle(struct transfer *transfer)
     return false;
 }
 
-static bool version_matches(struct transfer *transfer)
-{
-    const struct transfer_command *cmd = transfer->cmd;
-    int64_t expected = cmd->head.expected_version;
-    int64_t actual = transfer->row.version;
-
-    if (!(cmd->head.presence.present & TALLY_BIT(TALLY_HAS_EXPECTED_VERSION)) ||
-            expected == actual) {
-        return true;
-    }
-    tally_reject(transfer->ctx, TALLY_REJECT_VERSION_CONFLICT, "/expected_version",
-            (struct tally_meta[]){
-                    TALLY_META_I("expected", expected), TALLY_META_I("actual", actual)},
-            2, "expected version %" PRId64 ", actual %" PRId64, expected, actual);
-    return false;
-}
-
 static bool is_on_its_way(struct transfer *transfer)
 {
     const char *state = transfer_state_names[transfer->row.state];
@@ -68,8 +51,8 @@ static bool open_on_its_way(struct transfer *transfer, struct tally_context *ctx
         const struct transfer_command *cmd)
 {
     transfer_open(transfer, ctx, cmd);
-    return exists(transfer) && is_idle(transfer) && version_matches(transfer) &&
-           is_on_its_way(transfer);
+    return exists(transfer) && is_idle(transfer) &&
+           tally_version_matches(ctx, transfer->row.version) && is_on_its_way(transfer);
 }
 
 /* --- the saga: DispatchTransfer, TransferReply, TimeOut --------------------------------------- */
@@ -101,7 +84,8 @@ static void decide_dispatch(struct tally_context *ctx, const struct transfer_com
     struct transfer_event *event = &transfer.event;
 
     transfer_open(&transfer, ctx, cmd);
-    if (!is_idle(&transfer) || !version_matches(&transfer) || !may_dispatch(&transfer)) {
+    if (!is_idle(&transfer) || !tally_version_matches(ctx, transfer.row.version) ||
+            !may_dispatch(&transfer)) {
         return;
     }
     transfer_set_state(&transfer, TRANSFER_DISPATCHING);
