@@ -405,6 +405,7 @@ void tally_send(struct tally_context *ctx, const struct tally_message *message)
             message->partition >= 0 ? message->partition
                                     : tally_partition_of(message->key, ctx->partitions),
             &record);
+    ctx->sent = true;
     TALLY_FAILPOINT(OUTPUT_SEND_AFTER);
 }
 

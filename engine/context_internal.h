@@ -57,6 +57,7 @@ struct tally_context {
     /* DECIDE */
     const struct tally_command *command; /* DUE: NULL */
     struct tally_collector *collector;
+    bool sent; /* something, to a commands topic */
     enum context_decision decision;
     enum tally_format events_format;
     struct tally_buf *encoded; /* the decision's event */

@@ -482,6 +482,10 @@ static enum tally_code decide_item(struct tally_stream_task *task, struct batch_
         return ctx.code;
     }
     tally_assert(ctx.decision != CONTEXT_UNDECIDED);
+    if (stream_task_is_too_large(task, &ctx) && ctx.sent) {
+        /* What was sent goes only with the transaction; then the record is skipped alone. */
+        return tally_error_set(err, TALLY_TOO_LARGE, "event larger than the events topic takes");
+    }
     if (stream_task_is_too_large(task, &ctx)) {
         item->kind = BATCH_DEAD;
         item->refusal = TALLY_REFUSAL_OVER_LIMIT;

@@ -239,6 +239,30 @@ START_TEST(a_letter_that_is_refused_is_written_short)
 }
 END_TEST
 
+/* Nothing that went with the event is sent without it. */
+START_TEST(an_event_that_is_too_large_takes_its_messages_along)
+{
+    static const char *const names[] = {"catalogue", "stock", "reservation", NULL};
+    struct tally_memory_record record;
+    struct tally_error err = {.code = TALLY_OK};
+
+    driver_fixture_open(&fixture,
+            &(struct driver_fixture_options){
+                    .partitions = 1, .topologies = names, .registration_optional = true});
+    tally_topology_driver_crash(fixture.driver);
+    tally_memory_broker_limit(broker(), "reservation.events", 500);
+    ck_assert_int_eq(tally_topology_driver_start(fixture.driver, &err), TALLY_OK);
+    driver_fixture_pipe(&fixture, "reservation.commands",
+            "{\"type\":\"ReserveStock\",\"command_id\":\"1\",\"reservation_id\":\"R-1\","
+            "\"lines\":[{\"sku\":\"A\",\"quantity\":3}]}");
+    driver_fixture_run(&fixture);
+    ck_assert_uint_eq(count_records("reservation.commands-dlt", &record), 1);
+    ck_assert(header_is(&record, "__streams.errors.exception", "OVER_LIMIT"));
+    ck_assert_uint_eq(count_records("reservation.events", &record), 0);
+    ck_assert_uint_eq(count_records("stock.commands", &record), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("poison");
@@ -253,6 +277,7 @@ int main(void)
     tcase_add_test(tcase, one_event_that_is_refused_costs_its_neighbours_nothing);
     tcase_add_test(tcase, a_restore_knows_why_an_event_that_is_too_large_is_missing);
     tcase_add_test(tcase, a_letter_that_is_refused_is_written_short);
+    tcase_add_test(tcase, an_event_that_is_too_large_takes_its_messages_along);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
