@@ -93,7 +93,8 @@ static void load_config(struct tally_config *config)
 
 static void open_program(struct program *program)
 {
-    static const char *const names[SIM_TOPOLOGIES] = {SIM_STOCK, SIM_CATALOGUE, SIM_RESERVATION};
+    static const char *const names[SIM_TOPOLOGIES] = {
+            SIM_STOCK, SIM_CATALOGUE, SIM_RESERVATION, SIM_LOW_STOCK};
     struct tally_error err = {.code = TALLY_OK};
 
     load_config(&program->config);

@@ -17,20 +17,22 @@
 
 enum {
     SIM_INSTANCES = 4, /* the last may be a twin of the first, with the same instance.id */
-    SIM_THREADS = 2,   /* of an instance */
+    SIM_THREADS = 2,   /* of an instance, for its aggregates */
+    SIM_LIFE_THREADS = SIM_THREADS + 1, /* and one of a projection */
     SIM_PARTITIONS = 4,
     SIM_SKUS = 6,
     SIM_WAREHOUSES = 2,
     SIM_LEVELS = SIM_SKUS * SIM_WAREHOUSES,
     SIM_COMMANDS = 256,
     SIM_RESERVATIONS = 8,
-    SIM_TOPOLOGIES = 3,
+    SIM_TOPOLOGIES = 4,
     SIM_ID_MAX = 32,
     SIM_VALUE_MAX = 896
 };
 #define SIM_STOCK       "stock"
 #define SIM_CATALOGUE   "catalogue"
 #define SIM_RESERVATION "reservation"
+#define SIM_LOW_STOCK   "low_stock"
 #define SIM_REPLY_TOPIC "sim.replies"
 #define SIM_MILLION     1000000
 
@@ -122,6 +124,7 @@ enum sim_rate {
 struct sim_plan {
     int instances, threads;
     bool twin, foreign;
+    bool projects; /* low_stock runs too */
     int32_t partitions;
     bool catalogue, sagas;
     int commands, ticks;
@@ -177,7 +180,7 @@ struct sim_life {
     struct tally_client *client;
     struct tally_state *state;
     struct tally_task_registry *registry;
-    struct sim_thread threads[SIM_THREADS];
+    struct sim_thread threads[SIM_LIFE_THREADS];
     int thread_count;
     struct tally_config config; /* as that of the system, with its own instance.id */
     char name[2];
@@ -270,6 +273,8 @@ void sim_log_check_replies(struct sim *sim);
 
 /* sim_check.c: after the system has come to rest. */
 void sim_check(struct sim *sim);
+/* sim_view.c: at rest, the projection's rows are what the levels of stock say. */
+void sim_view_check(struct sim *sim);
 struct tally_task_slot *sim_running_slot(struct sim *sim, const char *topology, int32_t partition);
 
 /* sim_saga.c: reservations over several SKUs, which no model here decides. */

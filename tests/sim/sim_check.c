@@ -615,7 +615,7 @@ static struct finish finish_of(struct sim *sim)
 
             finish.hashes[i] = count_rows(sim, view).hash;
             finish.ends[i] = tally_memory_broker_end(sim->broker,
-                    tally_topology_events(sim->topologies[t]), p);
+                    tally_topology_output(sim->topologies[t]), p);
             tally_view_unref(view);
         }
     }
@@ -693,6 +693,9 @@ void sim_check(struct sim *sim)
         check_log(&reservation);
         check_state(&reservation);
         sim_saga_check(sim);
+    }
+    if (sim->plan.projects) {
+        sim_view_check(sim);
     }
     finish = finish_of(sim);
     kill_all(sim);

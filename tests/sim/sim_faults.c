@@ -34,6 +34,7 @@ void sim_plan_draw(struct sim *sim)
     if (plan->sagas && plan->rates[SIM_RATE_KILL] == 0) { /* they are there to be cut off */
         plan->rates[SIM_RATE_KILL] = rates[sim_random_below(&sim->random, 4)];
     }
+    plan->projects = sim_random_below(&sim->random, 4) == 0;
     plan->rates[SIM_RATE_READ_FAULT] *= 4;
     plan->rates[SIM_RATE_FLUSH_FAULT] *= 4;
 }

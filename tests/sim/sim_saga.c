@@ -100,7 +100,7 @@ static bool is_busy(struct sim *sim)
     for (size_t t = 0; t < sim->topology_count; t++) {
         const char *topic = tally_topology_commands(sim->topologies[t]);
 
-        for (int32_t p = 0; p < sim->plan.partitions; p++) {
+        for (int32_t p = 0; topic && p < sim->plan.partitions; p++) {
             struct tally_memory_record record;
             int64_t next =
                     tally_memory_broker_committed(sim->broker, sim->config->app_id, topic, p);
@@ -150,7 +150,7 @@ static void count_unread(struct sim *sim, const struct sim_life *life, int64_t u
         int64_t next = atomic_load(&slot->in_next);
 
         next = next < 0 ? 0 : next;
-        while (atomic_load(&slot->state) == TALLY_TASK_RUNNING &&
+        while (topic && atomic_load(&slot->state) == TALLY_TASK_RUNNING &&
                 tally_memory_broker_read(sim->broker, topic, slot->partition, next, &record)) {
             struct tally_slice value = record.value;
             struct tally_slice type = value.len > 0 && value.data[0] == '{'

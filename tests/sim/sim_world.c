@@ -106,7 +106,7 @@ void sim_violation(const struct sim *sim, const char *invariant, const char *wha
 
 bool sim_life_stepping(const struct sim_life *life)
 {
-    for (int i = 0; i < SIM_THREADS; i++) {
+    for (int i = 0; i < SIM_LIFE_THREADS; i++) {
         if (life->threads[i].stepping) {
             return true;
         }
@@ -168,6 +168,7 @@ void sim_start(struct sim *sim, struct sim_instance *instance)
     if (!sim->healing && sim_random_below(&sim->random, 10) == 0) {
         life->thread_count = 1 + (int)sim_random_below(&sim->random, SIM_THREADS);
     }
+    life->thread_count += sim->plan.projects;
     life->config.instance_id = life->name;
     life->disk = instance->disk;
     instance->disk = NULL;
@@ -179,10 +180,13 @@ void sim_start(struct sim *sim, struct sim_instance *instance)
     life->registry = tally_task_registry_create(sim->topologies, sim->topology_count,
             sim->plan.partitions, WAITERS_MAX);
     for (int i = 0; i < life->thread_count; i++) {
+        bool projects = sim->plan.projects && i == life->thread_count - 1;
+
         life->threads[i].life = life;
         life->threads[i].thread = tally_stream_thread_create(&(struct tally_stream_thread_options){
                 .index = i,
-                .member = i,
+                .group = projects ? SIM_LOW_STOCK : NULL,
+                .member = projects ? 0 : i,
                 .config = &life->config,
                 .client = life->client,
                 .clock = &sim->clock.clock,
@@ -198,7 +202,7 @@ void sim_start(struct sim *sim, struct sim_instance *instance)
 /* The stream threads are closed or crashed already. */
 static void end_life(struct sim_life *life)
 {
-    for (int i = 0; i < SIM_THREADS; i++) {
+    for (int i = 0; i < SIM_LIFE_THREADS; i++) {
         tally_stream_thread_destroy(life->threads[i].thread);
     }
     tally_task_registry_destroy(life->registry);
@@ -209,7 +213,7 @@ static void end_life(struct sim_life *life)
 
 static void bury(struct sim_life *life)
 {
-    for (int i = 0; i < SIM_THREADS; i++) {
+    for (int i = 0; i < SIM_LIFE_THREADS; i++) {
         if (life->threads[i].thread && !life->threads[i].closed) {
             tally_stream_thread_crash(life->threads[i].thread);
         }
@@ -366,7 +370,7 @@ static void flush(struct sim *sim, struct sim_life *life)
 
 static struct sim_thread *pick_thread(struct sim *sim)
 {
-    struct sim_thread *free[SIM_INSTANCES * SIM_THREADS];
+    struct sim_thread *free[SIM_INSTANCES * SIM_LIFE_THREADS];
     uint32_t count = 0;
 
     for (int i = 0; i < sim->plan.instances; i++) {
@@ -477,13 +481,16 @@ static void make_topics(struct sim *sim)
 {
     for (size_t i = 0; i < sim->topology_count; i++) {
         const struct tally_topology *topology = sim->topologies[i];
+        const char *letters = tally_topology_dead_letters(topology);
 
-        tally_memory_broker_topic(sim->broker, tally_topology_commands(topology),
-                sim->plan.partitions, MESSAGE_BYTES_MAX);
-        tally_memory_broker_topic(sim->broker, tally_topology_events(topology),
+        tally_memory_broker_topic(sim->broker, tally_topology_input(topology), sim->plan.partitions,
+                MESSAGE_BYTES_MAX);
+        tally_memory_broker_topic(sim->broker, tally_topology_output(topology),
                 sim->plan.partitions, sim->plan.sagas ? SAGA_EVENT_BYTES_MAX : EVENT_BYTES_MAX);
-        tally_memory_broker_topic(sim->broker, tally_topology_dead_letters(topology),
-                sim->plan.partitions, 2 * MESSAGE_BYTES_MAX);
+        if (letters) {
+            tally_memory_broker_topic(sim->broker, letters, sim->plan.partitions,
+                    2 * MESSAGE_BYTES_MAX);
+        }
     }
     tally_memory_broker_topic(sim->broker, SIM_REPLY_TOPIC, 1, MESSAGE_BYTES_MAX);
 }
@@ -522,6 +529,9 @@ void sim_open(struct sim *sim, uint64_t seed, const struct sim_options *options,
     }
     if (sim->plan.sagas) {
         sim->topologies[sim->topology_count++] = topologies[2];
+    }
+    if (sim->plan.projects) { /* last: the events that it reads have their topic */
+        sim->topologies[sim->topology_count++] = topologies[3];
     }
     sim->broker = tally_memory_broker_create(&sim->clock.clock, config->transaction_timeout);
     make_topics(sim);
@@ -575,7 +585,7 @@ static bool task_at_rest(struct sim *sim, size_t task)
         if (tally_task_slot_store_health(slot, NULL)) {
             return false; /* its base is being reopened */
         }
-        if (tally_memory_broker_read(sim->broker, tally_topology_commands(slot->topology),
+        if (tally_memory_broker_read(sim->broker, tally_topology_input(slot->topology),
                     slot->partition, next < 0 ? 0 : next, &record)) {
             return false;
         }
