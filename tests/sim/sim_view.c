@@ -1,5 +1,6 @@
-/* tests/sim/sim_view.c - at rest, the rows of the low_stock projection are what stock's own levels and
- * settings say: every event was applied, none twice, and no row of an aborted transaction stayed. */
+/* tests/sim/sim_view.c - at rest, the rows of the low_stock projection are what stock's own levels
+ * and settings say: every event was applied, none twice, and no row of an aborted transaction
+ * stayed. */
 #include "tests/sim/sim.h"
 
 #include "schemas/analytics_rows.h"
