@@ -142,6 +142,12 @@ static inline uint64_t tally_read_u64(const uint8_t *from)
 
 /* LEB128 varint: at most 10 bytes; signed values through zigzag. `*at` moves; false: cut short. */
 size_t tally_put_varint(uint8_t *to, uint64_t value);
+static inline void tally_buf_varint(struct tally_buf *buf, uint64_t value)
+{
+    uint8_t bytes[10];
+
+    tally_buf_append(buf, bytes, tally_put_varint(bytes, value));
+}
 bool tally_read_varint(struct tally_slice *at, uint64_t *value);
 static inline uint64_t tally_zigzag(int64_t value)
 {

@@ -13,11 +13,9 @@ enum { MEMO_WAREHOUSE = 1, MEMO_PRODUCT = 2 };
 
 static void remember_product(const struct catalogue_product *product, struct tally_buf *memo)
 {
-    uint8_t version[10];
-
     tally_buf_byte(memo, MEMO_PRODUCT);
     tally_buf_byte(memo, product->status);
-    tally_buf_append(memo, version, tally_put_varint(version, (uint64_t)product->version));
+    tally_buf_varint(memo, (uint64_t)product->version);
     tally_buf_slice(memo, product->slug);
 }
 

@@ -3,13 +3,6 @@
  * hold in each partition of stock. It needs no row, so a repeat is answered as the first time. */
 #include "topologies/reservation/reservation_internal.h"
 
-static void add_varint(struct tally_buf *memo, int64_t value)
-{
-    uint8_t bytes[10];
-
-    tally_buf_append(memo, bytes, tally_put_varint(bytes, (uint64_t)value));
-}
-
 /* --- positions -------------------------------------------------------------------------------- */
 
 struct position {
@@ -64,10 +57,10 @@ void reservation_remember(const struct tally_event *envelope, struct tally_buf *
     const struct reservation_event *event = envelope->body;
 
     tally_buf_byte(memo, event->state);
-    add_varint(memo, event->version);
-    add_varint(memo, event->presence.present & TALLY_BIT(RESERVATION_EVENT_EXPIRES_AT)
-                             ? event->expires_at
-                             : 0);
+    tally_buf_varint(memo, (uint64_t)event->version);
+    tally_buf_varint(memo, event->presence.present & TALLY_BIT(RESERVATION_EVENT_EXPIRES_AT)
+                                   ? (uint64_t)event->expires_at
+                                   : 0);
     if (envelope->schema->id == RESERVATION_WAS_CONFIRMED) {
         add_positions(event, memo);
     }

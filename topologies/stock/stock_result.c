@@ -8,13 +8,6 @@
 
 enum { MEMO_ENTRY = 1, MEMO_SKU = 2 };
 
-static void add_varint(struct tally_buf *memo, int64_t value)
-{
-    uint8_t bytes[10];
-
-    tally_buf_append(memo, bytes, tally_put_varint(bytes, (uint64_t)value));
-}
-
 void stock_remember(const struct tally_event *envelope, struct tally_buf *memo)
 {
     const struct stock_event *event = envelope->body;
@@ -22,7 +15,7 @@ void stock_remember(const struct tally_event *envelope, struct tally_buf *memo)
     switch ((enum stock_event_type)envelope->schema->id) {
     case STOCK_SKU_REGISTERED:
         tally_buf_byte(memo, MEMO_SKU);
-        add_varint(memo, event->version);
+        tally_buf_varint(memo, (uint64_t)event->version);
         tally_buf_byte(memo, event->state);
         tally_buf_slice(memo, event->product_id);
         break;
@@ -32,7 +25,7 @@ void stock_remember(const struct tally_event *envelope, struct tally_buf *memo)
     case STOCK_SHIPPED:
     case STOCK_RETURNED:
         tally_buf_byte(memo, MEMO_ENTRY);
-        add_varint(memo, event->seq);
+        tally_buf_varint(memo, (uint64_t)event->seq);
         tally_buf_slice(memo, event->warehouse);
         break;
     default: /* of messages */

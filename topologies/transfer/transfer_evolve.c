@@ -106,10 +106,9 @@ void transfer_due(struct tally_context *ctx, int64_t due_ms, struct tally_slice 
 void transfer_remember(const struct tally_event *envelope, struct tally_buf *memo)
 {
     const struct transfer_event *event = envelope->body;
-    uint8_t version[10];
 
     tally_buf_byte(memo, event->state);
-    tally_buf_append(memo, version, tally_put_varint(version, (uint64_t)event->version));
+    tally_buf_varint(memo, (uint64_t)event->version);
 }
 
 void transfer_result(struct tally_context *ctx, struct tally_slice key,
