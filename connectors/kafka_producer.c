@@ -1,18 +1,20 @@
 /* connectors/kafka_producer.c - transactional producer (P) on librdkafka.
  *
- *   IDLE --[begin]--> OPEN --[commit OK | abort]--> IDLE      a failed commit stays OPEN: destroy
- * it
+ *   IDLE --[begin]--> OPEN --[commit OK | abort]--> IDLE     after a failed commit: destroy
  *
  * Invariants
  *  (1) commit answers TALLY_OK only when the transaction is committed, and TXN_ABORTED only when no
  *      EndTxn can have been sent: records failed before it. All else final is COMMIT_UNKNOWN or
- * worse. (2) A delivery report writes into its tally_delivery and latches the first error, nothing
- * else. (3) Tainted (KIP-890): inside the transaction a call timed out or asked to be repeated, a
- * delivery failed, a connection broke, or it was aborted. A request may then still be on its way,
- * and no next transaction of this producer would be safe from it. The engine replaces it. (4)
- * Records of one partition stay in order: a run without headers is one batch, and a record that is
- * not taken ends the call. All calls by the owning thread, but for send_offsets of librdkafka, see
- * kafka_offsets.c; the close callback, in librdkafka's threads, adds to an atomic. */
+ *      worse.
+ *  (2) A delivery report writes into its tally_delivery and latches the first error, nothing else.
+ *  (3) Tainted (KIP-890): inside the transaction a call timed out or asked to be repeated, a
+ *      delivery failed, a connection broke, or it was aborted. A request may then still be on its
+ *      way, and no next transaction of this producer would be safe from it. The engine replaces it.
+ *  (4) Records of one partition stay in order: a run without headers is one batch, and a record
+ *      that is not taken ends the call.
+ * All calls by the owning thread, but for send_offsets of librdkafka, see kafka_offsets.c; the
+ * callbacks of sockets and requests, in librdkafka's threads, add to an atomic and tell
+ * kafka_offsets.c. */
 #include "connectors/kafka_internal.h"
 
 #include <stdatomic.h>
