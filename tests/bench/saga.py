@@ -105,6 +105,7 @@ class Clients:
         raise Unusable(f"reservation {key} is not confirmed after 30 s")
 
     def close(self):
+        self.producer.flush()
         self.consumer.close()
 
 
