@@ -192,9 +192,9 @@ class Events(threading.Thread):
         must(before not in ENDED, "what has ended stays so", key, before, event)
         self.retried += event["type"] == "ReservationRetried"
         if state != before:
-            self.states[key] = state
             self.reached.setdefault(key, []).append(state)
             self.expires[key] = payload.get("expires_at")
+            self.states[key] = state  # last: it is what others look at
 
     def close(self):
         self.ending.set()
