@@ -3,9 +3,12 @@
  * Invariants
  *  (1) Nothing is written on a 4xx of HTTP itself, nor when there is no room to wait.
  *  (2) Once Kafka has acknowledged the record the answer is 202 or its outcome, whatever else
- * fails. */
+ *      fails.
+ *  (3) A saga's outcome is that of the record which ended it. Whoever waits for it looks again when
+ *      its task has gone on. */
 #include "http/commands.h"
 
+#include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "http/header_field.h"
 #include "http/problem.h"
@@ -106,8 +109,16 @@ static void answer_rejected(struct exchange *exchange, enum tally_reject reject,
     }
 }
 
-/* Answers with the outcome of what was written at `at`. false: it is not known. */
-static bool answer_known(struct exchange *exchange, const struct submission *submission,
+static int64_t now_ms(void)
+{
+    return tally_mono_ms(tally_clock_real());
+}
+
+enum answered { ANSWERED, NOT_YET, NOT_KNOWN };
+
+/* Answers with the outcome of what was written at `at`, if it has one. What was decided before that
+ * is of an earlier use of the id. */
+static enum answered answer_known(struct exchange *exchange, const struct submission *submission,
         const struct position *at, struct tally_read *read)
 {
     struct tally_outcome_info info = {0};
@@ -118,16 +129,15 @@ static bool answer_known(struct exchange *exchange, const struct submission *sub
     tally_buf_init(&outcome, OUTCOME_BYTES_MAX);
     known = tally_read_outcome(read, submission->id, submission->key, submission->fingerprint,
                     false, TALLY_FORMAT_JSON, &outcome, &info, &err) == TALLY_OK;
-    if (known && info.offset != at->offset && info.code != TALLY_REJECT_IDEMPOTENCY_KEY_REUSED) {
+    if (known && info.offset < at->offset && info.code != TALLY_REJECT_IDEMPOTENCY_KEY_REUSED) {
         repeated = true;
         tally_buf_clear(&outcome);
         known = tally_read_outcome(read, submission->id, submission->key, submission->fingerprint,
                         true, TALLY_FORMAT_JSON, &outcome, &info, &err) == TALLY_OK;
     }
-    known = known && (info.status != TALLY_PENDING || repeated);
-    if (!known) {
+    if (!known || (info.status == TALLY_PENDING && !repeated)) {
         tally_buf_deinit(&outcome);
-        return false;
+        return known ? NOT_YET : NOT_KNOWN;
     }
     reading_age_headers(exchange, tally_read_info(read));
     reading_position_header(exchange, at->topic, at->partition, info.offset);
@@ -146,27 +156,34 @@ static bool answer_known(struct exchange *exchange, const struct submission *sub
         }
     }
     tally_buf_deinit(&outcome);
-    return true;
+    return ANSWERED;
 }
 
-/* Waits until the owner has applied the record. false: no outcome in time, or not here. */
+/* Waits until the owner has applied the record, and if that began a saga, what ends it. false: no
+ * outcome in time, or not here. */
 static bool answer_outcome(struct exchange *exchange, const struct submission *submission,
         const struct position *at, int64_t wait_ms)
 {
     struct tally_min_position position = {tally_slice_string(at->topic), at->partition, at->offset};
-    struct tally_read_options options = {
-            .positions = &position, .position_count = 1, .wait_ms = wait_ms};
-    struct tally_read *read = NULL;
-    struct tally_error err = {0};
-    bool answered;
+    struct tally_read_options options = {.positions = &position, .position_count = 1};
+    int64_t end_ms = now_ms() + wait_ms;
+    enum answered answered = NOT_YET;
 
-    if (tally_read_open(exchange->runtime, tally_topology_name(submission->topology),
-                submission->key, at->partition, &options, &read, &err)) {
-        return false;
+    while (answered == NOT_YET) {
+        struct tally_read *read = NULL;
+        struct tally_error err = {0};
+        int64_t left_ms = end_ms - now_ms();
+
+        options.wait_ms = left_ms > 0 ? left_ms : 0;
+        if (tally_read_open(exchange->runtime, tally_topology_name(submission->topology),
+                    submission->key, at->partition, &options, &read, &err)) {
+            return false;
+        }
+        answered = answer_known(exchange, submission, at, read);
+        position.offset = tally_read_info(read)->position + 1;
+        tally_read_close(read);
     }
-    answered = answer_known(exchange, submission, at, read);
-    tally_read_close(read);
-    return answered;
+    return answered == ANSWERED;
 }
 
 void commands_send(struct exchange *exchange)
@@ -277,6 +294,42 @@ static enum tally_code open_at(struct exchange *exchange, const char *topology,
     return code;
 }
 
+/* Whether the id has begun a saga that has not ended. */
+static bool goes_on(struct tally_read *read, struct tally_slice id)
+{
+    struct tally_outcome_info info = {0};
+    struct tally_buf outcome;
+    struct tally_error err = {0};
+    bool known;
+
+    tally_buf_init(&outcome, OUTCOME_BYTES_MAX);
+    known = tally_read_outcome(read, id, TALLY_NONE, 0, false, TALLY_FORMAT_JSON, &outcome, &info,
+                    &err) == TALLY_OK;
+    tally_buf_deinit(&outcome);
+    return known && info.status == TALLY_PENDING;
+}
+
+/* With Prefer: wait, what a saga has come to when that time is over: *read is then a later one. */
+static void await_end(struct exchange *exchange, struct tally_slice id, const char *topology,
+        const struct position *at, int64_t end_ms, struct tally_read **read)
+{
+    while (tally_read_info(*read)->position >= at->offset && goes_on(*read, id)) {
+        struct tally_min_position next = {
+                tally_slice_string(at->topic), at->partition, tally_read_info(*read)->position + 1};
+        struct tally_read_options options = {
+                .positions = &next, .position_count = 1, .wait_ms = end_ms - now_ms()};
+        struct tally_read *later = NULL;
+        struct tally_error err = {0};
+
+        if (options.wait_ms <= 0 || tally_read_open(exchange->runtime, topology, TALLY_NONE,
+                                            at->partition, &options, &later, &err)) {
+            return;
+        }
+        tally_read_close(*read);
+        *read = later;
+    }
+}
+
 static void read_at(struct exchange *exchange, struct tally_slice id, struct tally_slice text)
 {
     struct tally_topology *topology = NULL;
@@ -284,6 +337,7 @@ static void read_at(struct exchange *exchange, struct tally_slice id, struct tal
     struct reading_positions positions;
     struct tally_error err = {0};
     struct position at;
+    int64_t begin_ms = now_ms(), seconds;
     enum tally_code code;
 
     if (!parse_at(exchange, text, &topology, &at) ||
@@ -294,6 +348,10 @@ static void read_at(struct exchange *exchange, struct tally_slice id, struct tal
     if (code) {
         problem_error(exchange, code, &err);
         return;
+    }
+    if (header_field_prefer_wait(&exchange->request, &seconds)) {
+        await_end(exchange, id, tally_topology_name(topology), &at, begin_ms + seconds * 1000,
+                &read);
     }
     if (tally_read_info(read)->position < at.offset) {
         reading_headers(exchange, tally_read_info(read));
