@@ -3,8 +3,10 @@
 #include <stdlib.h>
 
 #include "schemas/catalogue_records.h"
+#include "schemas/reservation_records.h"
 #include "schemas/serde_internal.h"
 #include "schemas/stock_records.h"
+#include "schemas/transfer_records.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -90,8 +92,8 @@ static void check_plain(struct tally_slice bytes)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct tally_schema *const *const families[] = {
-            stock_command_schemas, catalogue_command_schemas};
+    static const struct tally_schema *const *const families[] = {stock_command_schemas,
+            catalogue_command_schemas, reservation_command_schemas, transfer_command_schemas};
     struct tally_slice bytes = tally_slice_of(size ? data : NULL, size);
     struct tally_command command;
 

@@ -4,8 +4,10 @@
 
 #include "schemas/analytics_rows.h"
 #include "schemas/catalogue_records.h"
+#include "schemas/reservation_records.h"
 #include "schemas/row_json.h"
 #include "schemas/stock_records.h"
+#include "schemas/transfer_records.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -178,6 +180,69 @@ static bool repack_expiring(struct tally_slice row, struct tally_buf *out)
     return true;
 }
 
+static bool repack_reservation(struct tally_slice row, struct tally_buf *out)
+{
+    struct reservation_row reservation;
+
+    if (!reservation_unpack(row, &reservation)) {
+        return false;
+    }
+    reservation_pack(&reservation, out);
+    return true;
+}
+
+static bool repack_line(struct tally_slice row, struct tally_buf *out)
+{
+    struct reservation_line line;
+    struct tally_arena arena;
+    bool fine;
+
+    tally_arena_init(&arena, 4096);
+    fine = reservation_line_unpack(row, &arena, &line);
+    if (fine) {
+        reservation_line_pack(&line, out);
+    }
+    tally_arena_deinit(&arena);
+    return fine;
+}
+
+static bool repack_reservation_timer(struct tally_slice row, struct tally_buf *out)
+{
+    struct reservation_timer_row timer;
+
+    if (!reservation_timer_unpack(row, &timer)) {
+        return false;
+    }
+    reservation_timer_pack(&timer, out);
+    return true;
+}
+
+static bool repack_reservation_op(struct tally_slice row, struct tally_buf *out)
+{
+    struct reservation_op op;
+    struct tally_arena arena;
+    bool fine;
+
+    tally_arena_init(&arena, 4096);
+    fine = reservation_op_unpack(row, &arena, &op);
+    if (fine) {
+        reservation_op_pack(&op, out);
+    }
+    tally_arena_deinit(&arena);
+    return fine;
+}
+
+static bool repack_transfer(struct tally_slice row, struct tally_buf *out)
+{
+    struct transfer_row transfer;
+
+    if (!transfer_unpack(row, &transfer)) {
+        return false;
+    }
+    transfer_pack(&transfer, out);
+    return true;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct {
@@ -190,7 +255,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             {"catalogue", "operation", repack_product_operation},
             {"catalogue", "slug", repack_slug}, {"catalogue", "timer", repack_product_timer},
             {"low_stock", "low_stock", repack_low_stock},
-            {"movements", "movement", repack_movement}, {"expiring", "expiring", repack_expiring}};
+            {"movements", "movement", repack_movement}, {"expiring", "expiring", repack_expiring},
+            {"reservation", "reservation", repack_reservation},
+            {"reservation", "line", repack_line},
+            {"reservation", "timer", repack_reservation_timer},
+            {"reservation", "operation", repack_reservation_op},
+            {"transfer", "transfer", repack_transfer}};
     struct tally_buf first, second;
     struct tally_slice row;
     size_t store;
