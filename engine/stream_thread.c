@@ -627,6 +627,7 @@ static enum tally_code turn(struct tally_stream_thread *thread, int wait_ms, boo
     if (thread->producer && !thread->open) {
         if (thread->paused && !tally_state_full(thread->options.state)) {
             stream_thread_resume_all(thread);
+            *busy = *busy || !thread->paused; /* their timers come with the next turn */
         }
         stream_thread_begin_restores(thread);
         code = tally_restorer_step(thread->restorer, RESTORE_BUDGET_MS, err);

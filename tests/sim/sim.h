@@ -74,6 +74,7 @@ enum {
     X(REJECTED, "refusals")                                   \
     X(READS, "reads checked")                                 \
     X(REPLIES, "replies checked")                             \
+    X(COMPLETED, "replies of sagas that ended")               \
     X(BROKER_DOWN, "broker outages")                          \
     X(CLOCK_JUMPS, "clock jumps")                             \
     X(CONFIRMED, "reservations confirmed")                    \

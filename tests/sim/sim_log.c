@@ -241,6 +241,10 @@ static void check_reply(struct sim *sim, struct tally_slice value)
                 (const char *)id.data, (int)key.len, (const char *)key.data);
     }
     sim->counts[SIM_REPLIES]++;
+    sim->counts[SIM_COMPLETED] +=
+            tally_slice_equal(type, TALLY_SLICE("ReserveStock")) &&
+            tally_slice_equal(status, TALLY_SLICE("ACCEPTED")) &&
+            memmem(value.data, value.len, "\"duplicate\":false", strlen("\"duplicate\":false"));
 }
 
 void sim_log_check_replies(struct sim *sim)

@@ -12,6 +12,7 @@ enum {
     LINES_MAX = 3,
     LINE_TEXT_MAX = 80,
     SETTLE_MS = 45000,
+    OVERDUE_MS = 1000,
     CUT_ONE_IN = 2,
     DUMP_LINE_MAX = 1024 * 1024
 };
@@ -192,11 +193,18 @@ bool sim_saga_cuts(struct sim *sim, const struct sim_life *life)
 
 /* --- at rest ---------------------------------------------------------------------------------- */
 
-/* Short times to live run out, and so would an operation that hangs. */
+/* Short times to live run out, and so would an operation that hangs. The transaction that carries
+ * what timers send may be aborted, and nothing restarts its instance then. */
 void sim_saga_settle(struct sim *sim)
 {
+    static const struct tally_memory_fault aborts = {
+            .op = TALLY_MEMORY_SEND_OFFSETS, .nth = 1, .code = TALLY_TXN_ABORTED};
+
     if (sim->plan.sagas) {
         sim_advance(sim, SETTLE_MS);
+        if (sim_random_below(&sim->random, 2)) {
+            tally_memory_broker_fault(sim->broker, &aborts);
+        }
         sim_come_to_rest(sim);
     }
 }
@@ -204,6 +212,22 @@ void sim_saga_settle(struct sim *sim)
 static void differs(void *context, const char *text)
 {
     sim_violation(context, "stock and reservations agree", "%s", text);
+}
+
+/* A timer's row goes with the event of the command that it sends. */
+static void check_timer(struct sim *sim, const char *topology, struct tally_slice key)
+{
+    int64_t now_ms = tally_wall_ms(&sim->clock.clock), due_ms;
+    enum tally_store_id store;
+
+    if (!tally_store_of_key(topology, key, &store) || strcmp(tally_store_name(store), "timer")) {
+        return;
+    }
+    due_ms = (int64_t)tally_read_u64(key.data + 1);
+    if (due_ms + OVERDUE_MS < now_ms) {
+        sim_violation(sim, "no timer is overdue", "%s: %.*s since %lld ms", topology,
+                (int)key.len - 9, (const char *)key.data + 9, (long long)(now_ms - due_ms));
+    }
 }
 
 static void check_task(struct sim *sim, struct fsck_check *check, const char *topology,
@@ -218,6 +242,7 @@ static void check_task(struct sim *sim, struct fsck_check *check, const char *to
     struct tally_error err = {.code = TALLY_OK};
 
     while (tally_iterator_next(iterator, &key, &value, &code, &err)) {
+        check_timer(sim, topology, key);
         tally_buf_clear(line);
         (void)tally_row_line_write(topology, partition, key, value, line);
         if (fsck_check_row(check, tally_buf_bytes(line), &err)) {
