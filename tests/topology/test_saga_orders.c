@@ -11,9 +11,12 @@
 #include "http/row_line.h"
 #include "schemas/reservation_records.h"
 #include "schemas/transfer_records.h"
+#include "tests/topology/faulty_disk.h"
 #include "tests/topology/saga_workload.h"
 
 #define SEEDS      100
+#define DISK_SEEDS 8
+#define STARTS_MAX 50
 #define ROUNDS     30
 #define PARTITIONS 4
 #define LINE_BYTES (1024 * 1024)
@@ -86,6 +89,24 @@ static void kill_somewhere(struct run *run)
             .kill = true};
 
     tally_memory_broker_fault(broker_of(run), &fault);
+}
+
+/* Dies, and starts on its directory, of which some reads fail. */
+static void start_on_bad_disk(struct run *run, const char *path)
+{
+    struct disk_fault fault = {.call = DISK_READ,
+            .effect = DISK_EIO,
+            .nth = 1 + sim_random_below(&run->faults, 40),
+            .count = 1 + sim_random_below(&run->faults, 3)};
+    struct tally_error err = {.code = TALLY_OK};
+    enum tally_code code = TALLY_STUCK;
+
+    tally_topology_driver_crash(run->fixture.driver);
+    faulty_disk_set(path, &fault);
+    for (int i = 0; i < STARTS_MAX && code; i++) { /* a supervisor tries again */
+        code = tally_topology_driver_start(run->fixture.driver, &err);
+    }
+    ck_assert_msg(code == TALLY_OK, "seed %u: %s", run->seed, err.message);
 }
 
 /* --- checks ----------------------------------------------------------------------------------- */
@@ -207,7 +228,7 @@ static uint32_t check_log(struct run *run)
 
 /* --- runs ------------------------------------------------------------------------------------- */
 
-static void run_seed(unsigned seed, bool kills)
+static void run_seed(unsigned seed, bool kills, const char *path)
 {
     struct run run = {.seed = seed,
             .workload.random.state = seed,
@@ -216,6 +237,7 @@ static void run_seed(unsigned seed, bool kills)
 
     driver_fixture_open(&run.fixture, &(struct driver_fixture_options){.partitions = PARTITIONS,
                                               .topologies = topologies,
+                                              .state_dir = path,
                                               .registration_optional = true,
                                               .small_transactions = seed % 2});
     tally_memory_broker_set_hooks(broker_of(&run),
@@ -226,7 +248,11 @@ static void run_seed(unsigned seed, bool kills)
         if (kills && sim_random_below(&run.faults, 2)) {
             kill_somewhere(&run);
         }
+        if (path) {
+            start_on_bad_disk(&run, path);
+        }
         come_to_rest(&run);
+        faulty_disk_heal();
         tally_topology_driver_advance(run.fixture.driver, sim_random_below(&run.faults, 20000));
     }
     tally_memory_broker_heal(broker_of(&run));
@@ -245,11 +271,11 @@ static void run_seeds(bool kills)
     const char *wanted = getenv("SAGA_SEED");
 
     if (wanted) {
-        run_seed((unsigned)strtoul(wanted, NULL, 10), kills);
+        run_seed((unsigned)strtoul(wanted, NULL, 10), kills, NULL);
         return;
     }
     for (unsigned seed = 1; seed <= SEEDS; seed++) {
-        run_seed(seed, kills);
+        run_seed(seed, kills, NULL);
     }
     for (uint32_t type = 0; type < RESERVATION_EVENT_TYPES; type++) {
         ck_assert_msg(seen[type] > 0, "no %s", reservation_event_schemas[type]->name);
@@ -269,6 +295,25 @@ START_TEST(killed_anywhere)
 }
 END_TEST
 
+/* What decide cannot read looks absent to it: whatever it makes of that is thrown away. */
+START_TEST(reads_that_fail)
+{
+    uint64_t hits = 0;
+
+    for (unsigned seed = 1; seed <= DISK_SEEDS; seed++) {
+        char path[] = "/dev/shm/tally-sagas-XXXXXX";
+        char command[64];
+
+        ck_assert_ptr_nonnull(mkdtemp(path));
+        run_seed(seed, false, path);
+        hits += faulty_disk_hits();
+        snprintf(command, sizeof command, "rm -rf '%s'", path);
+        ck_assert_int_eq(system(command), 0);
+    }
+    ck_assert_uint_gt(hits, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("saga_orders");
@@ -279,6 +324,7 @@ int main(void)
     tcase_set_timeout(tests, 500);
     tcase_add_test(tests, messages_in_any_order);
     tcase_add_test(tests, killed_anywhere);
+    tcase_add_test(tests, reads_that_fail);
     suite_add_tcase(suite, tests);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
