@@ -87,6 +87,26 @@ class World:
                 instance.start()
         self.wait("all tasks run", lambda: len(self.owners()) == PARTITIONS * len(TOPOLOGIES))
 
+    def settle(self):
+        """Messages of what the last event told may still be on their way: waits until every task has read all there
+        is, and stands where it stood a while before."""
+        def look():
+            rows = {}
+            for instance in self.instances:
+                answer = instance.get("/v1/ops/tasks")
+                for row in json.loads(answer[1])["items"] if answer and answer[0] == 200 else ():
+                    if row["state"] == "RUNNING":
+                        rows[row["topology"], row["partition"]] = row["position"], row["lag"]
+            return rows
+
+        def stands():
+            before = look()
+            time.sleep(0.5)
+            after = look()
+            return (len(after) == PARTITIONS * len(TOPOLOGIES) and before == after
+                    and all(lag == 0 for _, lag in after.values()))
+        self.wait("nothing is on its way", stands)
+
     def dump(self, topology):
         rows = []
         for (name, partition), instance in self.owners().items():
@@ -107,6 +127,7 @@ class World:
 
     def check_holds(self):
         """No hold is left that no reservation owns, none of a reservation is missing, and numbers are their sums."""
+        self.settle()
         reservations = {row["key"]: row["value"] for row in self.dump("reservation") if row["store"] == "reservation"}
         lines = {row["key"]: row["value"] for row in self.dump("reservation") if row["store"] == "line"}
         stock = self.dump("stock")
