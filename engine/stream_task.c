@@ -300,7 +300,9 @@ static void put_outcomes(struct tally_stream_task *task, struct tally_context *c
         outcome.rejection = event->rejection;
     }
     put_outcome(task, ctx, event->command_id, event->key, &outcome);
-    if (event->has_completes) {
+    /* An id may be used again once its outcome is too old: then the newer command has it. */
+    if (event->has_completes &&
+            !tally_slice_equal(event->completes.command_id, event->command_id)) {
         outcome.stamp = event->completes.stamp;
         outcome.memo = is_accepted(&event->completes.stamp) ? memo : TALLY_NONE;
         outcome.rejection = event->rejection;

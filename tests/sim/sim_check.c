@@ -260,7 +260,7 @@ static void know(struct model *model, struct known *known, const struct sim_even
     known->time_ms = time_ms;
     known->rejected = tally_slice_equal(event->status, TALLY_SLICE("REJECTED"));
     model->sim->counts[SIM_REJECTED] += known->rejected;
-    if (event->completes_id.len > 0) {
+    if (event->completes_id.len > 0 && !tally_slice_equal(event->completes_id, event->command_id)) {
         known = known_of(model, event->completes_id, key);
         known->partition = event->partition;
         known->offset = event->command_offset;

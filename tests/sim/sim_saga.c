@@ -31,16 +31,17 @@ static void make_reserve(struct sim *sim, struct sim_command *command, char *tex
     static const char *const warehouses[] = {
             "", ",\"warehouse\":\"AMS1\"", ",\"warehouses\":[\"RTM2\",\"AMS1\"]"};
     struct sim_random *random = &sim->random;
-    int lines = 1 + (int)sim_random_below(random, LINES_MAX), len;
+    int lines = 1 + (int)sim_random_below(random, LINES_MAX);
+    int ttl_s = sim_random_below(random, 3) ? 86400 : 1 + (int)sim_random_below(random, 20);
+    int len = snprintf(text, size, "\"ttl_s\":%d,\"lines\":[", ttl_s);
 
-    len = snprintf(text, size, "\"ttl_s\":%d,\"lines\":[",
-            sim_random_below(random, 3) ? 86400 : 1 + (int)sim_random_below(random, 20));
     for (int i = 0; i < lines; i++) {
         int sku = i ? (int)sim_random_below(random, SIM_SKUS) : command->sku;
+        uint32_t quantity = 1 + sim_random_below(random, 4);
+        uint32_t place = sim_random_below(random, 3);
 
         len += snprintf(text + len, size - (size_t)len, "%s{\"sku\":\"K%d\",\"quantity\":%u%s}",
-                i ? "," : "", sku, 1 + sim_random_below(random, 4),
-                warehouses[sim_random_below(random, 3)]);
+                i ? "," : "", sku, quantity, warehouses[place]);
     }
     (void)snprintf(text + len, size - (size_t)len, "]");
 }
@@ -84,7 +85,7 @@ void sim_saga_make(struct sim *sim, struct sim_command *command, int number)
                 "\"sku\":\"K%d\",\"warehouse\":\"%s\",\"quantity\":%u,\"shipment_id\":\"s\","
                 "\"line\":1",
                 command->sku, warehouses[command->warehouse],
-                1 + sim_random_below(&sim->random, 3));
+                1 + sim_random_below(&sim->random, 4) / 3);
     }
     if (command->kind != SIM_SHIP_HELD) {
         (void)snprintf(command->key, sizeof command->key, "R%d", command->reservation);

@@ -66,12 +66,12 @@ static void make_register(struct sim_command *command, int number)
  * time. */
 static enum sim_kind draw_saga(struct sim *sim, int number)
 {
-    int quarter = 4 * number / sim->plan.commands;
+    int third = 3 * number / sim->plan.commands;
 
-    if (quarter < 2) {
+    if (third == 0) {
         return SIM_RESERVE;
     }
-    if (quarter == 2) {
+    if (third == 1) {
         return sim_random_below(&sim->random, 4) ? SIM_COMMIT : SIM_RELEASE;
     }
     return sim_random_below(&sim->random, 6) ? SIM_SHIP_HELD : SIM_RELEASE;
