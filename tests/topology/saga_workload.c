@@ -1,4 +1,5 @@
-/* tests/topology/saga_workload.c - see saga_workload.h. */
+/* tests/topology/saga_workload.c - see saga_workload.h. Numbers are drawn one in a statement: the
+ * order in which arguments are evaluated is the compiler's. */
 #include "tests/topology/saga_workload.h"
 
 #include <check.h>
@@ -48,13 +49,27 @@ void saga_workload_stock(struct saga_workload *workload, struct driver_fixture *
 
 /* --- reservations ----------------------------------------------------------------------------- */
 
+/* An id lives once: the SKU of its first line is that of the first time. */
+static void note_sku(struct saga_workload *workload, uint32_t sku)
+{
+    uint32_t *noted = &workload->skus[workload->reservations];
+
+    *noted = *noted ? *noted : sku + 1;
+}
+
 static size_t add_line(struct saga_workload *workload, char *to, size_t size, bool first)
 {
     static const char *const places[] = {"", ",\"warehouse\":\"AMS1\"",
             ",\"warehouses\":[\"RTM2\",\"AMS1\"]", ",\"warehouses\":[\"AMS1\"]"};
+    uint32_t sku = below(workload, SKUS);
+    uint32_t quantity = 1 + below(workload, 3);
+    uint32_t place = below(workload, 4);
 
+    if (first) {
+        note_sku(workload, sku);
+    }
     return (size_t)snprintf(to, size, "%s{\"sku\":\"SKU-%u\",\"quantity\":%u%s}", first ? "" : ",",
-            below(workload, SKUS), 1 + below(workload, 3), places[below(workload, 4)]);
+            sku, quantity, places[place]);
 }
 
 static void reserve(struct saga_workload *workload, struct driver_fixture *fixture)
@@ -83,22 +98,28 @@ static void change_reservation(struct saga_workload *workload, struct driver_fix
             {"ExtendReservation", ",\"ttl_s\":60"},
     };
     uint32_t kind = below(workload, 4);
+    uint32_t reservation = below(workload, SAGA_RESERVATIONS);
     char fields[COMMAND_MAX];
 
-    snprintf(fields, sizeof fields, "\"reservation_id\":\"R-%u\"%s",
-            below(workload, SAGA_RESERVATIONS), changes[kind].fields);
+    snprintf(fields, sizeof fields, "\"reservation_id\":\"R-%u\"%s", reservation,
+            changes[kind].fields);
     pipe(workload, fixture, "reservation.commands", changes[kind].type, fields);
 }
 
 static void ship(struct saga_workload *workload, struct driver_fixture *fixture)
 {
+    const char *warehouse = some_warehouse(workload);
+    uint32_t reservation = below(workload, SAGA_RESERVATIONS);
+    uint32_t line = 1 + below(workload, 4) / 3;
+    uint32_t sku = below(workload, 3) && workload->skus[reservation]
+                           ? workload->skus[reservation] - 1
+                           : below(workload, SKUS);
     char fields[COMMAND_MAX];
 
     snprintf(fields, sizeof fields,
             "\"sku\":\"SKU-%u\",\"warehouse\":\"%s\",\"quantity\":1,\"shipment_id\":\"S-1\","
             "\"reservation_id\":\"R-%u\",\"line\":%u",
-            below(workload, SKUS), some_warehouse(workload), below(workload, SAGA_RESERVATIONS),
-            1 + below(workload, 2));
+            sku, warehouse, reservation, line);
     pipe(workload, fixture, "stock.commands", "ShipStock", fields);
 }
 
@@ -107,13 +128,15 @@ static void ship(struct saga_workload *workload, struct driver_fixture *fixture)
 static void dispatch(struct saga_workload *workload, struct driver_fixture *fixture)
 {
     const char *from = some_warehouse(workload);
+    uint32_t sku = below(workload, SKUS);
+    uint32_t quantity = 1 + below(workload, 3);
     char fields[COMMAND_MAX];
 
     snprintf(fields, sizeof fields,
             "\"transfer_id\":\"T-%u\",\"sku\":\"SKU-%u\",\"quantity\":%u,\"from\":\"%s\","
             "\"to\":\"%s\"",
-            workload->transfers++ % SAGA_TRANSFERS, below(workload, SKUS), 1 + below(workload, 3),
-            from, warehouses[from == warehouses[0]]);
+            workload->transfers++ % SAGA_TRANSFERS, sku, quantity, from,
+            warehouses[from == warehouses[0]]);
     pipe(workload, fixture, "transfer.commands", "DispatchTransfer", fields);
 }
 

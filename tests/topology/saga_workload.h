@@ -12,6 +12,7 @@ struct saga_workload {
     uint32_t commands;     /* sent so far: their ids */
     uint32_t reservations; /* asked for so far */
     uint32_t transfers;
+    uint32_t skus[SAGA_RESERVATIONS]; /* of the first line, from 1; 0: not asked for yet */
 };
 
 /* Stock of every SKU: less than what is asked for. */
