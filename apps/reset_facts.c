@@ -302,12 +302,14 @@ static enum tally_code read_events(const struct reset_scope *scope, struct event
 }
 
 /* The last event, from as near to the end as it takes. */
-static enum tally_code read_tail(const struct reset_scope *scope, struct events *events,
-        int64_t *end, struct tally_error *err)
+static enum tally_code read_tail(const struct reset_scope *scope, void *context, int64_t *end,
+        struct tally_error *err)
 {
+    struct events *events = context;
     struct reset_facts *facts = events->facts;
     enum tally_code code = TALLY_OK;
 
+    events->marked = false;
     for (int64_t records = TAIL_RECORDS; !code && facts->events_next < 0; records *= 16) {
         int64_t from = facts->events_high - records;
 
@@ -324,11 +326,9 @@ static enum tally_code read_tail(const struct reset_scope *scope, struct events 
     return code;
 }
 
-/* What an instance left open when it was killed ends by itself. */
-static enum tally_code wait_closed(const struct reset_scope *scope, struct events *events,
-        struct tally_error *err)
+enum tally_code reset_read_closed(const struct reset_scope *scope, struct reset_facts *facts,
+        reset_output_fn read, void *context, struct tally_error *err)
 {
-    struct reset_facts *facts = events->facts;
     struct timespec pause = {.tv_nsec = OPEN_AGAIN_MS * 1000000L};
     enum tally_code code;
 
@@ -337,10 +337,9 @@ static enum tally_code wait_closed(const struct reset_scope *scope, struct event
 
         facts->events_next = -1;
         facts->event = TALLY_OK;
-        events->marked = false;
         code = tally_group_range(scope->group, facts->events, facts->partition, &facts->events_low,
                 &facts->events_high, err);
-        code = code ? code : read_tail(scope, events, &end, err);
+        code = code ? code : read(scope, context, &end, err);
         facts->open = !code && end < facts->events_high;
         if (facts->open) {
             reset_tell(scope, "waiting for the end of the transaction at", facts->events,
@@ -615,7 +614,7 @@ enum tally_code reset_facts_gather(const struct reset_scope *scope,
     tally_arena_init(&events.arena, ARENA_BYTES);
     code = tally_group_range(scope->group, facts->input, partition, &facts->input_low,
             &facts->input_high, err);
-    code = code ? code : wait_closed(scope, &events, err);
+    code = code ? code : reset_read_closed(scope, facts, read_tail, &events, err);
     code = code ? code : reset_facts_state(scope, topology, facts, err);
     if (!code && facts->state == TALLY_OK) {
         code = prove_state(scope, topology, facts, err);

@@ -44,3 +44,10 @@ typedef bool (*reset_visit_fn)(void *context, struct tally_reader *reader,
 TALLY_MUST_CHECK enum tally_code reset_read(const struct reset_scope *scope, const char *topic,
         int32_t partition, int64_t from, reset_visit_fn visit, void *context, bool *damaged,
         int64_t *end, struct tally_error *err);
+/* Reads the output topic of a task until no transaction is open in it, or open_until_ms has come:
+ * what an instance left open when it was killed ends by itself. Each time facts have both ends of
+ * the topic, events_next -1 and event TALLY_OK; read fills them, and *end as reset_read does. */
+typedef enum tally_code (*reset_output_fn)(const struct reset_scope *scope, void *context,
+        int64_t *end, struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code reset_read_closed(const struct reset_scope *scope,
+        struct reset_facts *facts, reset_output_fn read, void *context, struct tally_error *err);

@@ -2,7 +2,6 @@
 #include "apps/reset_projection.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #include "engine/base/clock.h"
 #include "engine/restore_check.h"
@@ -12,7 +11,6 @@
     "delete the changelog topic and run: tally topics create, then tally reset again; the " \
     "projection "                                                                           \
     "is then built anew from the events that are retained"
-enum { OPEN_AGAIN_MS = 500 };
 
 /* --- what is found ---------------------------------------------------------------------------- */
 
@@ -43,34 +41,16 @@ static bool visit(void *context, struct tally_reader *reader, const struct tally
     return true;
 }
 
-/* All of it, as a restore would: a changelog is compacted. Waits for open transactions. */
-static enum tally_code read_changelog(const struct reset_scope *scope, struct changelog *changelog,
+/* All of it, as a restore would: a changelog is compacted. */
+static enum tally_code read_changelog(const struct reset_scope *scope, void *context, int64_t *end,
         struct tally_error *err)
 {
+    struct changelog *changelog = context;
     struct reset_facts *facts = changelog->facts;
-    struct timespec pause = {.tv_nsec = OPEN_AGAIN_MS * 1000000L};
-    enum tally_code code;
 
-    do {
-        int64_t end = 0;
-
-        facts->events_next = -1;
-        facts->event = TALLY_OK;
-        facts->rows = false;
-        code = tally_group_range(scope->group, facts->events, facts->partition, &facts->events_low,
-                &facts->events_high, err);
-        code = code ? code
-                    : reset_read(scope, facts->events, facts->partition, facts->events_low, visit,
-                              changelog, NULL, &end, err);
-        facts->open = !code && end < facts->events_high;
-        if (facts->open) {
-            reset_tell(scope, "waiting for the end of the transaction at", facts->events,
-                    facts->partition, end);
-            (void)nanosleep(&pause, NULL);
-        }
-        code = code ? code : reset_interrupted(err);
-    } while (!code && facts->open && tally_mono_ms(tally_clock_real()) < scope->open_until_ms);
-    return code;
+    facts->rows = false;
+    return reset_read(scope, facts->events, facts->partition, facts->events_low, visit, changelog,
+            NULL, end, err);
 }
 
 struct first {
@@ -128,7 +108,7 @@ enum tally_code reset_projection_gather(const struct reset_scope *scope,
     };
     code = tally_group_range(scope->group, facts->input, partition, &facts->input_low,
             &facts->input_high, err);
-    code = code ? code : read_changelog(scope, &changelog, err);
+    code = code ? code : reset_read_closed(scope, facts, read_changelog, &changelog, err);
     code = code ? code : reset_facts_state(scope, topology, facts, err);
     return code ? code : prove_input(scope, &changelog, err);
 }
