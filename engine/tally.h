@@ -132,6 +132,14 @@ void tally_scan(struct tally_context *ctx, const struct tally_key *prefix, tally
 struct tally_slice tally_position(struct tally_context *ctx);
 /* evolve, apply */
 void tally_put(struct tally_context *ctx, const struct tally_key *key, struct tally_slice value);
+/* A row that was packed into a buffer, which it must have fitted; the buffer is empty then. */
+static inline void tally_put_row(struct tally_context *ctx, struct tally_key key,
+        struct tally_buf *row)
+{
+    tally_assert(!row->failed);
+    tally_put(ctx, &key, tally_buf_bytes(row));
+    tally_buf_clear(row);
+}
 void tally_delete(struct tally_context *ctx, const struct tally_key *key);
 /* decide: the fact. body is the struct of event_types[type]; borrowed for the call. What decide
  * reads it reads before. */

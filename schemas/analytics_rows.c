@@ -2,6 +2,7 @@
 #include "schemas/analytics_rows.h"
 
 #include "schemas/row_internal.h"
+#include "schemas/row_json_internal.h"
 
 enum { ROW_VERSION = 1 };
 
@@ -86,80 +87,54 @@ bool analytics_expiring_unpack(struct tally_slice row, struct expiring_row *expi
 
 /* --- JSON ------------------------------------------------------------------------------------- */
 
-static void write_int(struct tally_writer *writer, const char *name, int64_t value)
-{
-    tally_write_name(writer, name);
-    tally_write_int(writer, value);
-}
-
-static bool low_stock_json(struct tally_slice row, struct tally_writer *writer)
+static bool low_stock_json(struct tally_slice row, struct tally_arena *arena,
+        struct tally_writer *writer)
 {
     struct low_stock_row low;
 
+    (void)arena;
     if (!analytics_low_stock_unpack(row, &low)) {
         return false;
     }
     tally_write_map(writer, 4);
-    write_int(writer, "available", low.available);
-    tally_write_name(writer, "threshold");
-    if (low.has_threshold) {
-        tally_write_int(writer, low.threshold);
-    } else {
-        tally_write_null(writer);
-    }
-    write_int(writer, "version", low.version);
-    tally_write_name(writer, "since");
-    tally_write_time(writer, low.since);
+    row_json_int(writer, "available", low.available);
+    row_json_int_or_null(writer, "threshold", low.has_threshold, low.threshold);
+    row_json_int(writer, "version", low.version);
+    row_json_time(writer, "since", low.since);
     return true;
 }
 
-static bool movement_json(struct tally_slice row, struct tally_writer *writer)
+static bool movement_json(struct tally_slice row, struct tally_arena *arena,
+        struct tally_writer *writer)
 {
     struct movement_row movement;
 
+    (void)arena;
     if (!analytics_movement_unpack(row, &movement)) {
         return false;
     }
     tally_write_map(writer, 2);
-    write_int(writer, "count", movement.count);
-    write_int(writer, "quantity", movement.quantity);
+    row_json_int(writer, "count", movement.count);
+    row_json_int(writer, "quantity", movement.quantity);
     return true;
 }
 
-static bool expiring_json(struct tally_slice row, struct tally_writer *writer)
+static bool expiring_json(struct tally_slice row, struct tally_arena *arena,
+        struct tally_writer *writer)
 {
     struct expiring_row expiring;
 
+    (void)arena;
     if (!analytics_expiring_unpack(row, &expiring)) {
         return false;
     }
     tally_write_map(writer, 4);
-    write_int(writer, "version", expiring.version);
-    write_int(writer, "lines", expiring.lines);
-    write_int(writer, "units", expiring.units);
-    tally_write_name(writer, "owner");
-    if (expiring.owner.len) {
-        tally_write_string(writer, expiring.owner);
-    } else {
-        tally_write_null(writer);
-    }
+    row_json_int(writer, "version", expiring.version);
+    row_json_int(writer, "lines", expiring.lines);
+    row_json_int(writer, "units", expiring.units);
+    row_json_text_or_null(writer, "owner", expiring.owner);
     return true;
 }
 
-bool analytics_row_json(const char *store, struct tally_slice row, struct tally_buf *out)
-{
-    static const struct {
-        const char *store;
-        bool (*write)(struct tally_slice row, struct tally_writer *writer);
-    } stores[] = {{"expiring", expiring_json}, {"low_stock", low_stock_json},
-            {"movement", movement_json}};
-    struct tally_writer writer;
-
-    tally_write_begin(&writer, out, TALLY_FORMAT_JSON);
-    for (size_t i = 0; i < sizeof stores / sizeof stores[0]; i++) {
-        if (strcmp(stores[i].store, store) == 0) {
-            return stores[i].write(row, &writer);
-        }
-    }
-    return false;
-}
+const struct row_json_store analytics_row_stores[] = {{"expiring", expiring_json},
+        {"low_stock", low_stock_json}, {"movement", movement_json}, {NULL, NULL}};

@@ -39,6 +39,3 @@ struct expiring_row {
 };
 void analytics_expiring_pack(const struct expiring_row *expiring, struct tally_buf *row);
 bool analytics_expiring_unpack(struct tally_slice row, struct expiring_row *expiring);
-
-/* Any row of these stores as a JSON object, for dumps and /v1/ops. false: damaged. */
-bool analytics_row_json(const char *store, struct tally_slice row, struct tally_buf *out);

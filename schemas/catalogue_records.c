@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "schemas/row_internal.h"
 #include "schemas/serde_table.h"
 #include "schemas/stock_records.h"
 
@@ -258,21 +259,6 @@ const struct tally_schema *const catalogue_event_schemas[] = {
 
 /* --- documents -------------------------------------------------------------------------------- */
 
-/* Binds the whole of a document that was encoded here. */
-static bool read_document(struct tally_slice bytes, const struct tally_schema *schema,
-        struct tally_arena *arena, void *record)
-{
-    const struct tally_token *root;
-    struct tally_violations violations;
-    enum tally_refusal refusal;
-
-    if (tally_document_parse(bytes, arena, &root, &refusal, NULL)) {
-        return false;
-    }
-    tally_bind(root, schema, true, NULL, arena, record, &violations);
-    return violations.count == 0;
-}
-
 void catalogue_product_pack(const struct catalogue_product *product, struct tally_buf *row)
 {
     tally_encode(&product_schema, product, TALLY_FORMAT_MSGPACK, row);
@@ -281,7 +267,7 @@ void catalogue_product_pack(const struct catalogue_product *product, struct tall
 bool catalogue_product_unpack(struct tally_slice row, struct tally_arena *arena,
         struct catalogue_product *product)
 {
-    return read_document(row, &product_schema, arena, product);
+    return row_document(row, &product_schema, arena, product);
 }
 
 void catalogue_product_json(const struct catalogue_product *product, struct tally_buf *out)
@@ -306,6 +292,6 @@ bool catalogue_operation_unpack(struct tally_slice row, struct tally_arena *aren
         return false;
     }
     *due_ms = (int64_t)tally_read_u64(row.data);
-    return read_document(tally_slice_of(row.data + 8, row.len - 8), &operation_schema, arena,
+    return row_document(tally_slice_of(row.data + 8, row.len - 8), &operation_schema, arena,
             operation);
 }

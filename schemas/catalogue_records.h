@@ -252,6 +252,3 @@ struct catalogue_timer_row { /* TIMER: due_ms . product_id */
 };
 void catalogue_timer_pack(const struct catalogue_timer_row *timer, struct tally_buf *row);
 bool catalogue_timer_unpack(struct tally_slice row, struct catalogue_timer_row *timer);
-
-/* Any row of these stores as a JSON object, for dumps and /v1/ops. false: damaged. */
-bool catalogue_row_json(const char *store, struct tally_slice row, struct tally_buf *out);

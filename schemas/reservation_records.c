@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "schemas/row_internal.h"
+#include "schemas/row_json_internal.h"
 #include "schemas/serde_table.h"
 
 const char *const reservation_state_names[] = {
@@ -144,125 +146,70 @@ void reservation_op_pack(const struct reservation_op *op, struct tally_buf *row)
 bool reservation_op_unpack(struct tally_slice row, struct tally_arena *arena,
         struct reservation_op *op)
 {
-    const struct tally_token *root;
-    struct tally_violations violations;
-    enum tally_refusal refusal;
-
-    if (tally_document_parse(row, arena, &root, &refusal, NULL)) {
-        return false;
-    }
-    tally_bind(root, &op_schema, true, NULL, arena, op, &violations);
-    return violations.count == 0;
+    return row_document(row, &op_schema, arena, op);
 }
 
 /* --- rows as JSON ----------------------------------------------------------------------------- */
 
-static void write_text_or_null(struct tally_writer *writer, const char *name,
-        struct tally_slice text)
-{
-    tally_write_name(writer, name);
-    if (text.len) {
-        tally_write_string(writer, text);
-    } else {
-        tally_write_null(writer);
-    }
-}
-
-static void write_time_or_null(struct tally_writer *writer, const char *name, int64_t time_ms)
-{
-    tally_write_name(writer, name);
-    if (time_ms) {
-        tally_write_time(writer, time_ms);
-    } else {
-        tally_write_null(writer);
-    }
-}
-
-static bool header_json(struct tally_slice row, struct tally_arena *arena, struct tally_buf *out)
+static bool header_json(struct tally_slice row, struct tally_arena *arena,
+        struct tally_writer *writer)
 {
     struct reservation_row header;
-    struct tally_writer writer;
 
     (void)arena;
     if (!reservation_unpack(row, &header)) {
         return false;
     }
-    tally_write_begin(&writer, out, TALLY_FORMAT_JSON);
-    tally_write_map(&writer, 9);
-    tally_write_name(&writer, "state");
-    tally_write_string(&writer, tally_slice_string(reservation_state_names[header.state]));
-    tally_write_name(&writer, "version");
-    tally_write_int(&writer, header.version);
-    write_text_or_null(&writer, "owner", header.owner);
-    tally_write_name(&writer, "ttl_s");
-    tally_write_int(&writer, header.ttl_s);
-    tally_write_name(&writer, "attempt");
-    tally_write_int(&writer, header.attempt);
-    tally_write_name(&writer, "pending");
-    tally_write_int(&writer, header.pending);
-    write_time_or_null(&writer, "expires_at", header.expires_at);
-    write_text_or_null(&writer, "order_id", header.order_id);
-    tally_write_name(&writer, "updated_at");
-    tally_write_time(&writer, header.updated_at);
+    tally_write_map(writer, 9);
+    row_json_text(writer, "state", tally_slice_string(reservation_state_names[header.state]));
+    row_json_int(writer, "version", header.version);
+    row_json_text_or_null(writer, "owner", header.owner);
+    row_json_int(writer, "ttl_s", header.ttl_s);
+    row_json_int(writer, "attempt", header.attempt);
+    row_json_int(writer, "pending", header.pending);
+    row_json_time_or_null(writer, "expires_at", header.expires_at);
+    row_json_text_or_null(writer, "order_id", header.order_id);
+    row_json_time(writer, "updated_at", header.updated_at);
     return true;
 }
 
-static bool line_json(struct tally_slice row, struct tally_arena *arena, struct tally_buf *out)
+static bool line_json(struct tally_slice row, struct tally_arena *arena,
+        struct tally_writer *writer)
 {
     struct reservation_line line;
 
     if (!reservation_line_unpack(row, arena, &line)) {
         return false;
     }
-    tally_encode(&line_schema, &line, TALLY_FORMAT_JSON, out);
+    tally_encode(&line_schema, &line, writer->format, writer->out);
     return true;
 }
 
-static bool op_json(struct tally_slice row, struct tally_arena *arena, struct tally_buf *out)
+static bool op_json(struct tally_slice row, struct tally_arena *arena, struct tally_writer *writer)
 {
     struct reservation_op op;
 
     if (!reservation_op_unpack(row, arena, &op)) {
         return false;
     }
-    tally_encode(&op_schema, &op, TALLY_FORMAT_JSON, out);
+    tally_encode(&op_schema, &op, writer->format, writer->out);
     return true;
 }
 
-static bool timer_json(struct tally_slice row, struct tally_arena *arena, struct tally_buf *out)
+static bool timer_json(struct tally_slice row, struct tally_arena *arena,
+        struct tally_writer *writer)
 {
     struct reservation_timer_row timer;
-    struct tally_writer writer;
 
     (void)arena;
     if (!reservation_timer_unpack(row, &timer)) {
         return false;
     }
-    tally_write_begin(&writer, out, TALLY_FORMAT_JSON);
-    tally_write_map(&writer, 2);
-    tally_write_name(&writer, "state");
-    tally_write_string(&writer, tally_slice_string(reservation_state_names[timer.state]));
-    tally_write_name(&writer, "attempt");
-    tally_write_int(&writer, timer.attempt);
+    tally_write_map(writer, 2);
+    row_json_text(writer, "state", tally_slice_string(reservation_state_names[timer.state]));
+    row_json_int(writer, "attempt", timer.attempt);
     return true;
 }
 
-bool reservation_row_json(const char *store, struct tally_slice row, struct tally_buf *out)
-{
-    static const struct {
-        const char *store;
-        bool (*write)(struct tally_slice row, struct tally_arena *arena, struct tally_buf *out);
-    } stores[] = {{"reservation", header_json}, {"line", line_json}, {"operation", op_json},
-            {"timer", timer_json}};
-    struct tally_arena arena;
-    bool fine = false;
-
-    tally_arena_init(&arena, 4096);
-    for (size_t i = 0; i < sizeof stores / sizeof stores[0]; i++) {
-        if (strcmp(stores[i].store, store) == 0) {
-            fine = stores[i].write(row, &arena, out);
-        }
-    }
-    tally_arena_deinit(&arena);
-    return fine;
-}
+const struct row_json_store reservation_row_stores[] = {{"reservation", header_json},
+        {"line", line_json}, {"operation", op_json}, {"timer", timer_json}, {NULL, NULL}};

@@ -189,6 +189,3 @@ bool reservation_timer_unpack(struct tally_slice row, struct reservation_timer_r
 void reservation_op_pack(const struct reservation_op *op, struct tally_buf *row);
 bool reservation_op_unpack(struct tally_slice row, struct tally_arena *arena,
         struct reservation_op *op); /* borrows from row and the arena */
-
-/* Any row of these stores as a JSON object, for dumps and /v1/ops. false: damaged. */
-bool reservation_row_json(const char *store, struct tally_slice row, struct tally_buf *out);

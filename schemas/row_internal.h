@@ -110,3 +110,19 @@ static inline bool row_done(const struct row_reader *reader)
 {
     return reader->fine && reader->left.len == 0;
 }
+
+/* A row that is a whole document, as tally_encode wrote it: read into its struct; false: damaged.
+ * Strings borrow from row and the arena. */
+static inline bool row_document(struct tally_slice row, const struct tally_schema *schema,
+        struct tally_arena *arena, void *record)
+{
+    const struct tally_token *root;
+    struct tally_violations violations;
+    enum tally_refusal refusal;
+
+    if (tally_document_parse(row, arena, &root, &refusal, NULL)) {
+        return false;
+    }
+    tally_bind(root, schema, true, NULL, arena, record, &violations);
+    return violations.count == 0;
+}

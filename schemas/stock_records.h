@@ -320,6 +320,3 @@ struct stock_warehouse_row { /* WAREHOUSE, of both topologies */
 };
 void stock_warehouse_pack(const struct stock_warehouse_row *warehouse, struct tally_buf *row);
 bool stock_warehouse_unpack(struct tally_slice row, struct stock_warehouse_row *warehouse);
-
-/* Any row of these stores as a JSON object, for dumps and /v1/ops. false: damaged. */
-bool stock_row_json(const char *store, struct tally_slice row, struct tally_buf *out);

@@ -8,6 +8,7 @@
 #include "schemas/transfer_records.h"
 
 #include "schemas/row_internal.h"
+#include "schemas/row_json_internal.h"
 #include "schemas/serde_table.h"
 #include "schemas/stock_records.h"
 
@@ -132,91 +133,53 @@ void transfer_op_pack(const struct transfer_op *op, struct tally_buf *row)
 
 bool transfer_op_unpack(struct tally_slice row, struct tally_arena *arena, struct transfer_op *op)
 {
-    const struct tally_token *root;
-    struct tally_violations violations;
-    enum tally_refusal refusal;
-
-    if (tally_document_parse(row, arena, &root, &refusal, NULL)) {
-        return false;
-    }
-    tally_bind(root, &op_schema, true, NULL, arena, op, &violations);
-    return violations.count == 0;
+    return row_document(row, &op_schema, arena, op);
 }
 
 /* --- rows as JSON ----------------------------------------------------------------------------- */
 
-static void write_text(struct tally_writer *writer, const char *name, struct tally_slice text)
-{
-    tally_write_name(writer, name);
-    tally_write_string(writer, text);
-}
-
-static void write_int(struct tally_writer *writer, const char *name, int64_t value)
-{
-    tally_write_name(writer, name);
-    tally_write_int(writer, value);
-}
-
-static bool header_json(struct tally_slice row, struct tally_buf *out)
+static bool header_json(struct tally_slice row, struct tally_arena *arena,
+        struct tally_writer *writer)
 {
     struct transfer_row header;
-    struct tally_writer writer;
 
+    (void)arena;
     if (!transfer_unpack(row, &header)) {
         return false;
     }
-    tally_write_begin(&writer, out, TALLY_FORMAT_JSON);
-    tally_write_map(&writer, 10);
-    write_text(&writer, "state", tally_slice_string(transfer_state_names[header.state]));
-    write_int(&writer, "version", header.version);
-    write_text(&writer, "sku", header.sku);
-    write_int(&writer, "quantity", header.quantity);
-    write_text(&writer, "from", header.from);
-    write_text(&writer, "to", header.to);
-    write_int(&writer, "received", header.received);
-    write_int(&writer, "returned", header.returned);
-    write_int(&writer, "lost", header.lost);
-    tally_write_name(&writer, "updated_at");
-    tally_write_time(&writer, header.updated_at);
+    tally_write_map(writer, 10);
+    row_json_text(writer, "state", tally_slice_string(transfer_state_names[header.state]));
+    row_json_int(writer, "version", header.version);
+    row_json_text(writer, "sku", header.sku);
+    row_json_int(writer, "quantity", header.quantity);
+    row_json_text(writer, "from", header.from);
+    row_json_text(writer, "to", header.to);
+    row_json_int(writer, "received", header.received);
+    row_json_int(writer, "returned", header.returned);
+    row_json_int(writer, "lost", header.lost);
+    row_json_time(writer, "updated_at", header.updated_at);
     return true;
 }
 
-static bool op_json(struct tally_slice row, struct tally_buf *out)
+static bool op_json(struct tally_slice row, struct tally_arena *arena, struct tally_writer *writer)
 {
-    struct tally_arena arena;
     struct transfer_op op;
-    bool fine;
 
-    tally_arena_init(&arena, 4096);
-    fine = transfer_op_unpack(row, &arena, &op);
-    if (fine) {
-        tally_encode(&op_schema, &op, TALLY_FORMAT_JSON, out);
+    if (!transfer_op_unpack(row, arena, &op)) {
+        return false;
     }
-    tally_arena_deinit(&arena);
-    return fine;
-}
-
-static bool timer_json(struct tally_slice row, struct tally_buf *out)
-{
-    struct tally_writer writer;
-
-    tally_write_begin(&writer, out, TALLY_FORMAT_JSON);
-    tally_write_map(&writer, 1);
-    write_text(&writer, "op_id", row);
+    tally_encode(&op_schema, &op, writer->format, writer->out);
     return true;
 }
 
-bool transfer_row_json(const char *store, struct tally_slice row, struct tally_buf *out)
+static bool timer_json(struct tally_slice row, struct tally_arena *arena,
+        struct tally_writer *writer)
 {
-    static const struct {
-        const char *store;
-        bool (*write)(struct tally_slice row, struct tally_buf *out);
-    } stores[] = {{"transfer", header_json}, {"operation", op_json}, {"timer", timer_json}};
-
-    for (size_t i = 0; i < sizeof stores / sizeof stores[0]; i++) {
-        if (strcmp(stores[i].store, store) == 0) {
-            return stores[i].write(row, out);
-        }
-    }
-    return false;
+    (void)arena;
+    tally_write_map(writer, 1);
+    row_json_text(writer, "op_id", row);
+    return true;
 }
+
+const struct row_json_store transfer_row_stores[] = {
+        {"transfer", header_json}, {"operation", op_json}, {"timer", timer_json}, {NULL, NULL}};

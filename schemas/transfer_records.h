@@ -117,6 +117,3 @@ bool transfer_unpack(struct tally_slice row, struct transfer_row *transfer);
 
 void transfer_op_pack(const struct transfer_op *op, struct tally_buf *row);
 bool transfer_op_unpack(struct tally_slice row, struct tally_arena *arena, struct transfer_op *op);
-
-/* Any row of these stores as a JSON object, for dumps and /v1/ops. false: damaged. */
-bool transfer_row_json(const char *store, struct tally_slice row, struct tally_buf *out);

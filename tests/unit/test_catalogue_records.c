@@ -1,6 +1,7 @@
 /* tests/unit/test_catalogue_records.c - records and rows of the catalogue, and the price at a
  * moment. */
 #include "schemas/catalogue_records.h"
+#include "schemas/row_json.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -240,17 +241,18 @@ static void row_is(const char *store, struct tally_slice row, const char *json)
     struct tally_buf out;
 
     tally_buf_init(&out, 1u << 20);
-    ck_assert(catalogue_row_json(store, row, &out));
+    ck_assert(tally_row_json("catalogue", store, row, &out));
     ck_assert_msg(tally_slice_equal(tally_buf_bytes(&out), tally_slice_string(json)), "%.*s",
             (int)out.len, (char *)out.data);
     for (size_t len = 0; len < row.len; len++) {
         tally_buf_clear(&out);
-        ck_assert_msg(!catalogue_row_json(store, tally_slice_of(row.data, len), &out), "%zu", len);
+        ck_assert_msg(!tally_row_json("catalogue", store, tally_slice_of(row.data, len), &out),
+                "%zu", len);
     }
     memcpy(longer, row.data, row.len);
     longer[row.len] = 0;
-    ck_assert(!catalogue_row_json(store, tally_slice_of(longer, row.len + 1), &out));
-    ck_assert(!catalogue_row_json("another", row, &out));
+    ck_assert(!tally_row_json("catalogue", store, tally_slice_of(longer, row.len + 1), &out));
+    ck_assert(!tally_row_json("catalogue", "another", row, &out));
     tally_buf_deinit(&out);
 }
 

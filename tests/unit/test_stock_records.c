@@ -1,5 +1,6 @@
 /* tests/unit/test_stock_records.c - tables of the stock records and the rows of its stores.
  * Invariants: stock_rows.c (1) (2). */
+#include "schemas/row_json.h"
 #include "schemas/stock_records.h"
 
 #include <check.h>
@@ -429,7 +430,7 @@ static bool unpacks(const char *store, struct tally_slice row)
     bool fine;
 
     tally_buf_init(&out, 1u << 16);
-    fine = stock_row_json(store, row, &out);
+    fine = tally_row_json("stock", store, row, &out);
     tally_buf_deinit(&out);
     return fine;
 }
@@ -501,7 +502,7 @@ START_TEST(rows_are_dumped_in_fixed_order)
                              .version = 911,
                              .updated_at = 1768471320012},
             &buf);
-    ck_assert(stock_row_json("level", tally_buf_bytes(&buf), &out));
+    ck_assert(tally_row_json("stock", "level", tally_buf_bytes(&buf), &out));
     ck_assert(tally_slice_equal(tally_buf_bytes(&out),
             TALLY_SLICE("{\"on_hand\":40,\"damaged\":0,\"quality_control\":0,\"held\":0,"
                         "\"reserved\":4,\"committed\":8,"
@@ -510,13 +511,13 @@ START_TEST(rows_are_dumped_in_fixed_order)
                         "\"updated_at\":\"2026-01-15T10:02:00.012Z\"}")));
     tally_buf_clear(&out);
     pack("sku", &buf);
-    ck_assert(stock_row_json("sku", tally_buf_bytes(&buf), &out));
+    ck_assert(tally_row_json("stock", "sku", tally_buf_bytes(&buf), &out));
     ck_assert(tally_slice_equal(tally_buf_bytes(&out),
             TALLY_SLICE("{\"state\":\"ARCHIVED\",\"product_id\":\"P\",\"op_id\":\"C\",\"version\":"
                         "2}")));
     tally_buf_clear(&out);
     pack("hold", &buf);
-    ck_assert(stock_row_json("hold", tally_buf_bytes(&buf), &out));
+    ck_assert(tally_row_json("stock", "hold", tally_buf_bytes(&buf), &out));
     ck_assert(tally_slice_equal(tally_buf_bytes(&out),
             TALLY_SLICE("{\"sku\":\"S\",\"warehouse\":\"W\",\"attempt\":1,\"quantity\":3,"
                         "\"shipped\":2,\"state\":\"COMMITTED\","

@@ -75,7 +75,6 @@ static void expiring_apply(struct tally_context *ctx, const struct tally_event *
     struct expiring_row expiring = {.lines = 0};
     uint8_t space[ROW_MAX];
     struct tally_buf row = {.data = space, .capacity = sizeof space, .max = sizeof space};
-    struct tally_key key;
 
     take_old(ctx, event, &expiring);
     if (event->state != RESERVATION_CONFIRMED) {
@@ -85,9 +84,7 @@ static void expiring_apply(struct tally_context *ctx, const struct tally_event *
     expiring.version = event->version;
     expiring.owner = event->owner;
     analytics_expiring_pack(&expiring, &row);
-    tally_assert(!row.failed);
-    key = row_key(event->expires_at, event);
-    tally_put(ctx, &key, tally_buf_bytes(&row));
+    tally_put_row(ctx, row_key(event->expires_at, event), &row);
 }
 
 enum tally_code tally_expiring_build(struct tally_topology *topology,

@@ -86,8 +86,7 @@ static void put_row(struct tally_context *ctx, const struct tally_key *key,
     struct tally_buf row = {.data = space, .capacity = sizeof space, .max = sizeof space};
 
     analytics_low_stock_pack(low, &row);
-    tally_assert(!row.failed);
-    tally_put(ctx, key, tally_buf_bytes(&row));
+    tally_put_row(ctx, *key, &row);
 }
 
 static void low_stock_apply(struct tally_context *ctx, const struct tally_event *envelope)

@@ -86,8 +86,7 @@ static void count(struct tally_context *ctx, const struct tally_key *key,
     movement.count = add(movement.count, 1);
     movement.quantity = add(movement.quantity, units_of(event));
     analytics_movement_pack(&movement, &row);
-    tally_assert(!row.failed);
-    tally_put(ctx, key, tally_buf_bytes(&row));
+    tally_put_row(ctx, *key, &row);
 }
 
 static void movements_apply(struct tally_context *ctx, const struct tally_event *envelope)

@@ -10,13 +10,6 @@ static bool has(const struct reservation_event *event, unsigned bit)
     return event->presence.present & TALLY_BIT(bit);
 }
 
-static void put_row(struct tally_context *ctx, struct tally_key key, struct tally_buf *row)
-{
-    tally_assert(!row->failed);
-    tally_put(ctx, &key, tally_buf_bytes(row));
-    tally_buf_clear(row);
-}
-
 static void delete_row(struct tally_context *ctx, struct tally_key key)
 {
     tally_delete(ctx, &key);
@@ -38,7 +31,7 @@ static void put_header(struct tally_context *ctx, const struct tally_event *enve
     };
 
     reservation_pack(&header, row);
-    put_row(ctx, reservation_key(TALLY_STORE_RESERVATION, event->reservation_id), row);
+    tally_put_row(ctx, reservation_key(TALLY_STORE_RESERVATION, event->reservation_id), row);
 }
 
 static void put_lines(struct tally_context *ctx, const struct reservation_event *event,
@@ -48,7 +41,7 @@ static void put_lines(struct tally_context *ctx, const struct reservation_event 
 
     for (size_t i = 0; i < event->lines.count; i++) {
         reservation_line_pack(&lines[i], row);
-        put_row(ctx, reservation_line_key(event->reservation_id, lines[i].line), row);
+        tally_put_row(ctx, reservation_line_key(event->reservation_id, lines[i].line), row);
     }
 }
 
@@ -66,7 +59,7 @@ static void put_timer(struct tally_context *ctx, const struct reservation_event 
     }
     if (set) {
         reservation_timer_pack(&kept, row);
-        put_row(ctx, reservation_timer_key(timer->set, event->reservation_id), row);
+        tally_put_row(ctx, reservation_timer_key(timer->set, event->reservation_id), row);
     }
 }
 
@@ -85,7 +78,7 @@ void reservation_evolve(struct tally_context *ctx, const struct tally_event *env
     }
     if (has(event, RESERVATION_EVENT_OP)) {
         reservation_op_pack(&event->op, &row);
-        put_row(ctx, op_key, &row);
+        tally_put_row(ctx, op_key, &row);
     }
     if (envelope->has_completes) {
         delete_row(ctx, op_key);

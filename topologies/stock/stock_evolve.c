@@ -8,13 +8,6 @@ static bool has(const struct stock_event *event, unsigned bit)
     return event->presence.present & TALLY_BIT(bit);
 }
 
-static inline void put_row(struct tally_context *ctx, struct tally_key key,
-        const struct tally_buf *row)
-{
-    tally_assert(!row->failed);
-    tally_put(ctx, &key, tally_buf_bytes(row));
-}
-
 static uint32_t signals_of(const struct stock_event *event)
 {
     const struct tally_slice *names = event->signals.items;
@@ -36,9 +29,8 @@ static void put_level(struct tally_context *ctx, const struct tally_event *envel
     struct stock_level_row level = {.version = event->version, .updated_at = envelope->time_ms};
 
     memcpy(level.n, event->after.n, sizeof level.n);
-    tally_buf_clear(row);
     stock_level_pack(&level, row);
-    put_row(ctx, stock_level_key(TALLY_STORE_LEVEL, event->sku, event->warehouse), row);
+    tally_put_row(ctx, stock_level_key(TALLY_STORE_LEVEL, event->sku, event->warehouse), row);
 }
 
 static void put_ledger(struct tally_context *ctx, const struct tally_event *envelope,
@@ -67,9 +59,8 @@ static void put_ledger(struct tally_context *ctx, const struct tally_event *enve
 
     memcpy(entry.deltas, event->deltas.n, sizeof entry.deltas);
     memcpy(entry.after, event->after.n, sizeof entry.after);
-    tally_buf_clear(row);
     stock_ledger_pack(&entry, row);
-    put_row(ctx, stock_ledger_key(event->sku, event->warehouse, event->seq), row);
+    tally_put_row(ctx, stock_ledger_key(event->sku, event->warehouse, event->seq), row);
 }
 
 /* Every event with a seq: the level after it, and its ledger entry where those are kept. */
@@ -95,9 +86,8 @@ static void put_hold(struct tally_context *ctx, const struct tally_event *envelo
             .warehouse = event->warehouse,
     };
 
-    tally_buf_clear(row);
     stock_hold_pack(&hold, row);
-    put_row(ctx, stock_hold_key(event->cause.reservation_id, event->cause.line), row);
+    tally_put_row(ctx, stock_hold_key(event->cause.reservation_id, event->cause.line), row);
 }
 
 /* What is about a line of a reservation, which a shipment may be. */
@@ -125,9 +115,8 @@ static void evolve_configured(struct tally_context *ctx, const struct tally_even
     };
 
     evolve_entry(ctx, envelope, event, row);
-    tally_buf_clear(row);
     stock_setting_pack(&kept, row);
-    put_row(ctx, stock_level_key(TALLY_STORE_SETTING, event->sku, event->warehouse), row);
+    tally_put_row(ctx, stock_level_key(TALLY_STORE_SETTING, event->sku, event->warehouse), row);
 }
 
 static void evolve_sku(struct tally_context *ctx, const struct tally_event *envelope,
@@ -140,7 +129,7 @@ static void evolve_sku(struct tally_context *ctx, const struct tally_event *enve
 
     (void)envelope;
     stock_sku_pack(&sku, row);
-    put_row(ctx, stock_name_key(TALLY_STORE_SKU, event->sku), row);
+    tally_put_row(ctx, stock_name_key(TALLY_STORE_SKU, event->sku), row);
 }
 
 static void evolve_warehouse_applied(struct tally_context *ctx, const struct tally_event *envelope,
@@ -150,7 +139,7 @@ static void evolve_warehouse_applied(struct tally_context *ctx, const struct tal
 
     (void)envelope;
     stock_warehouse_pack(&warehouse, row);
-    put_row(ctx, stock_name_key(TALLY_STORE_WAREHOUSE, event->warehouse), row);
+    tally_put_row(ctx, stock_name_key(TALLY_STORE_WAREHOUSE, event->warehouse), row);
 }
 
 typedef void (*evolve_fn)(struct tally_context *ctx, const struct tally_event *envelope,

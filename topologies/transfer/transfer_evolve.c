@@ -14,13 +14,6 @@ static bool has(const struct transfer_event *event, unsigned bit)
     return event->presence.present & TALLY_BIT(bit);
 }
 
-static void put_row(struct tally_context *ctx, struct tally_key key, struct tally_buf *row)
-{
-    tally_assert(!row->failed);
-    tally_put(ctx, &key, tally_buf_bytes(row));
-    tally_buf_clear(row);
-}
-
 static void delete_row(struct tally_context *ctx, struct tally_key key)
 {
     tally_delete(ctx, &key);
@@ -43,7 +36,7 @@ static void put_header(struct tally_context *ctx, const struct tally_event *enve
     };
 
     transfer_pack(&header, row);
-    put_row(ctx, transfer_key(TALLY_STORE_TRANSFER, event->transfer_id), row);
+    tally_put_row(ctx, transfer_key(TALLY_STORE_TRANSFER, event->transfer_id), row);
 }
 
 static void put_timer(struct tally_context *ctx, const struct transfer_event *event,
@@ -56,7 +49,7 @@ static void put_timer(struct tally_context *ctx, const struct transfer_event *ev
     }
     if (timer->presence.present & TALLY_BIT(TRANSFER_TIMER_SET)) {
         tally_buf_slice(row, event->op.operation.op_id);
-        put_row(ctx, transfer_timer_key(timer->set, event->transfer_id), row);
+        tally_put_row(ctx, transfer_timer_key(timer->set, event->transfer_id), row);
     }
 }
 
@@ -73,7 +66,7 @@ void transfer_evolve(struct tally_context *ctx, const struct tally_event *envelo
     }
     if (has(event, TRANSFER_EVENT_OP)) {
         transfer_op_pack(&event->op, &row);
-        put_row(ctx, op_key, &row);
+        tally_put_row(ctx, op_key, &row);
     }
     if (envelope->has_completes) {
         delete_row(ctx, op_key);
