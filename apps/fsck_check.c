@@ -159,8 +159,7 @@ static enum tally_code read_line(struct fsck_check *check, const struct tally_to
             (long long)fsck_number(root, "partition"));
     check->rows++;
     if (!fsck_expect(check, FSCK_ROWS, value && value->type == TALLY_MAP, key,
-                "the row of store \"%.*s\" is damaged", (int)store.len,
-                (const char *)store.data)) {
+                "the row of store \"%.*s\" is damaged", (int)store.len, (const char *)store.data)) {
         return TALLY_OK;
     }
     if (tally_slice_equal(topology, TALLY_SLICE("stock"))) {
@@ -187,10 +186,15 @@ enum tally_code fsck_check_row(struct fsck_check *check, struct tally_slice line
     return code;
 }
 
+void fsck_place(struct fsck_check *check, const char *topology)
+{
+    (void)snprintf(check->place, sizeof check->place, "%s", topology);
+}
+
 void fsck_check_finish(struct fsck_check *check, bool settled)
 {
     check->settled = settled;
-    (void)snprintf(check->place, sizeof check->place, "stock");
+    fsck_place(check, "stock");
     fsck_stock_finish(check);
     fsck_promise_finish(check);
 }
@@ -222,8 +226,7 @@ void fsck_check_report(const struct fsck_check *check, struct tally_buf *out)
     }
     if (check->unsettled > 0) {
         tally_buf_format(out,
-                "%llu things wait for a message that may be on its way between topologies: not "
-                "counted as differences\n",
+                "no differences, as a message between topologies may be on its way: %llu\n",
                 (unsigned long long)check->unsettled);
     }
 }

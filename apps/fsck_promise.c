@@ -37,7 +37,6 @@ static void reservation_row(struct fsck_check *check, struct tally_slice key,
     if (fsck_expect(check, FSCK_I6, state >= 0, key, "the reservation is in no known state")) {
         reservation->is_row = true;
         reservation->state = (uint8_t)state;
-        reservation->attempt = fsck_number(value, "attempt");
     }
 }
 
@@ -46,8 +45,7 @@ static void line_row(struct fsck_check *check, struct tally_slice key,
 {
     struct fsck_line *line = fsck_table_at(&check->lines, key);
 
-    *line = (struct fsck_line){.is_row = true,
-            .held = is(fsck_text(value, "state"), "HELD"),
+    *line = (struct fsck_line){.held = is(fsck_text(value, "state"), "HELD"),
             .quantity = fsck_number(value, "quantity"),
             .shipped = fsck_number(value, "shipped")};
     fsck_expect(check, FSCK_I8, line->shipped >= 0 && line->shipped <= line->quantity, key,
@@ -227,7 +225,6 @@ static void owned_row(struct fsck_check *check, const char *kind, struct tally_s
 {
     struct fsck_claim *claim = claim_at(check, kind, key);
 
-    claim->is_row = true;
     claim->product_id = tally_arena_copy(&check->kept, fsck_text(value, "product_id"));
 }
 
@@ -242,9 +239,7 @@ static void product_row(struct fsck_check *check, struct tally_slice key,
         const struct tally_token *value)
 {
     const struct tally_token *variants = tally_token_member(value, "variants"), *variant;
-    struct fsck_claim *product = claim_at(check, "product", key);
 
-    product->is_row = true;
     check->products++;
     claim_at(check, "slug", fsck_text(value, "slug"))->wanted_by =
             tally_arena_copy(&check->kept, key);
@@ -342,18 +337,22 @@ void fsck_promise_finish(struct fsck_check *check)
     struct tally_slice key;
     const void *at = NULL;
 
+    fsck_place(check, "reservation");
     while ((at = fsck_table_next(&check->reservations, at, &key))) {
         check_reservation(check, key, at);
     }
     while ((at = fsck_table_next(&check->lines, at, &key))) {
         check_line(check, key, at);
     }
+    fsck_place(check, "stock");
     while ((at = fsck_table_next(&check->holds, at, &key))) {
         check_hold(check, key, at);
     }
+    fsck_place(check, "transfer");
     while ((at = fsck_table_next(&check->transfers, at, &key))) {
         check_transfer(check, key, at);
     }
+    fsck_place(check, "catalogue");
     while ((at = fsck_table_next(&check->claims, at, &key))) {
         check_claim(check, key, at);
     }

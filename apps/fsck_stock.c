@@ -145,8 +145,7 @@ static void hold_row(struct fsck_check *check, struct tally_slice key,
     *hold = (struct fsck_hold){.is_row = true,
             .state = (uint8_t)state,
             .quantity = fsck_number(value, "quantity"),
-            .shipped = fsck_number(value, "shipped"),
-            .attempt = fsck_number(value, "attempt")};
+            .shipped = fsck_number(value, "shipped")};
     open = hold->quantity - hold->shipped;
     fsck_expect(check, FSCK_I2,
             hold->shipped >= 0 && open >= 0 &&

@@ -67,11 +67,6 @@ bool tally_keeps(const struct tally_context *ctx, enum tally_store_id store)
     return tally_topology_keeps(ctx->topology, store);
 }
 
-int32_t tally_partition(const struct tally_context *ctx)
-{
-    return ctx->partition;
-}
-
 int32_t tally_partitions(const struct tally_context *ctx)
 {
     return ctx->partitions;

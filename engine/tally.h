@@ -114,7 +114,6 @@ bool tally_touch_setting_is(const struct tally_touch *touch, const char *name);
 int64_t tally_time(const struct tally_context *ctx); /* decision time, ms */
 bool tally_setting_is(const struct tally_context *ctx, const char *name);
 bool tally_keeps(const struct tally_context *ctx, enum tally_store_id store); /* false: OMITTED */
-int32_t tally_partition(const struct tally_context *ctx);                     /* of this task */
 int32_t tally_partitions(const struct tally_context *ctx); /* of every topic of the system */
 struct tally_arena *
 tally_scratch(struct tally_context *ctx); /* memory that lives until the batch ends */

@@ -378,11 +378,12 @@ START_TEST(a_difference_in_a_hold_is_found)
     PLANTED("stock", TALLY_STORE_HOLD, "R-1.1", struct stock_hold_row, stock_hold_unpack,
             stock_hold_pack, row_.quantity++, "I2 stock TS%2ERED.AMS1: reserved");
     PLANTED("stock", TALLY_STORE_HOLD, "R-2.1", struct stock_hold_row, stock_hold_unpack,
-            stock_hold_pack, row_.shipped--, "I8 stock R-2.1: 3 of 7 shipped, but 2 of 7");
+            stock_hold_pack, row_.shipped--, "I8 reservation R-2.1: 3 of 7 shipped, but 2 of 7");
     PLANTED("stock", TALLY_STORE_HOLD, "R-4.1", struct stock_hold_row, stock_hold_unpack,
             stock_hold_pack, row_.state = STOCK_HOLD_HELD,
             "I8 stock R-4.1: HELD in stock, but its reservation is RELEASED");
-    planted_loss("stock", TALLY_STORE_HOLD, "R-1.2", "I8 stock R-1.2: CONFIRMED, but stock holds");
+    planted_loss("stock", TALLY_STORE_HOLD, "R-1.2",
+            "I8 reservation R-1.2: CONFIRMED, but stock holds");
 }
 END_TEST
 
@@ -390,21 +391,22 @@ START_TEST(a_difference_in_a_reservation_is_found)
 {
     PLANTED("reservation", TALLY_STORE_RESERVATION, "R-1", struct reservation_row,
             reservation_unpack, reservation_pack, row_.state = RESERVATION_RELEASED,
-            "I6 stock R-1: RELEASED has 1 timers");
+            "I6 reservation R-1: RELEASED has 1 timers");
     PLANTED("reservation", TALLY_STORE_RESERVATION, "R-3", struct reservation_row,
             reservation_unpack, reservation_pack, row_.state = RESERVATION_HOLDING,
-            "I8 stock R-3: HOLDING, and nothing is on its way");
-    planted_loss("reservation", TALLY_STORE_RESERVATION, "R-2", "I8 stock R-2.1: a line without");
+            "I8 reservation R-3: HOLDING, and nothing is on its way");
+    planted_loss("reservation", TALLY_STORE_RESERVATION, "R-2",
+            "I8 reservation R-2.1: a line without");
 }
 END_TEST
 
 START_TEST(a_difference_in_a_transfer_is_found)
 {
     PLANTED("transfer", TALLY_STORE_TRANSFER, "T-1", struct transfer_row, transfer_unpack,
-            transfer_pack, row_.received++, "I5 stock T-1: stock has 4 in");
+            transfer_pack, row_.received++, "I5 transfer T-1: stock has 4 in");
     PLANTED("transfer", TALLY_STORE_TRANSFER, "T-2", struct transfer_row, transfer_unpack,
-            transfer_pack, row_.returned--, "I5 stock T-2: ended with 5 of 6");
-    planted_loss("transfer", TALLY_STORE_TRANSFER, "T-1", "I8 stock T-1: goods moved");
+            transfer_pack, row_.returned--, "I5 transfer T-2: ended with 5 of 6");
+    planted_loss("transfer", TALLY_STORE_TRANSFER, "T-1", "I8 transfer T-1: goods moved");
 }
 END_TEST
 
@@ -412,8 +414,9 @@ START_TEST(a_difference_in_the_catalogue_is_found)
 {
     PLANTED("catalogue", TALLY_STORE_SLUG, "red-shirt", struct catalogue_slug_row,
             catalogue_slug_unpack, catalogue_slug_pack, row_.product_id = TALLY_SLICE("P-2"),
-            "claims stock slug:red-shirt: product P-1 has it");
-    planted_loss("stock", TALLY_STORE_SKU, "TS.BLUE", "claims stock sku:TS.BLUE: product P-1 has");
+            "claims catalogue slug:red-shirt: product P-1 has it");
+    planted_loss("stock", TALLY_STORE_SKU, "TS.BLUE",
+            "claims catalogue sku:TS.BLUE: product P-1 has");
 }
 END_TEST
 
@@ -430,7 +433,7 @@ START_TEST(what_may_be_on_its_way_is_counted_apart)
     ck_assert_str_eq(text, "");
     tally_free(text);
     tally_buf_byte(&report, 0);
-    ck_assert_ptr_nonnull(strstr((const char *)report.data, "1 things wait for a message"));
+    ck_assert_ptr_nonnull(strstr((const char *)report.data, "may be on its way: 1\n"));
     tally_buf_deinit(&old);
     tally_buf_deinit(&report);
 }
