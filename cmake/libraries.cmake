@@ -3,7 +3,7 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 pkg_check_modules(tally_pkg REQUIRED IMPORTED_TARGET
-    rdkafka yajl libxxhash yaml-0.1 libcrypto)
+    rdkafka yajl libxxhash yaml-0.1 libcrypto libpq hiredis)
 
 function(tally_find name header library)
     find_path(${name}_INCLUDE_DIR ${header})

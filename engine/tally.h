@@ -131,8 +131,8 @@ void tally_scan(struct tally_context *ctx, const struct tally_key *prefix, tally
 struct tally_slice tally_position(struct tally_context *ctx);
 /* evolve, apply */
 void tally_put(struct tally_context *ctx, const struct tally_key *key, struct tally_slice value);
-/* A row that was packed into a buffer, which it must have fitted; the buffer is empty then. Inlined,
- * so that the key is not copied. */
+/* A row that was packed into a buffer, which it must have fitted; the buffer is empty then.
+ * Inlined, so that the key is not copied. */
 static inline __attribute__((always_inline)) void tally_put_row(struct tally_context *ctx,
         struct tally_key key, struct tally_buf *row)
 {

@@ -26,7 +26,7 @@ INCLUDES = {
                "schemas/envelope.h", "schemas/operation.h"],
     "topologies": ["engine/tally.h", "schemas/", "topologies/"],
     "topologies/registry": ["engine/tally.h", "engine/topology.h", "topologies/"],
-    "connectors": [BASE, "engine/client.h", "schemas/", "connectors/"],
+    "connectors": [BASE, r"engine/(client|sink)\.h", "schemas/", "connectors/"],
     "http": [BASE, r"engine/(query|runtime)\.h", "schemas/", "http/"],
     "apps": [""],
     "tests": [""],
@@ -36,7 +36,7 @@ FOREIGN = {
     r"pthread\.h|yaml\.h": "engine/base",
     r"yajl/|xxhash\.h": "schemas",
     r"rocksdb/": "state",
-    r"librdkafka/": "connectors",
+    r"librdkafka/|libpq-fe\.h|hiredis/": "connectors",
     r"civetweb\.h|openssl/": "http",
 }
 LIBC = (r"(sys|arpa|net|netinet|linux|sanitizer)/|(assert|ctype|dirent|errno|fcntl|ftw|getopt|inttypes|"
