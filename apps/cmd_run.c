@@ -41,6 +41,7 @@ struct run {
     struct tally_client *client;
     struct tally_runtime *runtime;
     struct tally_http *http;
+    struct tally_http_readers readers;
     int32_t partitions;
 };
 
@@ -185,7 +186,7 @@ static enum tally_code start(struct run *run, const sigset_t *signals, struct ta
     if (code)
         goto out;
     if (run->config->http_listen[0]) {
-        code = tally_http_start(run->runtime, &run->http, err);
+        code = tally_http_start(run->runtime, &run->readers, &run->http, err);
     }
 out:
     return code;

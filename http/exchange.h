@@ -1,6 +1,7 @@
 /* http/exchange.h - one request and its answer on their way through the handlers. A worker has one
  * exchange for all its requests, so a warm worker allocates nothing. @thread http */
 #pragma once
+#include "engine/read_model.h"
 #include "engine/runtime.h"
 #include "http/cursor.h"
 #include "http/request.h"
@@ -12,6 +13,8 @@ struct waiting;
 
 struct exchange {
     struct tally_runtime *runtime;
+    struct tally_read_cache *cache;   /* NULL: none is configured */
+    struct tally_read_search *search; /* likewise */
     const struct cursor_key *cursor_key;
     struct waiting *waiting; /* how many requests wait for an outcome */
     struct mg_connection *connection;

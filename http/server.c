@@ -48,6 +48,7 @@ struct worker {
 struct tally_http {
     struct mg_context *context;
     struct tally_runtime *runtime;
+    struct tally_http_readers readers;
     struct cursor_key cursor_key;
     struct waiting waiting;
     struct body_watch watch;
@@ -345,6 +346,8 @@ static void *init_thread(const struct mg_context *context, int type)
     response_init(&worker->exchange.response);
     tally_arena_init(&worker->exchange.arena, ARENA_BLOCK_BYTES);
     worker->exchange.runtime = http->runtime;
+    worker->exchange.cache = http->readers.cache;
+    worker->exchange.search = http->readers.search;
     worker->exchange.cursor_key = &http->cursor_key;
     worker->exchange.waiting = &http->waiting;
     worker->exchange.started_us = http->started_us;
@@ -447,8 +450,8 @@ static void destroy(struct tally_http *http)
     mg_exit_library();
 }
 
-enum tally_code tally_http_start(struct tally_runtime *runtime, struct tally_http **out,
-        struct tally_error *err)
+enum tally_code tally_http_start(struct tally_runtime *runtime,
+        const struct tally_http_readers *readers, struct tally_http **out, struct tally_error *err)
 {
     const struct tally_config *config = tally_runtime_config(runtime);
     struct tally_http *http;
@@ -462,6 +465,7 @@ enum tally_code tally_http_start(struct tally_runtime *runtime, struct tally_htt
     mg_init_library(MG_FEATURES_DEFAULT);
     http = tally_alloc_zero(1, sizeof *http);
     http->runtime = runtime;
+    http->readers = *readers;
     http->waiting.max = config->http_wait_max;
     http->workers_max = (size_t)config->http_threads;
     http->started_us = tally_mono_us(tally_clock_real());

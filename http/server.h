@@ -1,12 +1,20 @@
 /* http/server.h - HTTP of one instance, on civetweb's threads. @thread main */
 #pragma once
+#include "engine/read_model.h"
 #include "engine/runtime.h"
 
+/* What answers besides the tasks of this instance; NULL: none is configured. The caller's; they
+ * outlive the server. */
+struct tally_http_readers {
+    struct tally_read_cache *cache;
+    struct tally_read_search *search;
+};
 struct tally_http;
 /* Listens on http.listen, which is not empty. CONFIG: no address, or it is taken. The runtime
  * outlives the server. */
 TALLY_MUST_CHECK enum tally_code tally_http_start(struct tally_runtime *runtime,
-        struct tally_http **http, struct tally_error *err);
+        const struct tally_http_readers *readers, struct tally_http **http,
+        struct tally_error *err);
 /* Open requests finish, for a bounded time; new ones get 503 SHUTTING_DOWN; then no one listens. */
 void tally_http_stop(struct tally_http *http);
 /* host:port that is listened on, with the real port if http.listen says 0. */
