@@ -7,6 +7,7 @@ import time
 
 from confluent_kafka import Producer
 
+from content import Content, must_equal, rocksdb_content, table_differences
 from instance import Instance, position
 from model import EVENT, TOPOLOGIES
 from model.generator import Generator
@@ -58,13 +59,14 @@ class Stream(Generator):
 class Domain:
     partitions = 4
 
-    def __init__(self, world, instances=2):
+    def __init__(self, world, instances=2, settings=None):
         self.world = world
         self.name = world.name + "-domain"
         self.prefix = world.prefix + "domain."  # of the world's, so that its topics go with it
         self.instances = [Instance(world.options.tally, os.path.join(world.folder, f"domain-{number}"), world.kafka,
                                    self.name, {"topologies": sorted(TOPOLOGIES), "topics.prefix": self.prefix,
-                                               "stock.require_registration": True}, None, chr(ord("a") + number))
+                                               "stock.require_registration": True, **(settings or {})}, None,
+                                   chr(ord("a") + number))
                           for number in range(instances)]
         world.elsewhere += self.instances
         self.instances[0].tool("topics", "create", "--topics.partitions", str(self.partitions))
@@ -72,6 +74,7 @@ class Domain:
                                   "log_level": 0, "message.timeout.ms": 120000})
         self.stream = Stream(f"domain {world.random.random()}", self.partitions)
         self.judge = Judge(self.partitions, True, self.prefix)
+        self.content = Content()
         self.readers = {f"{topology}.{suffix}": Reader(world.kafka, f"{self.prefix}{topology}.{suffix}", self.partitions)
                         for topology in TOPOLOGIES for suffix in SUFFIXES}
         self.group = Group(world.kafka, self.name)
@@ -159,6 +162,7 @@ class Domain:
         rows = self.settle()
         records, self.unread = self.unread, []
         self.judge.absorb(records)
+        self.content.absorb(records)
         now = int(time.time() * 1000)
         for models in self.judge.models.values():
             for model in models:
@@ -173,6 +177,8 @@ class Domain:
                      last, rows[topology, partition][1])
         lines = self.dump(rows)
         self.judge.check_state(lines)
+        must_equal("I2: the state is that of the events",
+                   table_differences(self.content, rocksdb_content(lines).tables))
         return sorted(lines)
 
     def dump(self, rows):
