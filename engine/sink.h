@@ -34,15 +34,20 @@ struct tally_sink_ops {
     const char *name; /* "postgres" */
     /* Connects, and makes sure that the target can take rows. */
     enum tally_code (*start)(struct tally_sink *sink, struct tally_error *err);
-    /* Takes over the partitions of these topics, besides those that are open. Fills in offset: the
-     * next one to read, TALLY_OFFSET_NONE: from the beginning. */
+    /* Takes over the partitions of these topics, besides those that are open. offset comes as the
+     * end of the partition now, its high watermark (NONE: not known): a target that has lost or may
+     * have lost content is not served before it has got there. Fills in offset: the next one to
+     * read, TALLY_OFFSET_NONE: from the beginning. */
     enum tally_code (*open)(struct tally_sink *sink, struct tally_topic_partition *partitions,
             size_t count, struct tally_error *err);
     /* Takes records into the batch, in order of each partition. They are borrowed until flush. */
     enum tally_code (*put)(struct tally_sink *sink, const struct tally_sink_record *records,
             size_t count, struct tally_error *err);
     /* Writes the batch and the next offsets of partitions as one; the batch is empty then, also
-     * after an error. */
+     * after an error. Called without records too, about once a second while all partitions are read
+     * to their ends: then the positions are past control records, what the target holds is complete
+     * up to now, and a target that has lost its content is found out (UNAVAILABLE; the next open
+     * says from where it is read again). */
     enum tally_code (*flush)(struct tally_sink *sink, const struct tally_topic_partition *positions,
             size_t count, struct tally_error *err);
     void (*close)(struct tally_sink *sink, const struct tally_topic_partition *partitions,
