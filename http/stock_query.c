@@ -233,34 +233,6 @@ static void write_int(struct tally_writer *writer, const char *name, bool has, i
     }
 }
 
-static void write_level(struct tally_writer *writer, struct tally_slice sku,
-        const struct level *level)
-{
-    const struct stock_setting_row *setting = &level->setting;
-
-    tally_write_map(writer, 3 + STOCK_NUMBERS + 4);
-    write_string(writer, "sku", sku);
-    write_string(writer, "warehouse", level->warehouse);
-    write_int(writer, "version", true, level->row.version);
-    for (size_t i = 0; i < STOCK_BUCKETS; i++) {
-        write_int(writer, stock_number_names[i], true, level->row.n[i]);
-    }
-    write_int(writer, stock_number_names[STOCK_AVAILABLE], true,
-            stock_level_available(&level->row));
-    write_int(writer, stock_number_names[STOCK_BACKORDERED], true,
-            stock_level_backordered(&level->row));
-    write_string(writer, "policy", tally_slice_string(stock_policy_names[setting->policy]));
-    write_int(writer, "backorder_limit", setting->has_backorder_limit, setting->backorder_limit);
-    write_int(writer, "low_stock_threshold", setting->has_low_stock_threshold,
-            setting->low_stock_threshold);
-    tally_write_name(writer, "updated_at");
-    if (level->row.version > 0) {
-        tally_write_time(writer, level->row.updated_at);
-    } else {
-        tally_write_null(writer);
-    }
-}
-
 static void write_totals(struct tally_writer *writer, const struct sku_stock *stock)
 {
     int64_t totals[STOCK_NUMBERS] = {0};
@@ -293,7 +265,7 @@ static void answer_sku(struct exchange *exchange, const struct sku_stock *stock)
     tally_write_name(&writer, "levels");
     tally_write_array(&writer, stock->count);
     for (const struct level *level = stock->first; level; level = level->next) {
-        write_level(&writer, stock->sku, level);
+        stock_level_json(&writer, stock->sku, level->warehouse, &level->row, &level->setting);
     }
     write_totals(&writer, stock);
 }
@@ -448,7 +420,7 @@ void stock_query_level(struct exchange *exchange)
         struct tally_writer writer;
 
         response_json(&exchange->response, 200, &writer);
-        write_level(&writer, sku, &level);
+        stock_level_json(&writer, sku, level.warehouse, &level.row, &level.setting);
     }
     tally_read_close(read);
 }

@@ -296,6 +296,10 @@ struct stock_setting_row { /* SETTING: sku . warehouse; also what an absent row 
 };
 void stock_setting_pack(const struct stock_setting_row *setting, struct tally_buf *row);
 bool stock_setting_unpack(struct tally_slice row, struct stock_setting_row *setting);
+/* A level as users see it, the same in HTTP and in read models. Version 0: there is none yet. */
+void stock_level_json(struct tally_writer *writer, struct tally_slice sku,
+        struct tally_slice warehouse, const struct stock_level_row *level,
+        const struct stock_setting_row *setting);
 
 struct stock_sku_row { /* SKU */
     uint8_t state;

@@ -1,4 +1,5 @@
-/* schemas/stock_row_json.c - rows of the stock stores as JSON, for dumps and operators. */
+/* schemas/stock_row_json.c - rows of the stock stores as JSON, for dumps and operators; a level for
+ * users. */
 #include "schemas/row_json_internal.h"
 #include "schemas/stock_records.h"
 
@@ -20,6 +21,32 @@ static bool level_json(struct tally_slice row, struct tally_arena *arena,
     row_json_int(writer, "version", level.version);
     row_json_time(writer, "updated_at", level.updated_at);
     return true;
+}
+
+void stock_level_json(struct tally_writer *writer, struct tally_slice sku,
+        struct tally_slice warehouse, const struct stock_level_row *level,
+        const struct stock_setting_row *setting)
+{
+    tally_write_map(writer, 3 + STOCK_NUMBERS + 4);
+    row_json_text(writer, "sku", sku);
+    row_json_text(writer, "warehouse", warehouse);
+    row_json_int(writer, "version", level->version);
+    for (int i = 0; i < STOCK_BUCKETS; i++) {
+        row_json_int(writer, stock_number_names[i], level->n[i]);
+    }
+    row_json_int(writer, stock_number_names[STOCK_AVAILABLE], stock_level_available(level));
+    row_json_int(writer, stock_number_names[STOCK_BACKORDERED], stock_level_backordered(level));
+    row_json_text(writer, "policy", tally_slice_string(stock_policy_names[setting->policy]));
+    row_json_int_or_null(writer, "backorder_limit", setting->has_backorder_limit,
+            setting->backorder_limit);
+    row_json_int_or_null(writer, "low_stock_threshold", setting->has_low_stock_threshold,
+            setting->low_stock_threshold);
+    if (level->version > 0) {
+        row_json_time(writer, "updated_at", level->updated_at);
+    } else {
+        tally_write_name(writer, "updated_at");
+        tally_write_null(writer);
+    }
 }
 
 static void write_numbers(struct tally_writer *writer, const char *name,
