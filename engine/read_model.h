@@ -25,6 +25,11 @@ typedef bool (*tally_document_fn)(void *context, struct tally_slice name,
 
 /* --- by key: Redis ---------------------------------------------------------------------------- */
 
+struct tally_read_claim {
+    char token[33]; /* random */
+    int64_t fence;  /* larger than that of every claim before */
+};
+
 struct tally_read_cache;
 struct tally_read_cache_ops {
     /* Appends the document. */
@@ -39,6 +44,18 @@ struct tally_read_cache_ops {
     enum tally_code (*levels)(struct tally_read_cache *cache, struct tally_slice sku,
             tally_document_fn row, void *context, struct tally_read_model_info *info,
             struct tally_error *err);
+    /* Appends what is known of a SKU itself: {sku, product_id, state, version}. */
+    enum tally_code (*sku)(struct tally_read_cache *cache, struct tally_slice sku,
+            struct tally_buf *document, struct tally_read_model_info *info,
+            struct tally_error *err);
+    /* After NOT_FOUND of a product: true for one caller of all instances, who reads it from its
+     * owner and calls fill; false: somebody else does, or it is not the time to fill anything. */
+    bool (*claim)(struct tally_read_cache *cache, struct tally_slice product_id,
+            struct tally_read_claim *claim);
+    /* With the document of the owner's task; of len 0: the owner has none either. It is taken only
+     * if the claim still holds and nothing newer has come. */
+    void (*fill)(struct tally_read_cache *cache, struct tally_slice product_id,
+            const struct tally_read_claim *claim, struct tally_slice document);
     void (*destroy)(struct tally_read_cache *cache);
 };
 struct tally_read_cache {

@@ -26,8 +26,8 @@ INCLUDES = {
                "schemas/envelope.h", "schemas/operation.h"],
     "topologies": ["engine/tally.h", "schemas/", "topologies/"],
     "topologies/registry": ["engine/tally.h", "engine/topology.h", "topologies/"],
-    "connectors": [BASE, r"engine/(client|sink|read_model)\.h", "schemas/", "connectors/"],
-    "http": [BASE, r"engine/(query|read_model|runtime)\.h", "schemas/", "http/"],
+    "connectors": [BASE, r"engine/(client|sink|read_model|limiter)\.h", "schemas/", "connectors/"],
+    "http": [BASE, r"engine/(query|read_model|runtime|limiter)\.h", "schemas/", "http/"],
     "apps": [""],
     "tests": [""],
 }
