@@ -96,7 +96,8 @@ bool config_secret(enum config_index index, const char *text)
     char name[CONFIG_NAME_MAX];
 
     if (index != CONFIG_kafka_properties) {
-        return index == CONFIG_http_cursor_key;
+        return index == CONFIG_http_cursor_key || index == CONFIG_postgres_password ||
+               index == CONFIG_redis_password;
     }
     if (!text || !strchr(text, '=')) {
         return true;

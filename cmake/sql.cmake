@@ -1,0 +1,17 @@
+# TALLY_SQL_SOURCE: the files of connectors/postgres/ as strings of a C source, in the order of their
+# numbers; postgres_migrations.h declares them. Written again when one of them changes.
+file(GLOB migrations CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/connectors/postgres/*.sql)
+list(SORT migrations)
+set(text "#include \"connectors/postgres_migrations.h\"\n\nconst struct postgres_migration postgres_migrations[] = {\n")
+foreach(path ${migrations})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${path})
+    cmake_path(GET path FILENAME name)
+    file(READ "${path}" sql)
+    string(REPLACE "\\" "\\\\" sql "${sql}")
+    string(REPLACE "\"" "\\\"" sql "${sql}")
+    string(REPLACE "\n" "\\n\"\n     \"" sql "${sql}")
+    string(APPEND text "    {\"${name}\",\n     \"${sql}\"},\n")
+endforeach()
+string(APPEND text "    {0, 0}};\n")
+set(TALLY_SQL_SOURCE ${CMAKE_BINARY_DIR}/generated/postgres_migrations.c)
+file(CONFIGURE OUTPUT ${TALLY_SQL_SOURCE} CONTENT "${text}" @ONLY)
