@@ -10,7 +10,7 @@
     X(tail, "print the records of a topic, as kcat does")            \
     X(dlq, "list, show, retry or drop dead letters")                 \
     X(get, "print one row of a store")                               \
-    X(fsck, "dump the state of all stores in a canonical form")      \
+    X(fsck, "prove that the state is sound, or dump it")             \
     X(reset, "get tasks out of a halt: plan, and carry out")         \
     X(describe, "show the topologies as text, dot, mermaid or JSON") \
     X(config, "show, check or document the settings")                \

@@ -1,23 +1,34 @@
-/* apps/cmd_fsck.c - the state of all tasks: proved to be sound, or dumped, one row a line, the same
- * bytes for the same state.
+/* apps/cmd_fsck.c - the state of all tasks: proved to be sound and to be what its log gives, or
+ * dumped, one row a line, the same bytes for the same state.
  *  (1) Each task is read at one position; tasks in the order of topology and partition, rows in
  *      that of their keys.
  *  (2) A row that cannot be read is dumped as damaged, counted, and makes the status 1.
  *  (3) Tasks of an instance are read one after another. What rows of different tasks say about each
- *      other counts only where nothing has moved from before the first to after the last. */
+ *      other counts only where nothing has moved from before the first to after the last.
+ *  (4) What a task's log gives is compared at the position of the rows that were checked: those of
+ *      an instance are kept in a file until that is replayed. What cannot be replayed is named, and
+ *      makes the status 3. */
 #include "apps/cmd.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-#include "apps/fsck_check.h"
+#include "apps/fsck_replay.h"
+#include "apps/instance.h"
 #include "apps/ops_client.h"
 #include "apps/state_reader.h"
+#include "connectors/kafka_client.h"
+#include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "http/row_line.h"
 #include "schemas/serde.h"
 
 #define LINE_MAX_BYTES (16 * 1024 * 1024)
 #define TIMEOUT_MS     60000
+#define BROKERS_MS     10000
+
+static const uint8_t first_store[] = {1}; /* byte 0 is the store's own */
 
 struct fsck {
     struct cli *cli;
@@ -26,10 +37,16 @@ struct fsck {
     struct tally_buf line;
     struct fsck_check *check; /* NULL: rows are printed */
     uint64_t damaged;
-    int64_t show, shown; /* differences */
-    bool gone;           /* standard output */
+    int64_t show, shown;  /* differences */
+    bool gone;            /* standard output */
     enum tally_code code; /* of the check; err has the message */
     struct tally_error err;
+    struct instance instance;
+    struct tally_client *client;
+    struct progress progress;
+    struct fsck_replay *replay; /* NULL: the log is left alone */
+    FILE *spool;                /* of the rows of an instance's task; NULL: not kept */
+    uint64_t replayed, undone;  /* tasks */
 };
 
 static bool wanted(const struct fsck *fsck, const char *topology)
@@ -41,6 +58,9 @@ static bool wanted(const struct fsck *fsck, const char *topology)
 static bool take_line(struct fsck *fsck)
 {
     if (fsck->check) {
+        if (fsck->spool) {
+            (void)fwrite(fsck->line.data, 1, fsck->line.len, fsck->spool);
+        }
         fsck->code = fsck_check_row(fsck->check, tally_buf_bytes(&fsck->line), &fsck->err);
         return fsck->code == TALLY_OK;
     }
@@ -48,7 +68,94 @@ static bool take_line(struct fsck *fsck)
     return !fsck->gone;
 }
 
+/* --- the log ---------------------------------------------------------------------------------- */
+
+static void not_replayed(struct fsck *fsck, const char *topology, int32_t partition,
+        const struct tally_error *err)
+{
+    fsck->undone++;
+    (void)cli_failed(fsck->cli, "I9 of %s/%d is not checked: %s: %s", topology, (int)partition,
+            tally_code_name(err->code), err->message);
+}
+
+static enum tally_code open_replay(struct fsck *fsck, struct tally_error *err)
+{
+    const struct tally_config *config = &fsck->cli->config;
+    struct fsck_replay_options options = {.state_dir = fsck->dir ? fsck->dir : config->state_dir,
+            .check = fsck->check,
+            .progress = &fsck->progress};
+    int32_t partitions = 0;
+    enum tally_code code = instance_build(&fsck->instance, config, err);
+
+    code = code ? code : tally_kafka_client_create(config, "", &fsck->client, err);
+    code = code ? code
+                : fsck->client->ops->partitions(fsck->client,
+                          tally_topology_input(fsck->instance.topologies[0]), BROKERS_MS,
+                          &partitions, err);
+    if (code) {
+        return code;
+    }
+    progress_begin(&fsck->progress, tally_clock_real(), true);
+    options.replay = (struct tally_replay_options){.topologies = fsck->instance.topologies,
+            .topology_count = fsck->instance.topology_count,
+            .config = config,
+            .client = fsck->client,
+            .clock = tally_clock_real(),
+            .partitions = partitions};
+    return fsck_replay_create(&options, &fsck->replay, err);
+}
+
+static void close_replay(struct fsck *fsck)
+{
+    fsck_replay_destroy(fsck->replay);
+    if (fsck->client) {
+        fsck->client->ops->destroy(fsck->client);
+    }
+    instance_deinit(&fsck->instance);
+}
+
+/* After the last row that was compared. */
+static enum tally_code end_replay(struct fsck *fsck, const char *topology, int32_t partition,
+        enum tally_code code, struct tally_error *err)
+{
+    struct tally_error late;
+    enum tally_code finished = fsck_replay_finish(fsck->replay, code != TALLY_OK, &late);
+
+    if (!code && finished) {
+        *err = late;
+        code = finished;
+    }
+    if (code) {
+        not_replayed(fsck, topology, partition, err);
+    } else {
+        fsck->replayed++;
+    }
+    return TALLY_OK;
+}
+
+/* It could not begin; an interruption ends all. */
+static enum tally_code no_replay(struct fsck *fsck, const char *topology, int32_t partition,
+        enum tally_code code, const struct tally_error *err)
+{
+    if (code == TALLY_AGAIN && cli_interrupted()) {
+        return code;
+    }
+    not_replayed(fsck, topology, partition, err);
+    return TALLY_OK;
+}
+
 /* --- a directory ------------------------------------------------------------------------------ */
+
+static bool compare_row(void *context, const struct state_task *task, struct tally_slice key,
+        struct tally_slice value)
+{
+    struct fsck *fsck = context;
+
+    tally_buf_clear(&fsck->line);
+    (void)tally_row_line_write(task->topology, task->partition, key, value, &fsck->line);
+    fsck->code = fsck_replay_row(fsck->replay, key, tally_buf_bytes(&fsck->line), &fsck->err);
+    return fsck->code == TALLY_OK;
+}
 
 static bool dump_row(void *context, const struct state_task *task, struct tally_slice key,
         struct tally_slice value)
@@ -66,9 +173,27 @@ static bool going_on(const struct fsck *fsck)
     return !fsck->gone && fsck->code == TALLY_OK;
 }
 
+static enum tally_code replay_directory(struct fsck *fsck, const struct state_task *task,
+        struct tally_error *err)
+{
+    enum tally_code code =
+            fsck_replay_begin_directory(fsck->replay, task->topology, task->partition, err);
+
+    if (code) {
+        return no_replay(fsck, task->topology, task->partition, code, err);
+    }
+    code = state_reader_scan(fsck->dir, task, tally_slice_of(first_store, 1), TALLY_NONE,
+            compare_row, fsck, err);
+    if (!code && fsck->code) {
+        code = fsck->code;
+        *err = fsck->err;
+        fsck->code = TALLY_OK;
+    }
+    return end_replay(fsck, task->topology, task->partition, code, err);
+}
+
 static enum tally_code read_directory(struct fsck *fsck, struct tally_error *err)
 {
-    static const uint8_t first_store[] = {1}; /* byte 0 is the store's own */
     struct state_task *tasks;
     size_t count;
     enum tally_code code = state_reader_tasks(fsck->dir, &tasks, &count, err);
@@ -77,6 +202,9 @@ static enum tally_code read_directory(struct fsck *fsck, struct tally_error *err
         if (wanted(fsck, tasks[i].topology)) {
             code = state_reader_scan(fsck->dir, &tasks[i], tally_slice_of(first_store, 1),
                     TALLY_NONE, dump_row, fsck, err);
+            if (code == TALLY_OK && fsck->replay && going_on(fsck)) {
+                code = replay_directory(fsck, &tasks[i], err);
+            }
         }
     }
     tally_free(tasks);
@@ -108,16 +236,82 @@ static bool pass_on(void *context, struct tally_slice bytes)
     return true;
 }
 
+static enum tally_code compare_spooled(struct fsck *fsck, struct tally_error *err)
+{
+    FILE *file = fopen(fsck_replay_spool(fsck->replay), "r");
+    enum tally_code code = TALLY_OK;
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t len;
+
+    if (!file) {
+        return tally_error_set(err, TALLY_STORE_ERROR, "\"%s\": %s",
+                fsck_replay_spool(fsck->replay), strerror(errno));
+    }
+    while (!code && (len = getline(&line, &size, file)) > 0) {
+        code = fsck_replay_line(fsck->replay, tally_slice_of(line, (size_t)len), err);
+    }
+    if (!code && ferror(file)) {
+        code = tally_error_set(err, TALLY_STORE_ERROR, "\"%s\" cannot be read",
+                fsck_replay_spool(fsck->replay));
+    }
+    fclose(file);
+    free(line); /* getline's */
+    return code;
+}
+
+/* position: "tally.stock.events/2@991", as the dump's head has it. */
+static enum tally_code replay_spooled(struct fsck *fsck, const char *topology, int32_t partition,
+        const char *position, struct tally_error *err)
+{
+    const char *at = strrchr(position, '@');
+    int64_t last;
+    enum tally_code code =
+            at && tally_parse_int(tally_slice_string(at + 1), &last)
+                    ? TALLY_OK
+                    : tally_error_set(err, TALLY_BAD_RECORD,
+                              "the instance does not say which records its rows are made of");
+
+    code = code ? code : fsck_replay_begin(fsck->replay, topology, partition, last, err);
+    if (code) {
+        return no_replay(fsck, topology, partition, code, err);
+    }
+    return end_replay(fsck, topology, partition, compare_spooled(fsck, err), err);
+}
+
+static enum tally_code open_spool(struct fsck *fsck, struct tally_error *err)
+{
+    fsck->spool = fsck->replay ? fopen(fsck_replay_spool(fsck->replay), "w") : NULL;
+    return fsck->spool || !fsck->replay ? TALLY_OK
+                                        : tally_error_set(err, TALLY_STORE_ERROR, "\"%s\": %s",
+                                                  fsck_replay_spool(fsck->replay), strerror(errno));
+}
+
+static enum tally_code close_spool(struct fsck *fsck, struct tally_error *err)
+{
+    bool bad = fsck->spool && ferror(fsck->spool);
+
+    bad = (fsck->spool && fclose(fsck->spool)) || bad;
+    fsck->spool = NULL;
+    return bad ? tally_error_set(err, TALLY_STORE_ERROR, "\"%s\" cannot be written",
+                         fsck_replay_spool(fsck->replay))
+               : TALLY_OK;
+}
+
 static enum tally_code read_task(struct fsck *fsck, const char *topology, int64_t partition,
         struct tally_error *err)
 {
-    struct ops_answer answer;
+    struct ops_answer answer = {.status = 0};
     char path[256];
     enum tally_code code;
 
     snprintf(path, sizeof path, "/v1/ops/dump?topology=%s&partition=%lld", topology,
             (long long)partition);
     tally_buf_clear(&fsck->line);
+    code = open_spool(fsck, err);
+    if (code) {
+        return code;
+    }
     code = ops_stream(fsck->cli->config.http_listen, path, TIMEOUT_MS, pass_on, fsck, &answer, err);
     if (code == TALLY_OK && answer.status != 200) {
         struct tally_slice reason = ops_problem(&answer);
@@ -127,6 +321,12 @@ static enum tally_code read_task(struct fsck *fsck, const char *topology, int64_
     } else if (code == TALLY_OK && fsck->line.len > 0 && going_on(fsck)) {
         code = tally_error_set(err, TALLY_UNAVAILABLE, "%s/%lld: the dump was cut short", topology,
                 (long long)partition);
+    }
+    if (close_spool(fsck, code ? NULL : err) && !code) {
+        code = err->code;
+    }
+    if (code == TALLY_OK && fsck->replay && going_on(fsck)) {
+        code = replay_spooled(fsck, topology, (int32_t)partition, answer.position, err);
     }
     ops_answer_deinit(&answer);
     return code;
@@ -268,14 +468,22 @@ static int report(struct fsck *fsck)
     fsck_check_report(fsck->check, &text);
     (void)cli_write(fsck->cli, tally_buf_bytes(&text));
     tally_buf_deinit(&text);
+    if (fsck->replay) {
+        double seconds = progress_seconds(&fsck->progress);
+        int64_t records = fsck_replay_records(fsck->replay);
+
+        fprintf(stderr, "replayed %lld records of %llu tasks in %.1f s, %lld records/s\n",
+                (long long)records, (unsigned long long)fsck->replayed, seconds,
+                (long long)((double)records / seconds));
+    }
     if (differences > 0) {
         return cli_failed(fsck->cli, "%llu differences%s", (unsigned long long)differences,
                 fsck->shown > fsck->show ? ", of which the first are shown (--show)" : "");
     }
-    return CLI_OK;
+    return fsck->undone > 0 ? CLI_PARTIAL : CLI_OK;
 }
 
-static int check(struct fsck *fsck, bool settled)
+static int check(struct fsck *fsck, bool settled, bool replays)
 {
     struct fsck_check_options options = {.differs = show_difference, .context = fsck};
     struct tally_error err;
@@ -283,17 +491,27 @@ static int check(struct fsck *fsck, bool settled)
     int status;
 
     fsck->check = fsck_check_create(&options);
+    if (!replays) {
+        fprintf(stderr, "I9 is not checked (--no-replay)\n");
+    } else if (open_replay(fsck, &err)) {
+        fsck->undone++;
+        (void)cli_failed(fsck->cli, "I9 is not checked: %s: %s", tally_code_name(err.code),
+                err.message);
+    }
     code = read_state(fsck, &settled, &err);
     if (code == TALLY_OK && fsck->code) {
         code = fsck->code;
         err = fsck->err;
     }
-    if (code) {
+    if (code == TALLY_AGAIN && cli_interrupted()) {
+        status = CLI_INTERRUPTED;
+    } else if (code) {
         status = cli_error(fsck->cli, &err);
     } else {
         fsck_check_finish(fsck->check, settled);
         status = report(fsck);
     }
+    close_replay(fsck);
     fsck_check_destroy(fsck->check);
     return cli_finish(fsck->cli, status);
 }
@@ -301,32 +519,40 @@ static int check(struct fsck *fsck, bool settled)
 int cmd_fsck(int argc, char **argv)
 {
     struct fsck fsck = {.show = 20};
-    bool dumping = false, settled = false;
+    bool dumping = false, settled = false, no_replay_wanted = false;
     const struct cli_option options[] = {
             CLI_OPT_FLAG(0, "dump", &dumping, "print every row, check nothing"),
             CLI_OPT_TEXT(0, "state", &fsck.dir, "DIR", "read the state of a stopped instance"),
             CLI_OPT_TEXT('t', "topology", &fsck.topology, "NAME", "only this topology"),
             CLI_OPT_FLAG(0, "settled", &settled,
                     "with --state: no command was waiting, so nothing is on its way"),
+            CLI_OPT_FLAG(0, "no-replay", &no_replay_wanted,
+                    "leave I9 out: do not read the logs again"),
+            CLI_OPT_BROKERS,
             CLI_OPT_INT('n', "show", &fsck.show, 0, 1000000, "N", "differences to print (20)"),
             CLI_OPT_END};
     struct cli cli = {.verb = "fsck",
             .usage = "fsck [--dump] [--state DIR] [options]",
             .options = options,
-            .about = "Proves that the state is sound: I1-I8 of docs/domain.md, from the rows of "
-                     "all stores.\n"
-                     "Asks the instance on http.listen, or reads the directory of a stopped one. "
-                     "What waits\n"
-                     "for a message between topologies is a difference only where none is on its "
-                     "way: an\n"
-                     "instance that stands still, or --settled. With --dump: all rows as NDJSON, "
-                     "sorted; two\n"
-                     "dumps of the same state are the same bytes. Exit status 1: something "
-                     "differs, a row is\n"
-                     "damaged, or a task could not be read.",
+            .about = "Proves that the state is sound: I1-I8 of docs/domain.md from the rows of all "
+                     "stores, I9\n"
+                     "by building the rows once more from events and changelogs, in a folder of "
+                     "the state\n"
+                     "directory, and comparing. Asks the instance on http.listen, or reads the "
+                     "directory of a\n"
+                     "stopped one. What waits for a message between topologies is a difference "
+                     "only where none\n"
+                     "is on its way: an instance that stands still, or --settled. With --dump: all "
+                     "rows as\n"
+                     "NDJSON, sorted; two dumps of the same state are the same bytes. Exit status "
+                     "1: something\n"
+                     "differs, a row is damaged, or a task could not be read; 3: nothing differs, "
+                     "but not all\n"
+                     "of I9 could be checked (no broker, a log that begins too late).",
             .examples =
                     "  tally fsck\n"
                     "  tally fsck --state ./state --settled\n"
+                    "  tally fsck --no-replay\n"
                     "  tally fsck --dump | sha256sum\n"
                     "  tally fsck --dump --state ./state | jq -c 'select(.store == \"level\")'\n"};
     int status = cli_begin(&cli, argc, argv);
@@ -338,7 +564,11 @@ int cmd_fsck(int argc, char **argv)
     }
     if (status == CLI_CONTINUE) {
         tally_buf_init(&fsck.line, LINE_MAX_BYTES);
-        status = dumping ? dump(&fsck) : check(&fsck, settled);
+        if (!dumping) {
+            cli_catch_interrupts();
+            tally_log_init(TALLY_LOG_ERROR, TALLY_LOG_LOGFMT);
+        }
+        status = dumping ? dump(&fsck) : check(&fsck, settled, !no_replay_wanted);
         tally_buf_deinit(&fsck.line);
     }
     cli_end(&cli);

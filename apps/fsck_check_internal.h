@@ -1,6 +1,6 @@
 /* apps/fsck_check_internal.h - what the parts of the checker share: fsck_check.c (the rows' texts),
  * fsck_stock.c (rows of stock), fsck_promise.c (the other topologies, and what they have with
- * stock). */
+ * stock), fsck_replay.c (the log). */
 #pragma once
 #include "apps/fsck_check.h"
 #include "apps/fsck_table.h"
@@ -16,6 +16,7 @@ enum fsck_invariant {
     FSCK_I6,        /* one state at a time, with its timer and operation */
     FSCK_I7,        /* version = seq of the last entry, without gaps */
     FSCK_I8,        /* reservations and stock agree */
+    FSCK_I9,        /* the same log gives the same state */
     FSCK_CATALOGUE, /* slugs and SKUs belong to their products */
     FSCK_ROWS,      /* every row can be read */
     FSCK_INVARIANTS

@@ -262,6 +262,9 @@ static enum tally_code read_head(struct answer_stream *stream, const char *addre
             head->length = (size_t)number;
         } else if (header_is(line, "Transfer-Encoding", &value)) {
             head->chunked = tally_slice_equal(value, TALLY_SLICE("chunked"));
+        } else if (header_is(line, "Tally-Log-Position", &value)) {
+            (void)snprintf(stream->answer->position, sizeof stream->answer->position, "%.*s",
+                    (int)value.len, (const char *)value.data);
         }
     }
 }
@@ -275,6 +278,7 @@ enum tally_code ops_stream(const char *address, const char *path, int timeout_ms
     enum tally_code code;
 
     answer->status = 0;
+    answer->position[0] = '\0';
     tally_buf_init(&answer->body, BODY_MAX);
     tally_buf_init(&stream.in, HEAD_MAX + PIECE);
     tally_buf_init(&request, HEAD_MAX);

@@ -4,7 +4,8 @@
 #include "engine/base/bytes.h"
 
 struct ops_answer {
-    int status; /* 200 ... */
+    int status;         /* 200 ... */
+    char position[300]; /* Tally-Log-Position; "": there is none */
     struct tally_buf body;
 };
 

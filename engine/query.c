@@ -85,6 +85,8 @@ static void fill_info(struct tally_read *read)
             .state = (enum tally_task_state)atomic_load(&slot->state),
             .topic = tally_topology_input(slot->topology),
             .position = in_next > 0 ? in_next - 1 : -1,
+            .log = tally_topology_output(slot->topology),
+            .log_last = tally_view_positions(read->view)->out_last,
             .as_of_ms = atomic_load(&slot->as_of_ms),
     };
     if (read->info.as_of_ms == 0) {

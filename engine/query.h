@@ -26,6 +26,8 @@ struct tally_read_info {
     enum tally_task_state state;
     const char *topic; /* commands topic with prefix */
     int64_t position;  /* last applied command offset, -1: none; prints as topic/partition@offset */
+    const char *log;   /* topic that the rows are restored from, with prefix */
+    int64_t log_last;  /* offset of the last of its records that is in them, -1: none */
     int64_t as_of_ms;  /* complete up to this wall time; now when nothing is left to read */
 };
 

@@ -47,6 +47,7 @@ struct restoration {
     const char *topic;        /* read in this phase */
     int64_t from, next, stop; /* first offset, next offset, where the phase ends */
     bool compacted;           /* the output is, so that its records may be gone */
+    bool replays;             /* the input is none of its business */
     bool staggered;           /* its first run was a small one */
     bool check_first;         /* the record at `from` must have `crc` */
     bool check_proof;         /* or, in its place, be the command that an event proves */
@@ -141,55 +142,91 @@ static struct restoration *push_item(struct tally_restorer *restorer)
     return &restorer->items[restorer->count++];
 }
 
-enum tally_code tally_restorer_add(struct tally_restorer *restorer, struct tally_stream_task *task,
-        struct tally_consumer *consumer, int64_t committed, struct tally_error *err)
+/* What the topics hold of it: where the events end, and the input begins and ends. */
+static enum tally_code find_ends(struct tally_restorer *restorer, struct restoration *item,
+        struct tally_consumer *consumer, int64_t *low, struct tally_error *err)
 {
-    struct tally_task_slot *slot = tally_stream_task_slot(task);
-    const char *output = tally_topology_output(slot->topology);
-    const struct tally_positions *positions = tally_stream_task_committed(task);
-    struct restoration item = {
-            .task = task, .phase = RESTORE_EVENTS, .committed = committed, .topic = output};
-    char partition[16];
-    int64_t low;
-    enum tally_code code;
+    struct tally_task_slot *slot = tally_stream_task_slot(item->task);
+    enum tally_code code = consumer->ops->watermarks(consumer, item->topic, slot->partition,
+            WATERMARKS_TIMEOUT_MS, low, &item->stop, err);
 
-    code = consumer->ops->watermarks(consumer, output, slot->partition, WATERMARKS_TIMEOUT_MS, &low,
-            &item.stop, err);
-    if (code) {
-        return code;
+    if (!code && !item->replays) {
+        code = consumer->ops->watermarks(consumer, tally_stream_task_input(item->task),
+                slot->partition, WATERMARKS_TIMEOUT_MS, &item->input_low, &item->input_high, err);
     }
-    code = consumer->ops->watermarks(consumer, tally_stream_task_input(task), slot->partition,
-            WATERMARKS_TIMEOUT_MS, &item.input_low, &item.input_high, err);
     if (code) {
         return code;
     }
     code = TALLY_FAILPOINT_CODE(RESTORE_WATERMARKS_AFTER, TALLY_TIMEOUT, err);
     if (!code) {
-        code = check_output(slot, positions, tally_wall_ms(restorer->options.clock), low, item.stop,
-                err);
+        code = check_output(slot, tally_stream_task_committed(item->task),
+                tally_wall_ms(restorer->options.clock), *low, item->stop, err);
     }
+    return code;
+}
+
+static void begin(struct tally_restorer *restorer, struct restoration *item, int64_t low)
+{
+    struct tally_task_slot *slot = tally_stream_task_slot(item->task);
+    const struct tally_positions *positions = tally_stream_task_committed(item->task);
+    char partition[16];
+
+    item->compacted = tally_topology_projection(slot->topology) != NULL;
+    item->from = positions->out_last >= 0 ? positions->out_last : low;
+    item->next = item->from;
+    item->check_first = positions->out_last >= 0;
+    item->crc = positions->out_crc;
+    (void)snprintf(partition, sizeof partition, "%d", slot->partition);
+    item->left_series = tally_series_of(TALLY_METRIC_RESTORE_REMAINING,
+            tally_topology_name(slot->topology), partition);
+    item->restored_series =
+            tally_series_of(TALLY_METRIC_RESTORED, tally_topology_name(slot->topology));
+    atomic_store(&slot->cold, positions->out_last < 0 && positions->in_next < 0);
+    atomic_store(&slot->restore_total, item->stop - item->from);
+    *push_item(restorer) = *item;
+    show_progress(&restorer->items[restorer->count - 1]);
+    tally_log(TALLY_LOG_INFO, "task is restored from its log",
+            TALLY_LOG_STR("task", tally_stream_task_name(item->task)),
+            TALLY_LOG_INT("from", item->from), TALLY_LOG_INT("to", item->stop));
+}
+
+enum tally_code tally_restorer_add(struct tally_restorer *restorer, struct tally_stream_task *task,
+        struct tally_consumer *consumer, int64_t committed, struct tally_error *err)
+{
+    struct restoration item = {.task = task,
+            .phase = RESTORE_EVENTS,
+            .committed = committed,
+            .topic = tally_topology_output(tally_stream_task_slot(task)->topology)};
+    int64_t low;
+    enum tally_code code = find_ends(restorer, &item, consumer, &low, err);
+
     if (code) {
         return code;
     }
     TALLY_FAILPOINT(RESTORE_CHECK_AFTER);
-    item.compacted = tally_topology_projection(slot->topology) != NULL;
-    item.from = positions->out_last >= 0 ? positions->out_last : low;
-    item.next = item.from;
-    item.check_first = positions->out_last >= 0;
-    item.crc = positions->out_crc;
-    (void)snprintf(partition, sizeof partition, "%d", slot->partition);
-    item.left_series = tally_series_of(TALLY_METRIC_RESTORE_REMAINING,
-            tally_topology_name(slot->topology), partition);
-    item.restored_series =
-            tally_series_of(TALLY_METRIC_RESTORED, tally_topology_name(slot->topology));
-    atomic_store(&slot->cold, positions->out_last < 0 && positions->in_next < 0);
-    atomic_store(&slot->restore_total, item.stop - item.from);
-    *push_item(restorer) = item;
-    show_progress(&restorer->items[restorer->count - 1]);
-    tally_log(TALLY_LOG_INFO, "task is restored from its log",
-            TALLY_LOG_STR("task", tally_stream_task_name(task)), TALLY_LOG_INT("from", item.from),
-            TALLY_LOG_INT("to", item.stop));
+    begin(restorer, &item, low);
     return TALLY_OK;
+}
+
+enum tally_code tally_restorer_replay(struct tally_restorer *restorer,
+        struct tally_stream_task *task, struct tally_consumer *consumer, int64_t last,
+        struct tally_error *err)
+{
+    const struct tally_task_slot *slot = tally_stream_task_slot(task);
+    struct restoration item = {.task = task,
+            .phase = RESTORE_EVENTS,
+            .committed = TALLY_OFFSET_NONE,
+            .topic = tally_topology_output(slot->topology),
+            .replays = true};
+    int64_t low;
+    enum tally_code code = find_ends(restorer, &item, consumer, &low, err);
+
+    code = code ? code : tally_check_events(item.topic, slot->partition, last, low, item.stop, err);
+    if (!code) {
+        item.stop = last + 1 > low ? last + 1 : low;
+        begin(restorer, &item, low);
+    }
+    return code;
 }
 
 /* --- phases ----------------------------------------------------------------------------------- */
@@ -459,7 +496,8 @@ static void advance(struct tally_restorer *restorer, size_t index)
         if (tally_store_uncommitted(tally_stream_task_slot(item->task)->store) > 0) {
             commit_restored(restorer, item->task); /* what follows reads */
         }
-        if (begin_input(restorer, item, &done, &err)) {
+        done = item->replays;
+        if (!done && begin_input(restorer, item, &done, &err)) {
             fail(restorer, index, &err);
             return;
         }

@@ -33,6 +33,11 @@ void tally_restorer_destroy(struct tally_restorer *restorer);
 TALLY_MUST_CHECK enum tally_code tally_restorer_add(struct tally_restorer *restorer,
         struct tally_stream_task *task, struct tally_consumer *consumer, int64_t committed,
         struct tally_error *err);
+/* The same with a new store and of the events up to `last` alone: what a state was built from, once
+ * more. EVENTS_TRUNCATED, EVENTS_INCOMPLETE: the topic does not have them. */
+TALLY_MUST_CHECK enum tally_code tally_restorer_replay(struct tally_restorer *restorer,
+        struct tally_stream_task *task, struct tally_consumer *consumer, int64_t last,
+        struct tally_error *err);
 void tally_restorer_remove(struct tally_restorer *restorer, const struct tally_stream_task *task);
 void tally_restorer_clear(struct tally_restorer *restorer);
 bool tally_restorer_idle(const struct tally_restorer *restorer);

@@ -1,7 +1,8 @@
 /* http/ops.c - see ops.h.
  * Invariants
  *  (1) A dump is one view: every row of a task at one position, in the order of its keys, so that
- * two dumps of the same state are the same bytes. (2) A page of a store reads at most SCANNED_MAX
+ * two dumps of the same state are the same bytes; Tally-Log-Position says what they were built
+ * from. (2) A page of a store reads at most SCANNED_MAX
  * rows; one that found too few still has a cursor. */
 #include "http/ops.h"
 
@@ -401,6 +402,9 @@ void ops_dump(struct exchange *exchange)
     if (!read) {
         return;
     }
+    response_header(&exchange->response, "Tally-Log-Position", "%s/%d@%lld",
+            tally_read_info(read)->log, (int)dump.partition,
+            (long long)tally_read_info(read)->log_last);
     stream_begin(&dump.stream, exchange, RESPONSE_NDJSON);
     code = dump.stream.failed
                    ? TALLY_OK

@@ -4,6 +4,7 @@ of a topic as kcat prints them. TEST_KAFKA: host:port; TEST_TALLY: the program."
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -114,6 +115,11 @@ def interrupt(tally, name):
     check(process.returncode == 130, "an interrupted tail ends with 130", process.returncode)
 
 
+def replayed(report):
+    """Rows of I9 were compared, and agree."""
+    return re.search(r"\nI9 .* [1-9][0-9]* checked, 0 differ\n", report) is not None
+
+
 def read(tally):
     level = json.loads(tally("get", "level", "SKU-1.W1", "-o", "json").stdout)
     check(level["value"]["on_hand"] == 14 and level["value"]["version"] == 16, "get prints a row", level)
@@ -127,6 +133,9 @@ def read(tally):
     check(dump == tally("fsck", "--dump").stdout, "dumps are the same bytes")
     sound = tally("fsck").stdout
     check(" 0 differ" in sound and "I1 " in sound, "the state is sound", sound)
+    check(replayed(sound), "the log gives the same rows", sound)
+    sound = tally("fsck", "--no-replay").stdout
+    check("not checked" in sound and not replayed(sound), "the log may be left alone", sound)
     locked = tally("fsck", "--dump", "--state", tally.instance.state, status=1)
     check("STATE_LOCKED" in locked.stderr, "a running instance keeps its directory", locked.stderr)
     return level, dump
@@ -134,7 +143,12 @@ def read(tally):
 
 def stopped(tally, level, dump):
     check(tally("fsck", "--dump", "--state", tally.instance.state).stdout == dump, "the directory is what was served")
-    check("0 differ" in tally("fsck", "--settled", "--state", tally.instance.state).stdout, "a directory is checked too")
+    sound = tally("fsck", "--settled", "--state", tally.instance.state).stdout
+    check("0 differ" in sound and replayed(sound), "a directory is checked too", sound)
+    alone = tally("fsck", "--settled", "--state", tally.instance.state, "--brokers", "127.0.0.1:1", status=3)
+    check("I9 is not checked: UNAVAILABLE" in alone.stderr and "0 differ" in alone.stdout, "without a broker all else is",
+          alone.stdout, alone.stderr)
+    check(not os.path.exists(os.path.join(tally.instance.state, ".fsck")), "nothing is left in the state directory")
     tally("fsck", "--settled", status=2)
     row = json.loads(tally("get", "level", "SKU-1.W1", "-o", "json", "--state", tally.instance.state).stdout)
     check(row == level, "get reads a directory", row)

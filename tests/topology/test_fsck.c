@@ -1,14 +1,16 @@
 /* tests/topology/test_fsck.c - a state with every kind of promise in it is sound; each difference
- * that is planted into its files is found under the name of the invariant that it breaks. */
+ * that is planted into its files is found under the name of the invariant that it breaks; and what
+ * no row says of another is found by what the log gives. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "apps/fsck_check.h"
+#include "apps/fsck_replay.h"
 #include "apps/state_reader.h"
 #include "engine/base/mem.h"
 #include "http/row_line.h"
+#include "schemas/analytics_rows.h"
 #include "schemas/catalogue_records.h"
 #include "schemas/reservation_records.h"
 #include "schemas/stock_records.h"
@@ -18,10 +20,12 @@
 #define PARTITION  0 /* of one: any key is in it */
 #define CLUSTER_ID "memory"
 #define TEXT_MAX   (1024 * 1024)
+#define TASKS      6
 
 static char dir[64];
 static struct driver_fixture fixture;
-static const char *const topologies[] = {"catalogue", "reservation", "stock", "transfer", NULL};
+static const char *const topologies[] = {
+        "catalogue", "low_stock", "movements", "reservation", "stock", "transfer", NULL};
 
 static void send(const char *topology, const char *json)
 {
@@ -133,9 +137,9 @@ static void open_store(struct planting *planting, const char *name)
             .partitions = 1,
             .cluster_id = CLUSTER_ID,
             .group = fixture.config.app_id,
-            .commands_topic = tally_topology_commands(topology),
-            .events_topic = tally_topology_events(topology),
-            .evolve_version = tally_topology_aggregate(topology)->evolve_version,
+            .commands_topic = tally_topology_input(topology),
+            .events_topic = tally_topology_output(topology),
+            .evolve_version = tally_topology_version(topology),
             .settings = tally_topology_settings(topology),
             .omitted = tally_topology_omitted(topology)};
     *planting = (struct planting){.state = NULL};
@@ -252,7 +256,7 @@ static char *check_files(bool settled, struct tally_buf *report)
     findings.check =
             fsck_check_create(&(struct fsck_check_options){.differs = found, .context = &findings});
     ck_assert_int_eq(state_reader_tasks(dir, &tasks, &count, &err), TALLY_OK);
-    ck_assert_uint_eq(count, 4);
+    ck_assert_uint_eq(count, TASKS);
     for (size_t i = 0; i < count; i++) {
         ck_assert_msg(state_reader_scan(dir, &tasks[i], tally_slice_of(first_store, 1), TALLY_NONE,
                               take_row, &findings, &err) == TALLY_OK,
@@ -301,11 +305,15 @@ START_TEST(a_living_state_is_sound)
     tally_free(text);
     tally_buf_byte(&report, 0);
     ck_assert_ptr_nonnull(strstr((const char *)report.data, " 4 reservations, 3 transfers"));
+    ck_assert_ptr_nonnull(strstr((const char *)report.data, " not checked\n"));
     for (const char *name = "12345678"; *name; name++) { /* each of them looked at something */
         char line[8] = {'\n', 'I', *name, ' ', 0};
         const char *at = strstr((const char *)report.data, line);
 
-        ck_assert_msg(at && !strstr(at, " 0 checked"), "I%c: %s", *name, (char *)report.data);
+        const char *none = at ? strstr(at, " 0 checked") : NULL;
+
+        ck_assert_msg(at && (!none || none > strchr(at + 1, '\n')), "I%c: %s", *name,
+                (char *)report.data);
     }
     tally_buf_deinit(&report);
 }
@@ -439,6 +447,186 @@ START_TEST(what_may_be_on_its_way_is_counted_apart)
 }
 END_TEST
 
+/* --- the log ---------------------------------------------------------------------------------- */
+
+static bool compare_row(void *context, const struct state_task *task, struct tally_slice key,
+        struct tally_slice value)
+{
+    struct fsck_replay *replay = context;
+    struct tally_error err = {.code = TALLY_OK};
+    struct tally_buf line;
+
+    tally_buf_init(&line, TEXT_MAX);
+    (void)tally_row_line_write(task->topology, task->partition, key, value, &line);
+    /* as a directory gives them, and as an instance does */
+    ck_assert_int_eq(value.len % 2 ? fsck_replay_row(replay, key, tally_buf_bytes(&line), &err)
+                                   : fsck_replay_line(replay, tally_buf_bytes(&line), &err),
+            TALLY_OK);
+    tally_buf_deinit(&line);
+    return true;
+}
+
+static void compare_task(struct fsck_replay *replay, const struct state_task *task,
+        struct tally_buf *text)
+{
+    static const uint8_t first_store[] = {1};
+    struct tally_error err = {.code = TALLY_OK};
+
+    if (fsck_replay_begin_directory(replay, task->topology, task->partition, &err)) {
+        tally_buf_format(text, "%s: %s\n", tally_code_name(err.code), err.message);
+        return;
+    }
+    ck_assert_int_eq(state_reader_scan(dir, task, tally_slice_of(first_store, 1), TALLY_NONE,
+                             compare_row, replay, &err),
+            TALLY_OK);
+    ck_assert_int_eq(fsck_replay_finish(replay, false, &err), TALLY_OK);
+}
+
+/* What the logs of all tasks say about the files, one difference a line. */
+static char *check_log(void)
+{
+    struct tally_client *client =
+            tally_memory_client_create(tally_topology_driver_broker(fixture.driver),
+                    fixture.config.app_id, "fsck");
+    struct findings findings;
+    struct fsck_replay_options options = {.state_dir = dir};
+    struct fsck_replay *replay;
+    struct progress progress;
+    struct state_task *tasks;
+    struct tally_error err = {.code = TALLY_OK};
+    size_t count;
+    char *text;
+
+    tally_buf_init(&findings.text, TEXT_MAX);
+    progress_begin(&progress, tally_clock_real(), false);
+    options.check =
+            fsck_check_create(&(struct fsck_check_options){.differs = found, .context = &findings});
+    options.progress = &progress;
+    options.replay = (struct tally_replay_options){.topologies = fixture.topologies,
+            .topology_count = fixture.topology_count,
+            .config = &fixture.config,
+            .client = client,
+            .clock = tally_clock_real(),
+            .partitions = 1};
+    ck_assert_msg(fsck_replay_create(&options, &replay, &err) == TALLY_OK, "%s", err.message);
+    ck_assert_int_eq(state_reader_tasks(dir, &tasks, &count, &err), TALLY_OK);
+    ck_assert_uint_eq(count, TASKS); /* the folder of the replay is none */
+    for (size_t i = 0; i < count; i++) {
+        compare_task(replay, &tasks[i], &findings.text);
+    }
+    tally_free(tasks);
+    fsck_replay_destroy(replay);
+    fsck_check_destroy(options.check);
+    client->ops->destroy(client);
+    tally_buf_byte(&findings.text, 0);
+    text = tally_copy_string((const char *)findings.text.data);
+    tally_buf_deinit(&findings.text);
+    return text;
+}
+
+static void log_must_find(const char *what)
+{
+    char *text = check_log();
+
+    ck_assert_msg(strncmp(text, what, strlen(what)) == 0, "not \"%s\" but:\n%s", what, text);
+    ck_assert_msg(strchr(text, '\n') + 1 == text + strlen(text), "more than one: %s", text);
+    tally_free(text);
+}
+
+static void log_must_agree(void)
+{
+    char path[128], *text = check_log();
+
+    ck_assert_str_eq(text, "");
+    tally_free(text);
+    (void)snprintf(path, sizeof path, "%s/%s", dir, FSCK_REPLAY_FOLDER);
+    ck_assert_int_ne(access(path, F_OK), 0);
+}
+
+/* No row says anything else about it. */
+#define UNSEEN(topology, store, key, type, unpack, pack, change, what) \
+    do {                                                               \
+        struct tally_buf old, changed;                                 \
+        type row_;                                                     \
+        tally_buf_init(&old, TEXT_MAX);                                \
+        tally_buf_init(&changed, TEXT_MAX);                            \
+        read_row(topology, store, key, &old);                          \
+        ck_assert(unpack(tally_buf_bytes(&old), &row_));               \
+        change;                                                        \
+        pack(&row_, &changed);                                         \
+        replace(topology, store, key, &changed, NULL);                 \
+        must_be_sound();                                               \
+        log_must_find(what);                                           \
+        replace(topology, store, key, &old, NULL);                     \
+        tally_buf_deinit(&old);                                        \
+        tally_buf_deinit(&changed);                                    \
+    } while (0)
+
+START_TEST(the_log_gives_the_same_rows)
+{
+    log_must_agree();
+    UNSEEN("stock", TALLY_STORE_LEDGER, "TS%2ERED.AMS1.1", struct stock_ledger_row,
+            stock_ledger_unpack, stock_ledger_pack, row_.note = TALLY_SLICE("planted"),
+            "I9 stock/0 ledger TS%2ERED.AMS1.1: the state has ...");
+    UNSEEN("movements", TALLY_STORE_MOVEMENT, "0.1768471200000.AMS1.RECEIVE", struct movement_row,
+            analytics_movement_unpack, analytics_movement_pack, row_.quantity++,
+            "I9 movements/0 movement 0.1768471200000.AMS1.RECEIVE: the state has ...");
+    log_must_agree();
+}
+END_TEST
+
+START_TEST(a_row_too_many_or_too_few_is_found)
+{
+    struct tally_buf old;
+
+    tally_buf_init(&old, TEXT_MAX);
+    replace("stock", TALLY_STORE_DEDUP, "s-3.TS%2EBLUE", NULL, &old);
+    must_be_sound();
+    log_must_find("I9 stock/0 dedup s-3.TS%2EBLUE: its log gives this row, the state has none\n");
+    replace("stock", TALLY_STORE_DEDUP, "s-3.TS%2EBLUE", &old, NULL);
+    replace("stock", TALLY_STORE_DEDUP, "s-3.TS%2EBLUF", &old, NULL);
+    must_be_sound();
+    log_must_find("I9 stock/0 dedup s-3.TS%2EBLUF: the state has this row, its log gives none\n");
+    replace("stock", TALLY_STORE_DEDUP, "s-3.TS%2EBLUF", NULL, NULL);
+    log_must_agree();
+    tally_buf_deinit(&old);
+}
+END_TEST
+
+/* The state is that of an earlier moment: the log is read up to there; of a changelog, which keeps
+ * the newest rows alone, those that came later are not compared. */
+START_TEST(a_log_that_goes_on_is_read_up_to_the_state)
+{
+    struct tally_error err = {.code = TALLY_OK};
+    char command[256];
+
+    (void)snprintf(command, sizeof command, "cp -r %s %s.kept", dir, dir);
+    ck_assert_int_eq(system(command), 0);
+    ck_assert_int_eq(tally_topology_driver_start(fixture.driver, &err), TALLY_OK);
+    send("stock", "{\"type\":\"ReceiveStock\",\"command_id\":\"s-9\",\"sku\":\"TS.RED\","
+                  "\"warehouse\":\"AMS1\",\"quantity\":1}");
+    tally_topology_driver_stop(fixture.driver);
+    log_must_agree();
+    (void)snprintf(command, sizeof command, "rm -r %s && mv %s.kept %s", dir, dir, dir);
+    ck_assert_int_eq(system(command), 0);
+    log_must_agree();
+    UNSEEN("movements", TALLY_STORE_MOVEMENT, "0.1768471200000.AMS1.SHIP", struct movement_row,
+            analytics_movement_unpack, analytics_movement_pack, row_.quantity++,
+            "I9 movements/0 movement 0.1768471200000.AMS1.SHIP: the state has ...");
+    replace("movements", TALLY_STORE_MOVEMENT, "0.1768471200000.AMS1.RECEIVE", NULL, NULL);
+    log_must_agree();
+}
+END_TEST
+
+START_TEST(a_log_that_begins_too_late_is_named)
+{
+    struct tally_memory_broker *broker = tally_topology_driver_broker(fixture.driver);
+
+    tally_memory_broker_truncate(broker, tally_topology_events(fixture.topologies[5]), 0, 1);
+    log_must_find("EVENTS_INCOMPLETE: ");
+}
+END_TEST
+
 START_TEST(a_line_that_is_no_row_is_refused)
 {
     struct fsck_check *check = fsck_check_create(&(struct fsck_check_options){.differs = found});
@@ -467,6 +655,10 @@ int main(void)
     tcase_add_test(tcase, a_difference_in_a_transfer_is_found);
     tcase_add_test(tcase, a_difference_in_the_catalogue_is_found);
     tcase_add_test(tcase, what_may_be_on_its_way_is_counted_apart);
+    tcase_add_test(tcase, the_log_gives_the_same_rows);
+    tcase_add_test(tcase, a_row_too_many_or_too_few_is_found);
+    tcase_add_test(tcase, a_log_that_goes_on_is_read_up_to_the_state);
+    tcase_add_test(tcase, a_log_that_begins_too_late_is_named);
     tcase_add_test(tcase, a_line_that_is_no_row_is_refused);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
