@@ -1,0 +1,52 @@
+/* tests/fuzz/fuzz_graphql.c - any bytes as a GraphQL request: a document, and behind a NUL its
+ * variables. It is refused with errors, or it may be executed; never both, and in little memory. */
+#include <stdlib.h>
+
+#include "http/graphql/graphql.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct graphql_schema *schema;
+static struct tally_arena arena;
+
+static const struct tally_token *read_variables(struct tally_slice text)
+{
+    const struct tally_token *variables = NULL;
+    enum tally_refusal refusal;
+
+    if (text.len == 0 || text.data[0] != '{' ||
+            tally_document_parse(text, &arena, &variables, &refusal, NULL)) {
+        return NULL;
+    }
+    return variables;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const uint8_t *nul = size > 0 ? memchr(data, 0, size) : NULL;
+    struct tally_slice text = tally_slice_of(data, nul ? (size_t)(nul - data) : size);
+    struct graphql_request request = {.query = text};
+    struct graphql_errors errors;
+    struct graphql_prepared prepared;
+    struct tally_buf out;
+    bool good;
+
+    if (!schema) {
+        schema = graphql_schema_create(graphql_sdl);
+        tally_arena_init(&arena, 1u << 16);
+    }
+    graphql_errors_init(&errors, &arena);
+    if (nul) {
+        request.variables = read_variables(tally_slice_of(nul + 1, size - text.len - 1));
+    }
+    good = graphql_prepare(schema, &request, &errors, &prepared);
+    tally_assert(good == (errors.count == 0));
+    tally_assert(!good || (prepared.operation && prepared.cost.cost <= GRAPHQL_COST_MAX));
+    tally_buf_init(&out, 1u << 20);
+    graphql_errors_write(&errors, &out);
+    tally_assert(!out.failed && tally_utf8_valid(tally_buf_bytes(&out)));
+    tally_buf_deinit(&out);
+    tally_assert(tally_arena_size(&arena) < 256u << 20);
+    tally_arena_reset(&arena, 1u << 20);
+    return 0;
+}
