@@ -42,19 +42,6 @@ struct ledger {
     bool damaged;
 };
 
-static bool read_time(struct exchange *exchange, const char *name, bool *has, int64_t *time_ms)
-{
-    struct tally_slice text = request_query(&exchange->request, name);
-
-    *has = text.data != NULL;
-    if (text.data && !tally_parse_time(text, time_ms)) {
-        problem_answer(exchange, PROBLEM_INVALID_PARAMETER,
-                "%s: expected a time like 2026-01-15T10:00:00.000Z", name);
-        return false;
-    }
-    return true;
-}
-
 static bool read_kinds(struct exchange *exchange, struct ledger *ledger)
 {
     struct tally_slice rest = request_query(&exchange->request, "kind"), name;
@@ -124,8 +111,8 @@ static bool read_query(struct exchange *exchange, struct ledger *ledger)
         return false;
     }
     return reading_limit(exchange, &ledger->limit) && read_kinds(exchange, ledger) &&
-           read_time(exchange, "from", &ledger->has_from, &ledger->from_ms) &&
-           read_time(exchange, "to", &ledger->has_to, &ledger->to_ms) &&
+           reading_time(exchange, "from", &ledger->has_from, &ledger->from_ms) &&
+           reading_time(exchange, "to", &ledger->has_to, &ledger->to_ms) &&
            read_cursor(exchange, ledger);
 }
 
@@ -396,6 +383,7 @@ static void write_entry(struct tally_writer *writer, const struct ledger *ledger
 static void answer(struct exchange *exchange, const struct ledger *ledger,
         const struct tally_read_info *info)
 {
+    uint8_t place[SEQ_BYTES];
     struct tally_writer writer;
 
     response_json(&exchange->response, 200, &writer);
@@ -405,20 +393,9 @@ static void answer(struct exchange *exchange, const struct ledger *ledger,
     for (const struct entry *entry = ledger->first; entry; entry = entry->next) {
         write_entry(&writer, ledger, entry, info);
     }
-    tally_write_name(&writer, "next_cursor");
-    if (ledger->next_below > 0) {
-        uint8_t place[SEQ_BYTES];
-        struct tally_buf text;
-
-        tally_put_u64(place, ledger->next_below);
-        tally_buf_init(&text, 256);
-        cursor_seal(exchange->cursor_key, tally_buf_bytes(&ledger->filter),
-                tally_slice_of(place, sizeof place), &text);
-        tally_write_string(&writer, tally_buf_bytes(&text));
-        tally_buf_deinit(&text);
-    } else {
-        tally_write_null(&writer);
-    }
+    tally_put_u64(place, ledger->next_below);
+    reading_cursor_write(exchange, &writer, tally_buf_bytes(&ledger->filter),
+            tally_slice_of(place, ledger->next_below > 0 ? sizeof place : 0));
 }
 
 /* An empty page would say that nothing has happened. */

@@ -306,20 +306,11 @@ static void write_cursor(struct exchange *exchange, struct tally_writer *writer,
         const struct store_page *page)
 {
     uint8_t place[PARTITION_BYTES + TALLY_KEY_MAX];
-    struct tally_buf text;
 
-    tally_write_name(writer, "next_cursor");
-    if (!page->full) {
-        tally_write_null(writer);
-        return;
-    }
     tally_put_u32(place, (uint32_t)page->partition);
     memcpy(place + PARTITION_BYTES, page->start.bytes, page->start.len);
-    tally_buf_init(&text, 2 * CURSOR_PLACE_BYTES_MAX);
-    cursor_seal(exchange->cursor_key, tally_buf_bytes(&page->filter),
-            tally_slice_of(place, PARTITION_BYTES + page->start.len), &text);
-    tally_write_string(writer, tally_buf_bytes(&text));
-    tally_buf_deinit(&text);
+    reading_cursor_write(exchange, writer, tally_buf_bytes(&page->filter),
+            tally_slice_of(place, page->full ? PARTITION_BYTES + page->start.len : 0));
 }
 
 static void query_store(struct exchange *exchange, struct store_page *page)

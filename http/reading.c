@@ -4,7 +4,7 @@
 #include "http/header_field.h"
 #include "http/problem.h"
 
-enum { WAIT_DEFAULT_MS = 1000, LIMIT_DEFAULT = 50, LIMIT_MAX = 200 };
+enum { WAIT_DEFAULT_MS = 1000, LIMIT_DEFAULT = 50, LIMIT_MAX = 200, ROW_BYTES_MAX = 1024 * 1024 };
 
 bool reading_wait_begin(struct waiting *waiting)
 {
@@ -20,7 +20,8 @@ void reading_wait_end(struct waiting *waiting)
     atomic_fetch_sub(&waiting->count, 1);
 }
 
-bool reading_positions_read(struct exchange *exchange, struct reading_positions *positions)
+static bool read_positions(struct exchange *exchange, struct reading_positions *positions,
+        bool says)
 {
     struct tally_slice text = request_header(&exchange->request, "Tally-Min-Position");
     int64_t seconds;
@@ -39,9 +40,22 @@ bool reading_positions_read(struct exchange *exchange, struct reading_positions 
     positions->options.wait_ms = WAIT_DEFAULT_MS;
     if (header_field_prefer_wait(&exchange->request, &seconds)) {
         positions->options.wait_ms = seconds * 1000;
-        response_header(&exchange->response, "Preference-Applied", "wait=%lld", (long long)seconds);
+        if (says) {
+            response_header(&exchange->response, "Preference-Applied", "wait=%lld",
+                    (long long)seconds);
+        }
     }
     return true;
+}
+
+bool reading_positions_read(struct exchange *exchange, struct reading_positions *positions)
+{
+    return read_positions(exchange, positions, true);
+}
+
+bool reading_positions_wanted(struct exchange *exchange, struct reading_positions *positions)
+{
+    return read_positions(exchange, positions, false);
 }
 
 struct tally_read *reading_open(struct exchange *exchange, const char *topology,
@@ -74,16 +88,23 @@ void reading_position_header(struct exchange *exchange, const char *topic, int32
     }
 }
 
-void reading_age_headers(struct exchange *exchange, const struct tally_read_info *info)
+void reading_source_headers(struct exchange *exchange, int64_t as_of_ms, const char *source)
 {
     int64_t now_ms = tally_wall_ms(tally_runtime_clock(exchange->runtime));
-    int64_t lag_ms = now_ms > info->as_of_ms ? now_ms - info->as_of_ms : 0;
     char as_of[TALLY_TIME_LEN + 1];
 
-    tally_format_time(info->as_of_ms, as_of);
-    response_header(&exchange->response, "Tally-As-Of", "%s", as_of);
-    response_header(&exchange->response, "Tally-Lag-Ms", "%lld", (long long)lag_ms);
-    response_header(&exchange->response, "Tally-Source", "rocksdb");
+    if (as_of_ms > 0) {
+        tally_format_time(as_of_ms, as_of);
+        response_header(&exchange->response, "Tally-As-Of", "%s", as_of);
+        response_header(&exchange->response, "Tally-Lag-Ms", "%lld",
+                (long long)(now_ms > as_of_ms ? now_ms - as_of_ms : 0));
+    }
+    response_header(&exchange->response, "Tally-Source", "%s", source);
+}
+
+void reading_age_headers(struct exchange *exchange, const struct tally_read_info *info)
+{
+    reading_source_headers(exchange, info->as_of_ms, "rocksdb");
 }
 
 void reading_headers(struct exchange *exchange, const struct tally_read_info *info)
@@ -148,5 +169,58 @@ bool reading_limit(struct exchange *exchange, size_t *limit)
         return false;
     }
     *limit = (size_t)number;
+    return true;
+}
+
+enum tally_code reading_row(struct exchange *exchange, struct tally_read *read,
+        const struct tally_key *key, struct tally_slice *row, struct tally_error *err)
+{
+    struct tally_buf value;
+    enum tally_code code;
+
+    tally_buf_init(&value, ROW_BYTES_MAX);
+    code = tally_read_get(read, tally_key_bytes(key), &value, err);
+    *row = code ? TALLY_NONE : tally_arena_copy(&exchange->arena, tally_buf_bytes(&value));
+    tally_buf_deinit(&value);
+    return code;
+}
+
+bool reading_time(struct exchange *exchange, const char *name, bool *has, int64_t *time_ms)
+{
+    struct tally_slice text = request_query(&exchange->request, name);
+
+    *has = text.data != NULL;
+    if (text.data && !tally_parse_time(text, time_ms)) {
+        problem_answer(exchange, PROBLEM_INVALID_PARAMETER,
+                "%s: expected a time like 2026-01-15T10:00:00.000Z", name);
+        return false;
+    }
+    return true;
+}
+
+void reading_cursor_write(struct exchange *exchange, struct tally_writer *writer,
+        struct tally_slice filter, struct tally_slice place)
+{
+    struct tally_buf text;
+
+    tally_write_name(writer, "next_cursor");
+    if (place.len == 0) {
+        tally_write_null(writer);
+        return;
+    }
+    tally_buf_init(&text, 2 * CURSOR_PLACE_BYTES_MAX);
+    cursor_seal(exchange->cursor_key, filter, place, &text);
+    tally_write_string(writer, tally_buf_bytes(&text));
+    tally_buf_deinit(&text);
+}
+
+bool reading_cursor(struct exchange *exchange, struct tally_slice filter, struct tally_buf *place)
+{
+    struct tally_slice text = request_query(&exchange->request, "cursor");
+
+    if (text.data && !cursor_unseal(exchange->cursor_key, filter, text, place)) {
+        problem_answer(exchange, PROBLEM_INVALID_CURSOR, "the cursor is not of this query");
+        return false;
+    }
     return true;
 }

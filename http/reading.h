@@ -21,6 +21,8 @@ struct reading_positions {
 };
 /* Tally-Min-Position and Prefer: wait, with its default. false: the problem is answered. */
 bool reading_positions_read(struct exchange *exchange, struct reading_positions *positions);
+/* The same without Preference-Applied, where another read of the request says it. */
+bool reading_positions_wanted(struct exchange *exchange, struct reading_positions *positions);
 
 /* Opens a read on the owner of `key`, or on `partition` if that is >= 0; waits for
  * Tally-Min-Position. Adds the headers of reading_headers. NULL: the problem is answered. */
@@ -30,6 +32,8 @@ struct tally_read *reading_open(struct exchange *exchange, const char *topology,
 void reading_headers(struct exchange *exchange, const struct tally_read_info *info);
 void reading_age_headers(struct exchange *exchange,
         const struct tally_read_info *info); /* without the first */
+/* Tally-As-Of and Tally-Lag-Ms if they are known, Tally-Source. */
+void reading_source_headers(struct exchange *exchange, int64_t as_of_ms, const char *source);
 void reading_position_header(struct exchange *exchange, const char *topic, int32_t partition,
         int64_t offset);
 /* ETag of a single resource, and whether If-None-Match names it: then 304 is answered. */
@@ -38,5 +42,15 @@ bool reading_not_modified(struct exchange *exchange, int32_t partition, int64_t 
 struct tally_topology *reading_topology(struct exchange *exchange, struct tally_slice name);
 struct tally_topology *reading_topology_of_topic(struct exchange *exchange,
         struct tally_slice topic);
+/* A row into the arena; NOT_FOUND leaves it empty. */
+TALLY_MUST_CHECK enum tally_code reading_row(struct exchange *exchange, struct tally_read *read,
+        const struct tally_key *key, struct tally_slice *row, struct tally_error *err);
+/* time=: like 2026-01-15T10:00:00.000Z; false: the problem is answered. */
+bool reading_time(struct exchange *exchange, const char *name, bool *has, int64_t *time_ms);
+/* The member next_cursor: a mark of the place, good for this filter; place.len 0: null. */
+void reading_cursor_write(struct exchange *exchange, struct tally_writer *writer,
+        struct tally_slice filter, struct tally_slice place);
+/* cursor=: the place is appended, nothing without one; false: the problem is answered. */
+bool reading_cursor(struct exchange *exchange, struct tally_slice filter, struct tally_buf *place);
 /* limit=: 1..200, default 50; false: the problem is answered. */
 bool reading_limit(struct exchange *exchange, size_t *limit);

@@ -11,7 +11,10 @@
 #include "http/exposition.h"
 #include "http/health.h"
 #include "http/ledger_query.h"
+#include "http/low_stock_query.h"
 #include "http/ops.h"
+#include "http/product_query.h"
+#include "http/saga_query.h"
 #include "http/stock_query.h"
 
 static const struct route routes[ROUTES] = {

@@ -18,7 +18,7 @@ struct route {
     const char *pattern; /* "/v1/stock/{sku}" */
     void (*handler)(struct exchange *exchange);
     enum permission permission;
-    const char *by;      /* "K", "S", "process" */
+    const char *by;      /* "K", "S", "R", "P", "process" */
     const char *answers; /* media type of success */
     const char *queries; /* names of its parameters, joined by commas */
     const char *help;

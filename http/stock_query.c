@@ -8,13 +8,7 @@
 #include "http/reading.h"
 #include "schemas/stock_records.h"
 
-enum {
-    SKU_LEN_MAX = 64,
-    WAREHOUSE_LEN_MAX = 32,
-    FILTER_MAX = 64,
-    LEVELS_MAX = 4096,
-    ROW_BYTES_MAX = 64 * 1024
-};
+enum { FILTER_MAX = 64, LEVELS_MAX = 4096, ROW_BYTES_MAX = 64 * 1024 };
 
 struct level {
     struct tally_slice warehouse;
@@ -36,31 +30,14 @@ struct sku_stock {
     int64_t version; /* the SKU's own and the levels' */
 };
 
-static bool is_id(struct tally_slice text, size_t max, bool upper_only, bool dots)
-{
-    if (text.len == 0 || text.len > max) {
-        return false;
-    }
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t c = text.data[i];
-        bool letter = (c >= 'A' && c <= 'Z') || (!upper_only && c >= 'a' && c <= 'z');
-        bool mark = c == '_' || c == '-' || (dots && c == '.');
-
-        if (!letter && !(c >= '0' && c <= '9') && (i == 0 || !mark)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 bool stock_query_is_sku(struct tally_slice text)
 {
-    return is_id(text, SKU_LEN_MAX, false, true);
+    return tally_text_is(text, TALLY_TEXT_ID);
 }
 
 bool stock_query_is_warehouse(struct tally_slice text)
 {
-    return is_id(text, WAREHOUSE_LEN_MAX, true, false);
+    return tally_text_is(text, TALLY_TEXT_WAREHOUSE);
 }
 
 void stock_query_unknown_sku(struct exchange *exchange, struct tally_slice sku)
@@ -317,20 +294,6 @@ void stock_query_sku(struct exchange *exchange)
 
 /* --- one level -------------------------------------------------------------------------------- */
 
-/* A row into the arena; NOT_FOUND leaves it empty. */
-static enum tally_code read_row(struct exchange *exchange, struct tally_read *read,
-        const struct tally_key *key, struct tally_slice *row, struct tally_error *err)
-{
-    struct tally_buf value;
-    enum tally_code code;
-
-    tally_buf_init(&value, ROW_BYTES_MAX);
-    code = tally_read_get(read, tally_key_bytes(key), &value, err);
-    *row = code ? TALLY_NONE : tally_arena_copy(&exchange->arena, tally_buf_bytes(&value));
-    tally_buf_deinit(&value);
-    return code;
-}
-
 static enum tally_code read_level(struct exchange *exchange, struct tally_read *read,
         struct tally_slice sku, struct level *level, struct tally_error *err)
 {
@@ -339,7 +302,7 @@ static enum tally_code read_level(struct exchange *exchange, struct tally_read *
     enum tally_code code;
 
     level_key(&key, TALLY_STORE_LEVEL, sku, level->warehouse);
-    code = read_row(exchange, read, &key, &row, err);
+    code = reading_row(exchange, read, &key, &row, err);
     if (code) {
         return code;
     }
@@ -348,7 +311,7 @@ static enum tally_code read_level(struct exchange *exchange, struct tally_read *
                 (int)sku.len, (const char *)sku.data);
     }
     level_key(&key, TALLY_STORE_SETTING, sku, level->warehouse);
-    code = read_row(exchange, read, &key, &row, err);
+    code = reading_row(exchange, read, &key, &row, err);
     if (code == TALLY_NOT_FOUND) {
         return TALLY_OK;
     }
@@ -380,7 +343,7 @@ static enum tally_code find_names(struct exchange *exchange, struct tally_read *
     if (stock_query_is_warehouse(warehouse)) {
         tally_key_begin(&key, TALLY_STORE_WAREHOUSE);
         tally_key_tail(&key, warehouse);
-        code = read_row(exchange, read, &key, &row, err);
+        code = reading_row(exchange, read, &key, &row, err);
     }
     if (code == TALLY_NOT_FOUND) {
         problem_reject(exchange, TALLY_REJECT_UNKNOWN_WAREHOUSE, NULL,

@@ -24,7 +24,7 @@ void analytics_low_stock_pack(const struct low_stock_row *low, struct tally_buf 
     row_put_int(&writer, low->available);
     row_put_int(&writer, low->threshold);
     row_put_int(&writer, low->version);
-    row_put_int(&writer, low->since);
+    row_put_int(&writer, low->updated_at);
     row_end(&writer);
 }
 
@@ -37,7 +37,7 @@ bool analytics_low_stock_unpack(struct tally_slice row, struct low_stock_row *lo
     low->available = row_int(&reader);
     low->threshold = row_int(&reader);
     low->version = row_int(&reader);
-    low->since = row_int(&reader);
+    low->updated_at = row_int(&reader);
     return has_threshold <= 1 && row_done(&reader);
 }
 
@@ -100,7 +100,7 @@ static bool low_stock_json(struct tally_slice row, struct tally_arena *arena,
     row_json_int(writer, "available", low.available);
     row_json_int_or_null(writer, "threshold", low.has_threshold, low.threshold);
     row_json_int(writer, "version", low.version);
-    row_json_time(writer, "since", low.since);
+    row_json_time(writer, "updated_at", low.updated_at);
     return true;
 }
 

@@ -16,8 +16,8 @@ struct low_stock_row {
     int64_t available;
     bool has_threshold;
     int64_t threshold;
-    int64_t version; /* of the level */
-    int64_t since;   /* when it got this severity, ms */
+    int64_t version;    /* of the level */
+    int64_t updated_at; /* of the level, ms */
 };
 void analytics_low_stock_pack(const struct low_stock_row *low, struct tally_buf *row);
 bool analytics_low_stock_unpack(struct tally_slice row,

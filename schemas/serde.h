@@ -74,6 +74,9 @@ enum tally_text {
     TALLY_TEXT_SLUG,
     TALLY_TEXT_COMMAND_ID
 };
+/* Whether it has this form and is no longer than such a text may be; an empty one never is. */
+bool tally_text_is(struct tally_slice text, enum tally_text form);
+
 enum tally_field_flag {
     TALLY_REQUIRED = 1,
     TALLY_NULLABLE = 2, /* null is a value: present, with `null` in the nulls mask */

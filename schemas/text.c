@@ -80,3 +80,8 @@ const char *serde_text_check(struct tally_slice text, enum tally_text kind)
     }
     return NULL;
 }
+
+bool tally_text_is(struct tally_slice text, enum tally_text form)
+{
+    return text.len > 0 && text.len <= serde_text_max(form) && !serde_text_check(text, form);
+}

@@ -53,7 +53,7 @@ def start(folder, address, more=""):
 app.id: {name}
 topics.prefix: {name}.
 topics.partitions: 3
-topologies: [catalogue, stock]
+topologies: [catalogue, stock, reservation, transfer, low_stock]
 state: {{ dir: "{folder}/state" }}
 http: {{ listen: "{address}", threads: 48, wait.max: {WAIT_MAX} }}
 {more}""")
@@ -134,7 +134,8 @@ def main():
         folder, address = pathlib.Path(text), f"127.0.0.1:{free_port()}"
         process = start(folder, address)
         check(process.poll() is None, "it starts")
-        for script in ("http_contract.py", "http_hostile.py", "http_contract.py"):
+        for script in ("http_contract.py", "http_resources.py", "http_hostile.py", "http_contract.py",
+                       "http_resources.py"):
             run_pack(script, address)
         overload(address)
         process.send_signal(signal.SIGTERM)

@@ -286,7 +286,7 @@ START_TEST(a_transaction_has_one_record_of_a_key_and_its_position)
     ck_assert_uint_eq(records_in(&fixture, LOW, tally_slice_of("\0position", 9)), 1);
     expect_rows(&fixture, "low_stock",
             "3.S-1.AMS1 {\"available\":45,\"threshold\":3,\"version\":10,"
-            "\"since\":\"2026-01-15T10:00:00.000Z\"}\n");
+            "\"updated_at\":\"2026-01-15T10:00:00.000Z\"}\n");
     expect_rows(&fixture, "movements",
             "0.1768471200000.AMS1.CONFIGURE {\"count\":1,\"quantity\":0}\n"
             "0.1768471200000.AMS1.RECEIVE {\"count\":9,\"quantity\":45}\n"
@@ -318,13 +318,13 @@ START_TEST(a_level_moves_between_severities)
             "\"warehouse\":\"AMS1\",\"low_stock_threshold\":3}",
     };
     static const char expected[] = "0.D.AMS1 {\"available\":-2,\"threshold\":null,\"version\":1,"
-                                   "\"since\":\"2026-01-15T10:00:00.000Z\"}\n"
+                                   "\"updated_at\":\"2026-01-15T10:00:00.000Z\"}\n"
                                    "1.C.AMS1 {\"available\":0,\"threshold\":null,\"version\":2,"
-                                   "\"since\":\"2026-01-15T10:00:00.000Z\"}\n"
+                                   "\"updated_at\":\"2026-01-15T10:00:00.000Z\"}\n"
                                    "2.B.AMS1 {\"available\":2,\"threshold\":3,\"version\":2,"
-                                   "\"since\":\"2026-01-15T10:00:00.000Z\"}\n"
+                                   "\"updated_at\":\"2026-01-15T10:00:00.000Z\"}\n"
                                    "3.E.AMS1 {\"available\":9,\"threshold\":3,\"version\":2,"
-                                   "\"since\":\"2026-01-15T10:00:00.000Z\"}\n";
+                                   "\"updated_at\":\"2026-01-15T10:00:00.000Z\"}\n";
     struct driver_fixture fixture;
 
     open_plain(&fixture, NULL);
@@ -496,7 +496,7 @@ START_TEST(an_event_of_a_newer_release_halts_and_a_foreign_one_is_skipped)
     ship_one(&fixture, "3");
     expect_rows(&fixture, "low_stock",
             "0.A.AMS1 {\"available\":-3,\"threshold\":null,\"version\":3,"
-            "\"since\":\"2026-01-15T10:00:00.000Z\"}\n");
+            "\"updated_at\":\"2026-01-15T10:00:00.000Z\"}\n");
     tally_topology_driver_pipe(fixture.driver, "stock.events", 0, TALLY_SLICE("A"),
             tally_slice_string(unknown), NULL, 0);
     ck_assert_int_eq(tally_topology_driver_run(fixture.driver, &err), TALLY_OK);
@@ -577,7 +577,7 @@ START_TEST(an_old_state_is_built_again)
     ck_assert_int_eq(was_set_aside(dir), _i);
     expect_rows(&fixture, "low_stock",
             "0.A.AMS1 {\"available\":-2,\"threshold\":null,\"version\":2,"
-            "\"since\":\"2026-01-15T10:00:00.000Z\"}\n");
+            "\"updated_at\":\"2026-01-15T10:00:00.000Z\"}\n");
     driver_fixture_close(&fixture);
     remove_directory(dir);
 }
@@ -600,13 +600,13 @@ START_TEST(a_changelog_that_was_compacted_restores)
     ship_one(&fixture, "3");
     expect_rows(&fixture, "low_stock",
             "0.A.AMS1 {\"available\":-3,\"threshold\":null,\"version\":3,"
-            "\"since\":\"2026-01-15T10:00:00.000Z\"}\n");
+            "\"updated_at\":\"2026-01-15T10:00:00.000Z\"}\n");
     remove_directory(dir);
     restart(&fixture);
     driver_fixture_run(&fixture);
     expect_rows(&fixture, "low_stock",
             "0.A.AMS1 {\"available\":-3,\"threshold\":null,\"version\":3,"
-            "\"since\":\"2026-01-15T10:00:00.000Z\"}\n");
+            "\"updated_at\":\"2026-01-15T10:00:00.000Z\"}\n");
     driver_fixture_close(&fixture);
 }
 END_TEST

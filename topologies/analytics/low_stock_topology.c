@@ -9,7 +9,7 @@
 #include "schemas/analytics_rows.h"
 #include "schemas/stock_records.h"
 
-#define VERSION 1
+#define VERSION 2
 #define ROW_MAX 64
 
 static bool has(const struct stock_event *event, unsigned bit)
@@ -106,12 +106,10 @@ static void low_stock_apply(struct tally_context *ctx, const struct tally_event 
     low.available = event->after.n[STOCK_AVAILABLE];
     low.version = event->version;
     is = severity_of(&low);
-    if (was != is) {
-        low.since = tally_time(ctx);
+    low.updated_at = tally_time(ctx);
+    if (was != is && was != LOW_STOCK_SEVERITIES) {
         key = row_key(was, event);
-        if (was != LOW_STOCK_SEVERITIES) {
-            tally_delete(ctx, &key);
-        }
+        tally_delete(ctx, &key);
     }
     if (is != LOW_STOCK_SEVERITIES) {
         key = row_key(is, event);
