@@ -152,6 +152,12 @@ enum tally_code tally_read_get(struct tally_read *read, struct tally_slice key,
     return tally_view_get(read->view, key, value, err);
 }
 
+enum tally_code tally_read_get_many(struct tally_read *read, const struct tally_slice *keys,
+        size_t count, tally_found_fn found, void *context, struct tally_error *err)
+{
+    return tally_view_get_many(read->view, keys, count, found, context, err);
+}
+
 enum tally_code tally_read_scan(struct tally_read *read, struct tally_slice lower,
         struct tally_slice upper, bool backwards, tally_row_fn row, void *context,
         struct tally_error *err)

@@ -59,6 +59,12 @@ const struct tally_read_info *tally_read_info(const struct tally_read *read);
 /* NOT_FOUND or the store's error. Expired rows are NOT_FOUND. */
 TALLY_MUST_CHECK enum tally_code tally_read_get(struct tally_read *read, struct tally_slice key,
         struct tally_buf *value, struct tally_error *err);
+/* The values of many keys, sorted and distinct, with one multi-get: calls found for each that has
+ * one, in no order, with its index. */
+typedef void (*tally_found_fn)(void *context, size_t index, struct tally_slice value);
+TALLY_MUST_CHECK enum tally_code tally_read_get_many(struct tally_read *read,
+        const struct tally_slice *keys, size_t count, tally_found_fn found, void *context,
+        struct tally_error *err);
 /* Rows lower <= key < upper, at most limit, in order or backwards; stops when row() says false. */
 typedef bool (*tally_row_fn)(void *context, struct tally_slice key, struct tally_slice value);
 TALLY_MUST_CHECK enum tally_code tally_read_scan(struct tally_read *read, struct tally_slice lower,

@@ -178,6 +178,13 @@ const struct tally_positions *tally_view_positions(const struct tally_view *view
 TALLY_MUST_CHECK enum tally_code tally_view_get(struct tally_view *view, struct tally_slice key,
         struct tally_buf *value, struct tally_error *err);
 
+/* Calls found for each of the keys that has a value, in no order, with its index; what is not in
+ * memory is read with one multi-get. Keys are sorted and distinct. */
+typedef void (*tally_view_found_fn)(void *context, size_t index, struct tally_slice value);
+TALLY_MUST_CHECK enum tally_code tally_view_get_many(struct tally_view *view,
+        const struct tally_slice *keys, size_t count, tally_view_found_fn found, void *context,
+        struct tally_error *err);
+
 /* Rows with lower <= key < upper in key order, or from the end backwards; empty upper: no bound.
  * The iterator holds a reference to its view. */
 struct tally_iterator;

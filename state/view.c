@@ -101,6 +101,58 @@ enum tally_code tally_view_get(struct tally_view *view, struct tally_slice key,
     return TALLY_OK;
 }
 
+/* What a multi-get of the base tells, of keys of which it was asked only some. */
+struct asked {
+    const struct tally_view *view;
+    const struct tally_slice *keys;
+    const size_t *indexes; /* of keys, among those of the caller */
+    tally_view_found_fn found;
+    void *context;
+};
+
+static void tell(struct asked *asked, size_t index, struct tally_slice key,
+        struct tally_slice value)
+{
+    if (value.data && !row_expired(key, value, asked->view->cutoff_ms))
+        asked->found(asked->context, index, value);
+}
+
+static void tell_base(void *context, size_t index, struct tally_slice value)
+{
+    struct asked *asked = context;
+
+    tell(asked, asked->indexes[index], asked->keys[index], value);
+}
+
+enum tally_code tally_view_get_many(struct tally_view *view, const struct tally_slice *keys,
+        size_t count, tally_view_found_fn found, void *context, struct tally_error *err)
+{
+    struct tally_slice *left = tally_alloc((count + 1) * sizeof *left);
+    size_t *indexes = tally_alloc((count + 1) * sizeof *indexes), left_count = 0;
+    struct asked asked = {view, left, indexes, found, context};
+    struct base_snapshot *snapshot = NULL;
+    enum tally_code code = TALLY_OK;
+    struct row row;
+
+    for (size_t i = 0; i < count; i++) {
+        if (keys[i].len == 0 || keys[i].data[0] == 0)
+            continue; /* meta keys are in no store */
+        if (!view_find(view, keys[i], row_hash(keys[i]), &row)) {
+            left[left_count] = keys[i];
+            indexes[left_count++] = i;
+        } else if (!row.deleted) {
+            tell(&asked, i, keys[i], row_value(&row));
+        }
+    }
+    if (left_count > 0)
+        code = view_base(view, &snapshot, err);
+    if (left_count > 0 && !code)
+        code = snapshot->base->ops->multi_get(snapshot, left, left_count, tell_base, &asked, err);
+    tally_free(left);
+    tally_free(indexes);
+    return code;
+}
+
 enum tally_code view_cursors(const struct tally_view *view, struct tally_slice lower,
         struct tally_slice upper, bool backwards, struct cursor **cursors, size_t *count,
         struct tally_error *err)
