@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "engine/base/mem.h"
@@ -38,6 +39,7 @@ enum {
     UNCOMMITTED_COPIES = 4, /* queue bytes of P over engine.uncommitted.max.bytes */
     TOOL_FETCH_KBYTES = 65536,
     TIMER_SLACK_NS = 1000000,
+    SPINNING_NICE = 10,    /* a tenth of what others get, while there are others */
     GROUP_FETCH_SHARE = 4, /* a projection's part of what a stream thread has */
     FETCHED_COST = 5, /* bytes in memory for a byte of small values: a record takes 320 and more */
 };
@@ -368,6 +370,18 @@ static rd_kafka_resp_err_t on_thread_start(rd_kafka_t *rk, rd_kafka_thread_type_
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+/* That of a transactional producer has timers of a millisecond, twice a transaction, and turns
+ * around for all of it; the threads of connections that it starts do so while what follows a full
+ * batch waits for its answer. Being nice, they do it where nobody else has work. */
+static rd_kafka_resp_err_t on_spinning_thread_start(rd_kafka_t *rk, rd_kafka_thread_type_t type,
+        const char *name, void *opaque)
+{
+    if (type == RD_KAFKA_THREAD_MAIN) {
+        (void)setpriority(PRIO_PROCESS, 0, SPINNING_NICE); /* on Linux, of this thread alone */
+    }
+    return on_thread_start(rk, type, name, opaque);
+}
+
 static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque,
         char *reason, size_t size)
 {
@@ -378,13 +392,24 @@ static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, v
     return rd_kafka_interceptor_add_on_thread_start(rk, "tally", on_thread_start, NULL);
 }
 
+static rd_kafka_resp_err_t on_new_spinning(rd_kafka_t *rk, const rd_kafka_conf_t *conf,
+        void *opaque, char *reason, size_t size)
+{
+    (void)conf;
+    (void)opaque;
+    (void)reason;
+    (void)size;
+    return rd_kafka_interceptor_add_on_thread_start(rk, "tally", on_spinning_thread_start, NULL);
+}
+
 rd_kafka_t *kafka_config_open(enum kafka_kind kind, rd_kafka_conf_t *conf, struct tally_error *err)
 {
     bool consumer = CONSUMERS & 1u << kind;
     char reason[256] = "";
     rd_kafka_t *rk;
 
-    (void)rd_kafka_conf_interceptor_add_on_new(conf, "tally", on_new, NULL);
+    (void)rd_kafka_conf_interceptor_add_on_new(conf, "tally",
+            P & 1u << kind ? on_new_spinning : on_new, NULL);
     rk = rd_kafka_new(consumer ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, reason,
             sizeof reason);
 
