@@ -18,5 +18,10 @@ TALLY_MUST_CHECK enum tally_code tally_kafka_client_create(const struct tally_co
  * client's consumers and producers are made */
 void tally_kafka_client_limit(struct tally_client *client, const char *topic, size_t bytes);
 
+/* Tells the group of a sink how far it is, for tools that show lag; best effort, waits for nothing,
+ * and read by nobody here. Of another client's consumer: nothing. @thread owner */
+void tally_kafka_consumer_tell(struct tally_consumer *consumer,
+        const struct tally_topic_partition *offsets, size_t count);
+
 /* Version of the librdkafka in use, for `tally --version`; a constant string. @thread any */
 const char *tally_kafka_version(void);

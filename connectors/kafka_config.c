@@ -193,7 +193,9 @@ static void set_consumer(struct builder *builder, enum kafka_kind kind,
         /* librdkafka assigns nothing without a group */
         set(builder, "group.id", "%s-restore", config->app_id);
     }
-    if (options->group) { /* few events wait for a projection: it does hardly anything with each */
+    if (options->group && strncmp(options->group, "sink-", 5) == 0) {
+        kbytes = config->sink_fetch_memory / FETCHED_COST / 1024;
+    } else if (options->group) { /* few events wait for a projection: it does hardly anything */
         kbytes /= GROUP_FETCH_SHARE;
     }
     if (kind == KAFKA_KIND_READER) {

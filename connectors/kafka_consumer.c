@@ -6,7 +6,8 @@
  * assigned nothing (EAGER protocol). (3) Watermarks are asked on a read_uncommitted handle: a
  * read_committed one answers the last stable offset. (4) "No committed offset" is
  * TALLY_OFFSET_NONE, never 0. (5) A topic has one name pointer as long as the consumer lives. All
- * calls by the owning thread. Leaves out: any commit; offsets travel in transactions. */
+ * calls by the owning thread. Leaves out: any commit, as offsets
+ * travel in transactions; but for what a sink tells its group. */
 #include "connectors/kafka_internal.h"
 
 #include <limits.h>
@@ -702,6 +703,19 @@ rd_kafka_t *kafka_consumer_handle(struct tally_consumer *consumer)
 {
     tally_assert(consumer->ops == &ops);
     return self(consumer)->rk;
+}
+
+void tally_kafka_consumer_tell(struct tally_consumer *base,
+        const struct tally_topic_partition *offsets, size_t count)
+{
+    rd_kafka_topic_partition_list_t *list = NULL;
+
+    if (base->ops != &ops || self(base)->replaced || self(base)->fenced) {
+        return;
+    }
+    list = list_of(offsets, count, true);
+    (void)rd_kafka_commit(self(base)->rk, list, 1);
+    rd_kafka_topic_partition_list_destroy(list);
 }
 
 struct tally_consumer *kafka_consumer_create(enum kafka_kind kind,

@@ -26,7 +26,7 @@ INCLUDES = {
                "schemas/envelope.h", "schemas/operation.h"],
     "topologies": ["engine/tally.h", "schemas/", "topologies/"],
     "topologies/registry": ["engine/tally.h", "engine/topology.h", "topologies/"],
-    "connectors": [BASE, r"engine/(client|sink|read_model|limiter)\.h", "schemas/", "connectors/"],
+    "connectors": [BASE, r"engine/(client|sink|sink_control|read_model|limiter)\.h", "schemas/", "connectors/"],
     "http": [BASE, r"engine/(query|read_model|runtime|limiter)\.h", "schemas/", "http/"],
     "apps": [""],
     "tests": [""],
