@@ -77,3 +77,138 @@ TALLY_MUST_CHECK enum tally_code postgres_connection_copy(struct postgres_connec
 /* SINK_SCHEMA unless every migration of this release has been applied. */
 TALLY_MUST_CHECK enum tally_code postgres_schema_check(struct postgres_connection *connection,
         struct tally_error *err);
+
+/* --- postgres_rows.c: rows to write, the last version of each key alone --- */
+
+enum postgres_type {
+    POSTGRES_TEXT,
+    POSTGRES_INT,
+    POSTGRES_TIME,  /* ms since 1970 */
+    POSTGRES_JSON,  /* text */
+    POSTGRES_JSONB, /* text */
+    POSTGRES_TEXTS  /* text of an array, {"a","b"} */
+};
+struct postgres_column {
+    const char *name;
+    enum postgres_type type;
+};
+struct postgres_table {
+    const char *set;  /* names what is prepared, and the table that is copied into */
+    const char *head; /* what is written, up to the rows: "UPDATE ... FROM"; NULL: an INSERT into
+                         table with all columns */
+    const char *table;
+    const char *tail; /* what comes after the rows, which are called u; the table is called t */
+    const struct postgres_column *columns;
+    int column_count;
+    int key_count; /* the first ones; rows of the same key are one row */
+    int version;   /* column whose higher value wins among them; -1: the first one stays */
+};
+/* Borrows its bytes. */
+struct postgres_cell {
+    union {
+        const uint8_t *bytes;
+        int64_t integer;
+    };
+    int32_t len; /* of bytes; -1: null */
+};
+struct postgres_rows {
+    const struct postgres_table *table;
+    struct postgres_cell *cells; /* by row, with one more at the end of each: where it comes from */
+    uint32_t *slots;             /* hash table of row numbers from 1 */
+    size_t count, capacity, slot_count;
+};
+void postgres_rows_init(struct postgres_rows *rows, const struct postgres_table *table);
+void postgres_rows_deinit(struct postgres_rows *rows);
+void postgres_rows_clear(struct postgres_rows *rows);
+/* The row of a key, with the key and the version filled in and all others null; NULL: the one that
+ * is there stays. Valid until the next call. */
+struct postgres_cell *postgres_rows_take(struct postgres_rows *rows,
+        const struct postgres_cell *key, int64_t version);
+static inline struct postgres_cell *postgres_rows_at(const struct postgres_rows *rows, size_t row)
+{
+    return rows->cells + row * ((size_t)rows->table->column_count + 1);
+}
+/* Numbers of the rows by their keys, so that two who write never wait for each other in a circle;
+ * in the arena. */
+uint32_t *postgres_rows_sorted(const struct postgres_rows *rows, struct tally_arena *arena);
+static inline struct postgres_cell postgres_text(struct tally_slice text) /* empty: null */
+{
+    return (struct postgres_cell){.bytes = text.data, .len = text.len ? (int32_t)text.len : -1};
+}
+/* A text that may be empty. */
+static inline struct postgres_cell postgres_any_text(struct tally_slice text)
+{
+    return (struct postgres_cell){.bytes = text.data, .len = (int32_t)text.len};
+}
+static inline struct postgres_cell postgres_int(int64_t value)
+{
+    return (struct postgres_cell){.integer = value, .len = 8};
+}
+static inline struct postgres_cell postgres_null_unless(bool there, int64_t value)
+{
+    return (struct postgres_cell){.integer = value, .len = there ? 8 : -1};
+}
+
+/* --- postgres_tables.c: what is written, in this order, so that references hold --- */
+
+enum postgres_set {
+    POSTGRES_POSITION,
+    POSTGRES_NAMED_WAREHOUSE,
+    POSTGRES_WAREHOUSE,
+    POSTGRES_NAMED_PRODUCT,
+    POSTGRES_PRODUCT,
+    POSTGRES_NAMED_SKU,
+    POSTGRES_SKU,
+    POSTGRES_SLUG,
+    POSTGRES_VARIANT,
+    POSTGRES_CATEGORY,
+    POSTGRES_CATEGORY_GONE,
+    POSTGRES_PRICE,
+    POSTGRES_PRICE_GONE,
+    POSTGRES_LEVEL,
+    POSTGRES_SETTING,
+    POSTGRES_LEDGER,
+    POSTGRES_RESERVATION,
+    POSTGRES_LINE,
+    POSTGRES_TRANSFER,
+    POSTGRES_SETS
+};
+extern const struct postgres_table postgres_tables[POSTGRES_SETS];
+
+/* --- postgres_facts.c: events as rows --- */
+
+struct postgres_batch {
+    struct postgres_rows sets[POSTGRES_SETS];
+    struct tally_arena arena; /* of texts that are made */
+};
+void postgres_facts_init(struct postgres_batch *batch);
+void postgres_facts_deinit(struct postgres_batch *batch);
+void postgres_facts_clear(struct postgres_batch *batch);
+/* The rows of one event, which lives until the batch is written. */
+void postgres_facts_add(struct postgres_batch *batch, const struct tally_sink_record *record);
+/* After the last one: what the products consist of. */
+void postgres_facts_finish(struct postgres_batch *batch);
+
+/* --- postgres_write.c: rows as one statement --- */
+
+#define POSTGRES_COPY_FROM 2000 /* rows */
+
+struct postgres_writer {
+    struct tally_buf buf;
+    struct tally_arena arena; /* of one write */
+    bool prepared[POSTGRES_SETS][2], staged[POSTGRES_SETS];
+    size_t copy_from; /* as many rows are copied and merged; fewer are arrays */
+};
+void postgres_write_init(struct postgres_writer *writer);
+void postgres_write_deinit(struct postgres_writer *writer);
+void postgres_write_forget(struct postgres_writer *writer); /* the connection was another one */
+/* *changed (may be NULL): rows that were inserted, updated or deleted. SINK_REFUSED too when the
+ * rows together are larger than a message may be. */
+TALLY_MUST_CHECK enum tally_code postgres_write(struct postgres_writer *writer,
+        struct postgres_connection *connection, const struct postgres_rows *rows,
+        enum postgres_set set, int64_t *changed, struct tally_error *err);
+
+/* --- postgres_sink.c --- */
+
+/* For tests and measurements: which way rows are written. */
+struct postgres_writer *postgres_sink_writer(struct tally_sink *sink);
