@@ -541,52 +541,6 @@ START_TEST(test_a_view_outlives_its_store)
 }
 END_TEST
 
-static const char *const many_values[] = {"", "base", "run", "", "", "over"};
-
-static void see_row(void *context, size_t index, struct tally_slice value)
-{
-    ck_assert(!((bool *)context)[index]);
-    ((bool *)context)[index] = true;
-    ck_assert(tally_slice_equal(value, tally_slice_string(many_values[index])));
-}
-
-/* A run over a flushed base, with rows of each, of both, and of neither. */
-START_TEST(test_many_keys_at_once)
-{
-    static const struct {
-        const char *key, *value;
-    } rows[] = {{"La", "base"}, {"Lb", "run"}, {"Lc", NULL}, {"Ld", NULL}, {"Le", "over"}};
-    enum { ROWS = sizeof rows / sizeof rows[0] };
-    struct tally_slice keys[ROWS + 1] = {tally_slice_of("\0meta", 5)};
-    bool seen[ROWS + 1] = {false};
-    struct tally_view *view;
-
-    fixture_begin(&f, _i);
-    fixture_put(&f, "La", "base");
-    fixture_put(&f, "Lc", "deleted later");
-    fixture_put(&f, "Le", "under");
-    fixture_commit(&f, 1);
-    fixture_flush(&f);
-    fixture_put(&f, "Lb", "run");
-    fixture_put(&f, "Lc", NULL);
-    fixture_put(&f, "Le", "over");
-    fixture_commit(&f, 2);
-    for (size_t i = 0; i < ROWS; i++) {
-        keys[i + 1] = tally_slice_string(rows[i].key);
-    }
-    view = tally_store_view(f.store);
-    ck_assert_int_eq(tally_view_get_many(view, keys, ROWS + 1, see_row, seen, &f.err), TALLY_OK);
-    ck_assert(!seen[0]);
-    for (size_t i = 0; i < ROWS; i++) {
-        ck_assert_msg(seen[i + 1] == (rows[i].value != NULL), "%s", rows[i].key);
-        ck_assert_str_eq(fixture_view_get(&f, view, rows[i].key),
-                rows[i].value ? rows[i].value : "(none)");
-    }
-    ck_assert_int_eq(tally_view_get_many(view, keys, 0, see_row, seen, &f.err), TALLY_OK);
-    tally_view_unref(view);
-}
-END_TEST
-
 START_TEST(test_reader_limits_its_buffer)
 {
     struct tally_view *view;
@@ -824,7 +778,6 @@ int main(void)
     tcase_add_loop_test(tests, test_set_aside_starts_anew, 0, FIXTURE_KINDS);
     tcase_add_loop_test(tests, test_stores_of_a_state_are_apart, 0, FIXTURE_KINDS);
     tcase_add_loop_test(tests, test_a_view_outlives_its_store, 0, FIXTURE_KINDS);
-    tcase_add_loop_test(tests, test_many_keys_at_once, 0, FIXTURE_KINDS);
     tcase_add_loop_test(tests, test_reader_limits_its_buffer, 0, FIXTURE_KINDS);
     tcase_add_loop_test(tests, test_sizes_and_health, 0, FIXTURE_KINDS);
     tcase_add_loop_test(tests, test_prefix_end, 0, 1);
