@@ -15,13 +15,18 @@
 #include "http/reading.h"
 #include "http/submission.h"
 
-enum { PUBLISH_TIMEOUT_MS = 5000, OUTCOME_BYTES_MAX = 4 * 1024 * 1024, POSITION_BYTES_MAX = 320 };
+enum { PUBLISH_TIMEOUT_MS = 5000, OUTCOME_BYTES_MAX = 4 * 1024 * 1024 };
 
-struct position {
-    const char *topic; /* with prefix */
-    int32_t partition;
-    int64_t offset;
-};
+void commands_outcome_init(struct commands_outcome *outcome)
+{
+    *outcome = (struct commands_outcome){.repeated = false};
+    tally_buf_init(&outcome->record, OUTCOME_BYTES_MAX);
+}
+
+void commands_outcome_deinit(struct commands_outcome *outcome)
+{
+    tally_buf_deinit(&outcome->record);
+}
 
 static void write_text(struct tally_writer *writer, const char *name, struct tally_slice value)
 {
@@ -34,34 +39,49 @@ static void write_text(struct tally_writer *writer, const char *name, struct tal
 }
 
 /* Else nobody will ever be told an outcome: nothing to wait for, and no resource to name. */
-static bool outcomes_kept(const struct exchange *exchange)
+bool commands_outcomes_kept(const struct exchange *exchange)
 {
     return tally_runtime_config(exchange->runtime)->dedup_retention > 0;
 }
 
-/* The body of a command whose outcome is not known yet. */
-static void answer_pending(struct exchange *exchange, int status, struct tally_slice id,
-        struct tally_slice type, struct tally_slice key, const struct position *at)
+void commands_pending_write(struct tally_writer *writer, struct tally_slice id,
+        struct tally_slice type, struct tally_slice key, const struct commands_position *at,
+        bool located)
 {
-    struct tally_writer writer;
-    struct tally_buf position;
+    struct tally_buf position, location;
 
-    tally_buf_init(&position, POSITION_BYTES_MAX);
+    tally_buf_init(&position, COMMANDS_LOCATION_BYTES_MAX);
     tally_buf_format(&position, "%s/%d@%lld", at->topic, (int)at->partition, (long long)at->offset);
-    response_json(&exchange->response, status, &writer);
-    tally_write_map(&writer, 5);
-    write_text(&writer, "command_id", id);
-    write_text(&writer, "type", type);
-    write_text(&writer, "key", key);
-    write_text(&writer, "status", tally_slice_string(tally_status_name(TALLY_PENDING)));
-    write_text(&writer, "position", tally_buf_bytes(&position));
+    tally_write_map(writer, located ? 6 : 5);
+    write_text(writer, "command_id", id);
+    write_text(writer, "type", type);
+    write_text(writer, "key", key);
+    write_text(writer, "status", tally_slice_string(tally_status_name(TALLY_PENDING)));
+    write_text(writer, "position", tally_buf_bytes(&position));
+    if (located) {
+        tally_buf_init(&location, COMMANDS_LOCATION_BYTES_MAX);
+        tally_buf_format(&location, "/v1/commands/%.*s?at=%.*s", (int)id.len, (const char *)id.data,
+                (int)position.len, (const char *)position.data);
+        write_text(writer, "location", tally_buf_bytes(&location));
+        tally_buf_deinit(&location);
+    }
     tally_buf_deinit(&position);
 }
 
-static void answer_accepted_for_later(struct exchange *exchange,
-        const struct submission *submission, const struct position *at)
+/* The body of a command whose outcome is not known yet. */
+static void answer_pending(struct exchange *exchange, int status, struct tally_slice id,
+        struct tally_slice type, struct tally_slice key, const struct commands_position *at)
 {
-    if (outcomes_kept(exchange)) {
+    struct tally_writer writer;
+
+    response_json(&exchange->response, status, &writer);
+    commands_pending_write(&writer, id, type, key, at, false);
+}
+
+static void answer_accepted_for_later(struct exchange *exchange,
+        const struct submission *submission, const struct commands_position *at)
+{
+    if (commands_outcomes_kept(exchange)) {
         response_header(&exchange->response, "Location", "/v1/commands/%.*s?at=%s/%d@%lld",
                 (int)submission->id.len, (const char *)submission->id.data, at->topic,
                 (int)at->partition, (long long)at->offset);
@@ -70,8 +90,8 @@ static void answer_accepted_for_later(struct exchange *exchange,
     answer_pending(exchange, 202, submission->id, submission->type, submission->key, at);
 }
 
-static bool publish(struct exchange *exchange, const struct submission *submission,
-        struct position *at)
+bool commands_publish(struct exchange *exchange, const struct submission *submission,
+        struct commands_position *at)
 {
     static struct tally_log_limit limit;
     struct tally_error err = {0};
@@ -114,62 +134,43 @@ static int64_t now_ms(void)
     return tally_mono_ms(tally_clock_real());
 }
 
-enum answered { ANSWERED, NOT_YET, NOT_KNOWN };
+enum found { FOUND, NOT_YET, NOT_KNOWN };
 
-/* Answers with the outcome of what was written at `at`, if it has one. What was decided before that
- * is of an earlier use of the id. */
-static enum answered answer_known(struct exchange *exchange, const struct submission *submission,
-        const struct position *at, struct tally_read *read)
+/* Reads the outcome of what was written at `at`. What was decided before that is of an earlier use
+ * of the id. */
+static enum found find_outcome(const struct submission *submission,
+        const struct commands_position *at, struct tally_read *read,
+        struct commands_outcome *outcome)
 {
-    struct tally_outcome_info info = {0};
-    struct tally_buf outcome;
+    struct tally_outcome_info *info = &outcome->info;
     struct tally_error err = {0};
-    bool known, repeated = false;
+    bool known;
 
-    tally_buf_init(&outcome, OUTCOME_BYTES_MAX);
+    tally_buf_clear(&outcome->record);
+    outcome->repeated = false;
     known = tally_read_outcome(read, submission->id, submission->key, submission->fingerprint,
-                    false, TALLY_FORMAT_JSON, &outcome, &info, &err) == TALLY_OK;
-    if (known && info.offset < at->offset && info.code != TALLY_REJECT_IDEMPOTENCY_KEY_REUSED) {
-        repeated = true;
-        tally_buf_clear(&outcome);
+                    false, TALLY_FORMAT_JSON, &outcome->record, info, &err) == TALLY_OK;
+    if (known && info->offset < at->offset && info->code != TALLY_REJECT_IDEMPOTENCY_KEY_REUSED) {
+        outcome->repeated = true;
+        tally_buf_clear(&outcome->record);
         known = tally_read_outcome(read, submission->id, submission->key, submission->fingerprint,
-                        true, TALLY_FORMAT_JSON, &outcome, &info, &err) == TALLY_OK;
+                        true, TALLY_FORMAT_JSON, &outcome->record, info, &err) == TALLY_OK;
     }
-    if (!known || (info.status == TALLY_PENDING && !repeated)) {
-        tally_buf_deinit(&outcome);
-        return known ? NOT_YET : NOT_KNOWN;
+    outcome->read = *tally_read_info(read);
+    if (!known) {
+        return NOT_KNOWN;
     }
-    reading_age_headers(exchange, tally_read_info(read));
-    reading_position_header(exchange, at->topic, at->partition, info.offset);
-    if (info.status == TALLY_PENDING) {
-        problem_answer(exchange, PROBLEM_REQUEST_IN_PROGRESS,
-                "the first use of this id is not finished");
-    } else {
-        if (repeated) {
-            response_header(&exchange->response, "Idempotent-Replayed", "true");
-        }
-        if (info.status == TALLY_REJECTED) {
-            answer_rejected(exchange, info.code, tally_buf_bytes(&outcome));
-        } else {
-            response_begin(&exchange->response, 200, RESPONSE_JSON);
-            tally_buf_slice(&exchange->response.body, tally_buf_bytes(&outcome));
-        }
-    }
-    tally_buf_deinit(&outcome);
-    return ANSWERED;
+    return info->status == TALLY_PENDING && !outcome->repeated ? NOT_YET : FOUND;
 }
 
-/* Waits until the owner has applied the record, and if that began a saga, what ends it. false: no
- * outcome in time, or not here. */
-static bool answer_outcome(struct exchange *exchange, const struct submission *submission,
-        const struct position *at, int64_t wait_ms)
+bool commands_await(struct exchange *exchange, const struct submission *submission,
+        const struct commands_position *at, int64_t end_ms, struct commands_outcome *outcome)
 {
     struct tally_min_position position = {tally_slice_string(at->topic), at->partition, at->offset};
     struct tally_read_options options = {.positions = &position, .position_count = 1};
-    int64_t end_ms = now_ms() + wait_ms;
-    enum answered answered = NOT_YET;
+    enum found found = NOT_YET;
 
-    while (answered == NOT_YET) {
+    while (found == NOT_YET) {
         struct tally_read *read = NULL;
         struct tally_error err = {0};
         int64_t left_ms = end_ms - now_ms();
@@ -179,17 +180,54 @@ static bool answer_outcome(struct exchange *exchange, const struct submission *s
                     submission->key, at->partition, &options, &read, &err)) {
             return false;
         }
-        answered = answer_known(exchange, submission, at, read);
+        found = find_outcome(submission, at, read, outcome);
         position.offset = tally_read_info(read)->position + 1;
         tally_read_close(read);
     }
-    return answered == ANSWERED;
+    return found == FOUND;
+}
+
+static void answer_outcome(struct exchange *exchange, const struct commands_position *at,
+        const struct commands_outcome *outcome)
+{
+    reading_age_headers(exchange, &outcome->read);
+    reading_position_header(exchange, at->topic, at->partition, outcome->info.offset);
+    if (outcome->info.status == TALLY_PENDING) {
+        problem_answer(exchange, PROBLEM_REQUEST_IN_PROGRESS,
+                "the first use of this id is not finished");
+        return;
+    }
+    if (outcome->repeated) {
+        response_header(&exchange->response, "Idempotent-Replayed", "true");
+    }
+    if (outcome->info.status == TALLY_REJECTED) {
+        answer_rejected(exchange, outcome->info.code, tally_buf_bytes(&outcome->record));
+    } else {
+        response_begin(&exchange->response, 200, RESPONSE_JSON);
+        tally_buf_slice(&exchange->response.body, tally_buf_bytes(&outcome->record));
+    }
+}
+
+/* false: no outcome in time, or not here. */
+static bool wait_and_answer(struct exchange *exchange, const struct submission *submission,
+        const struct commands_position *at, int64_t wait_ms)
+{
+    struct commands_outcome outcome;
+    bool known;
+
+    commands_outcome_init(&outcome);
+    known = commands_await(exchange, submission, at, now_ms() + wait_ms, &outcome);
+    if (known) {
+        answer_outcome(exchange, at, &outcome);
+    }
+    commands_outcome_deinit(&outcome);
+    return known;
 }
 
 void commands_send(struct exchange *exchange)
 {
     struct submission submission;
-    struct position at = {0};
+    struct commands_position at = {0};
     int64_t seconds = 0;
     bool waits;
 
@@ -200,17 +238,18 @@ void commands_send(struct exchange *exchange)
     if (!submission_make(exchange, &submission)) {
         return;
     }
-    waits = outcomes_kept(exchange) && header_field_prefer_wait(&exchange->request, &seconds);
+    waits = commands_outcomes_kept(exchange) &&
+            header_field_prefer_wait(&exchange->request, &seconds);
     if (waits && !reading_wait_begin(exchange->waiting)) {
         problem_answer(exchange, PROBLEM_OVERLOADED, "too many requests wait; nothing was written");
         return;
     }
-    if (publish(exchange, &submission, &at)) {
+    if (commands_publish(exchange, &submission, &at)) {
         if (waits) {
             response_header(&exchange->response, "Preference-Applied", "wait=%lld",
                     (long long)seconds);
         }
-        if (!waits || !answer_outcome(exchange, &submission, &at, seconds * 1000)) {
+        if (!waits || !wait_and_answer(exchange, &submission, &at, seconds * 1000)) {
             answer_accepted_for_later(exchange, &submission, &at);
         }
     }
@@ -246,7 +285,7 @@ static void answer_not_found(struct exchange *exchange, struct tally_slice id)
 }
 
 static bool parse_at(struct exchange *exchange, struct tally_slice text,
-        struct tally_topology **topology, struct position *at)
+        struct tally_topology **topology, struct commands_position *at)
 {
     struct tally_min_position positions[TALLY_MIN_POSITIONS_MAX];
     size_t count = 0;
@@ -255,8 +294,8 @@ static bool parse_at(struct exchange *exchange, struct tally_slice text,
         *topology = reading_topology_of_topic(exchange, positions[0].topic);
         if (*topology && positions[0].partition >= 0 &&
                 positions[0].partition < tally_runtime_partitions(exchange->runtime)) {
-            *at = (struct position){tally_topology_commands(*topology), positions[0].partition,
-                    positions[0].offset};
+            *at = (struct commands_position){tally_topology_commands(*topology),
+                    positions[0].partition, positions[0].offset};
             return true;
         }
     }
@@ -268,8 +307,8 @@ static bool parse_at(struct exchange *exchange, struct tally_slice text,
 /* Opens a read at the owner of the position. With Prefer: wait, waits for it; not reached in time,
  * the read is of before. */
 static enum tally_code open_at(struct exchange *exchange, const char *topology,
-        const struct position *at, struct reading_positions *positions, struct tally_read **read,
-        struct tally_error *err)
+        const struct commands_position *at, struct reading_positions *positions,
+        struct tally_read **read, struct tally_error *err)
 {
     size_t asked = positions->options.position_count;
     int64_t seconds;
@@ -311,7 +350,7 @@ static bool goes_on(struct tally_read *read, struct tally_slice id)
 
 /* With Prefer: wait, what a saga has come to when that time is over: *read is then a later one. */
 static void await_end(struct exchange *exchange, struct tally_slice id, const char *topology,
-        const struct position *at, int64_t end_ms, struct tally_read **read)
+        const struct commands_position *at, int64_t end_ms, struct tally_read **read)
 {
     while (tally_read_info(*read)->position >= at->offset && goes_on(*read, id)) {
         struct tally_min_position next = {
@@ -336,7 +375,7 @@ static void read_at(struct exchange *exchange, struct tally_slice id, struct tal
     struct tally_read *read = NULL;
     struct reading_positions positions;
     struct tally_error err = {0};
-    struct position at;
+    struct commands_position at;
     int64_t begin_ms = now_ms(), seconds;
     enum tally_code code;
 
@@ -427,7 +466,7 @@ void commands_read(struct exchange *exchange)
 
     if (!header_field_is_command_id(id)) {
         answer_not_found(exchange, id); /* no client can have used it */
-    } else if (!outcomes_kept(exchange)) {
+    } else if (!commands_outcomes_kept(exchange)) {
         problem_answer(exchange, PROBLEM_NOT_KEPT,
                 "no outcomes are kept: dedup.retention is 0 here; Tally-Min-Position waits for a "
                 "command");

@@ -19,6 +19,7 @@ struct exchange {
     struct waiting *waiting; /* how many requests wait for an outcome */
     struct mg_connection *connection;
     const struct route *route; /* NULL: none matched */
+    const char *problem;       /* code of the problem that is answered; NULL: none */
     struct request request;
     struct response response;
     struct tally_arena arena; /* reset after each request */

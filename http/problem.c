@@ -73,6 +73,7 @@ static void begin(struct exchange *exchange, const struct account *account,
         struct tally_slice detail, struct tally_slice instance, uint32_t more_members,
         struct tally_writer *writer)
 {
+    exchange->problem = account->name;
     response_json(&exchange->response, account->status, writer);
     exchange->response.content_type = RESPONSE_PROBLEM;
     exchange->response.cache_control = "no-store";

@@ -7,7 +7,9 @@
 
 #include <stdio.h>
 
+#include "http/availability_query.h"
 #include "http/commands.h"
+#include "http/commands_batch.h"
 #include "http/exposition.h"
 #include "http/health.h"
 #include "http/ledger_query.h"

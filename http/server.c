@@ -101,6 +101,7 @@ static void begin_exchange(struct worker *worker, struct mg_connection *connecti
 
     exchange->connection = connection;
     exchange->route = NULL;
+    exchange->problem = NULL;
     exchange->keep_alive = false;
     exchange->request.method = REQUEST_OTHER;
     exchange->request.method_name = NULL;

@@ -8,27 +8,7 @@
 #include "http/reading.h"
 #include "schemas/stock_records.h"
 
-enum { FILTER_MAX = 64, LEVELS_MAX = 4096, ROW_BYTES_MAX = 64 * 1024 };
-
-struct level {
-    struct tally_slice warehouse;
-    struct stock_level_row row;
-    struct stock_setting_row setting;
-    struct level *next;
-};
-
-/* What one request has read of a SKU; in the arena. */
-struct sku_stock {
-    struct tally_arena *arena;
-    struct tally_slice sku;
-    struct tally_slice filter[FILTER_MAX]; /* none: all warehouses */
-    size_t filter_count;
-    bool has_row, has_level, damaged;
-    struct stock_sku_row row;
-    struct level *first, *last;
-    uint32_t count;
-    int64_t version; /* the SKU's own and the levels' */
-};
+enum { LEVELS_MAX = 4096, ROW_BYTES_MAX = 64 * 1024 };
 
 bool stock_query_is_sku(struct tally_slice text)
 {
@@ -95,7 +75,7 @@ enum tally_code stock_query_sku_exists(struct tally_read *read, struct tally_sli
     return scan_sku(read, TALLY_STORE_LEVEL, sku, see_any, exists, err);
 }
 
-static bool is_wanted(const struct sku_stock *stock, struct tally_slice warehouse)
+static bool is_wanted(const struct stock_query_sku *stock, struct tally_slice warehouse)
 {
     for (size_t i = 0; i < stock->filter_count; i++) {
         if (tally_slice_equal(stock->filter[i], warehouse)) {
@@ -105,7 +85,7 @@ static bool is_wanted(const struct sku_stock *stock, struct tally_slice warehous
     return stock->filter_count == 0;
 }
 
-static struct tally_slice warehouse_of(const struct sku_stock *stock, struct tally_slice key)
+static struct tally_slice warehouse_of(const struct stock_query_sku *stock, struct tally_slice key)
 {
     size_t before = 1 + stock->sku.len + 1;
 
@@ -115,16 +95,16 @@ static struct tally_slice warehouse_of(const struct sku_stock *stock, struct tal
 
 static bool add_level(void *context, struct tally_slice key, struct tally_slice value)
 {
-    struct sku_stock *stock = context;
+    struct stock_query_sku *stock = context;
     struct tally_slice warehouse = warehouse_of(stock, key);
-    struct level *level;
+    struct stock_query_level *level;
 
     stock->has_level = true;
     if (!is_wanted(stock, warehouse)) {
         return true;
     }
     level = tally_arena_alloc(stock->arena, sizeof *level);
-    *level = (struct level){.warehouse = tally_arena_copy(stock->arena, warehouse)};
+    *level = (struct stock_query_level){.warehouse = tally_arena_copy(stock->arena, warehouse)};
     if (!stock_level_unpack(value, &level->row)) {
         stock->damaged = true;
         return false;
@@ -139,10 +119,10 @@ static bool add_level(void *context, struct tally_slice key, struct tally_slice 
 /* Settings come in the order of the levels. */
 static bool add_setting(void *context, struct tally_slice key, struct tally_slice value)
 {
-    struct sku_stock *stock = context;
+    struct stock_query_sku *stock = context;
     struct tally_slice warehouse = warehouse_of(stock, key);
 
-    for (struct level *level = stock->first; level; level = level->next) {
+    for (struct stock_query_level *level = stock->first; level; level = level->next) {
         if (tally_slice_equal(level->warehouse, warehouse)) {
             stock->damaged = !stock_setting_unpack(value, &level->setting);
             break;
@@ -151,7 +131,7 @@ static bool add_setting(void *context, struct tally_slice key, struct tally_slic
     return !stock->damaged;
 }
 
-static enum tally_code read_sku_row(struct tally_read *read, struct sku_stock *stock,
+static enum tally_code read_sku_row(struct tally_read *read, struct stock_query_sku *stock,
         struct tally_error *err)
 {
     struct tally_key key;
@@ -172,7 +152,7 @@ static enum tally_code read_sku_row(struct tally_read *read, struct sku_stock *s
     return code == TALLY_NOT_FOUND ? TALLY_OK : code;
 }
 
-static enum tally_code read_stock(struct tally_read *read, struct sku_stock *stock,
+enum tally_code stock_query_read(struct tally_read *read, struct stock_query_sku *stock,
         struct tally_error *err)
 {
     enum tally_code code = read_sku_row(read, stock, err);
@@ -210,11 +190,11 @@ static void write_int(struct tally_writer *writer, const char *name, bool has, i
     }
 }
 
-static void write_totals(struct tally_writer *writer, const struct sku_stock *stock)
+static void write_totals(struct tally_writer *writer, const struct stock_query_sku *stock)
 {
     int64_t totals[STOCK_NUMBERS] = {0};
 
-    for (const struct level *level = stock->first; level; level = level->next) {
+    for (const struct stock_query_level *level = stock->first; level; level = level->next) {
         for (size_t i = 0; i < STOCK_BUCKETS; i++) {
             totals[i] += level->row.n[i];
         }
@@ -228,7 +208,7 @@ static void write_totals(struct tally_writer *writer, const struct sku_stock *st
     }
 }
 
-static void answer_sku(struct exchange *exchange, const struct sku_stock *stock)
+static void answer_sku(struct exchange *exchange, const struct stock_query_sku *stock)
 {
     enum stock_sku_state state = stock->has_row ? stock->row.state : STOCK_SKU_ACTIVE;
     struct tally_writer writer;
@@ -241,21 +221,21 @@ static void answer_sku(struct exchange *exchange, const struct sku_stock *stock)
     write_int(&writer, "version", true, stock->version);
     tally_write_name(&writer, "levels");
     tally_write_array(&writer, stock->count);
-    for (const struct level *level = stock->first; level; level = level->next) {
+    for (const struct stock_query_level *level = stock->first; level; level = level->next) {
         stock_level_json(&writer, stock->sku, level->warehouse, &level->row, &level->setting);
     }
     write_totals(&writer, stock);
 }
 
-static bool read_filter(struct exchange *exchange, struct sku_stock *stock)
+static bool read_filter(struct exchange *exchange, struct stock_query_sku *stock)
 {
     struct tally_slice rest = request_query(&exchange->request, "warehouse"), name;
 
     while (request_list_next(&rest, ',', &name)) {
-        if (stock->filter_count == FILTER_MAX || !stock_query_is_warehouse(name)) {
+        if (stock->filter_count == STOCK_QUERY_WAREHOUSES_MAX || !stock_query_is_warehouse(name)) {
             problem_answer(exchange, PROBLEM_INVALID_PARAMETER,
                     "warehouse: expected names of warehouses joined by commas, at most %d",
-                    FILTER_MAX);
+                    STOCK_QUERY_WAREHOUSES_MAX);
             return false;
         }
         stock->filter[stock->filter_count++] = name;
@@ -265,7 +245,7 @@ static bool read_filter(struct exchange *exchange, struct sku_stock *stock)
 
 void stock_query_sku(struct exchange *exchange)
 {
-    struct sku_stock stock = {.arena = &exchange->arena, .sku = exchange->request.params[0]};
+    struct stock_query_sku stock = {.arena = &exchange->arena, .sku = exchange->request.params[0]};
     struct tally_read *read;
     struct tally_error err = {0};
     enum tally_code code;
@@ -281,7 +261,7 @@ void stock_query_sku(struct exchange *exchange)
     if (!read) {
         return;
     }
-    code = read_stock(read, &stock, &err);
+    code = stock_query_read(read, &stock, &err);
     if (code) {
         problem_error(exchange, code, &err);
     } else if (!stock.has_row && !stock.has_level) {
@@ -295,7 +275,7 @@ void stock_query_sku(struct exchange *exchange)
 /* --- one level -------------------------------------------------------------------------------- */
 
 static enum tally_code read_level(struct exchange *exchange, struct tally_read *read,
-        struct tally_slice sku, struct level *level, struct tally_error *err)
+        struct tally_slice sku, struct stock_query_level *level, struct tally_error *err)
 {
     struct tally_key key;
     struct tally_slice row;
@@ -357,7 +337,7 @@ static enum tally_code find_names(struct exchange *exchange, struct tally_read *
 void stock_query_level(struct exchange *exchange)
 {
     struct tally_slice sku = exchange->request.params[0];
-    struct level level = {.warehouse = exchange->request.params[1]};
+    struct stock_query_level level = {.warehouse = exchange->request.params[1]};
     struct tally_read *read;
     struct tally_error err = {0};
     enum tally_code code;

@@ -6,6 +6,7 @@
  *      the same fields give the same one over HTTP and over Kafka. */
 #include "http/submission.h"
 
+#include "http/document.h"
 #include "http/header_field.h"
 #include "http/problem.h"
 
@@ -16,7 +17,6 @@ static bool find_type(struct exchange *exchange, struct submission *submission)
     size_t count;
     struct tally_topology *const *topologies = tally_runtime_topologies(exchange->runtime, &count);
 
-    submission->type = exchange->request.params[0];
     for (size_t i = 0; i < count; i++) {
         const struct tally_aggregate *aggregate = tally_topology_aggregate(topologies[i]);
         const struct tally_schema *const *types = aggregate ? aggregate->command_types : NULL;
@@ -33,29 +33,6 @@ static bool find_type(struct exchange *exchange, struct submission *submission)
     problem_reject(exchange, TALLY_REJECT_UNKNOWN_COMMAND, NULL,
             "no command \"%.*s\" is known here", (int)submission->type.len,
             (const char *)submission->type.data);
-    return false;
-}
-
-static bool read_media_type(struct exchange *exchange, struct submission *submission)
-{
-    struct tally_slice type = request_header(&exchange->request, "Content-Type");
-    struct tally_slice encoding = request_header(&exchange->request, "Content-Encoding");
-
-    if (encoding.data && !request_equals(encoding, "identity")) {
-        problem_answer(exchange, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
-                "no Content-Encoding is understood");
-        return false;
-    }
-    if (header_field_is_type(type, "application/json")) {
-        submission->format = TALLY_FORMAT_JSON;
-        return true;
-    }
-    if (header_field_is_type(type, "application/msgpack")) {
-        submission->format = TALLY_FORMAT_MSGPACK;
-        return true;
-    }
-    problem_answer(exchange, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
-            "Content-Type: expected application/json or application/msgpack");
     return false;
 }
 
@@ -108,56 +85,9 @@ static bool read_if_match(struct exchange *exchange, struct submission *submissi
     return true;
 }
 
-static void refuse_body(struct exchange *exchange, enum tally_refusal refusal,
-        const struct tally_error *err)
-{
-    struct tally_violations violations = {0};
-
-    if (refusal != TALLY_REFUSAL_BAD_NUMBER) {
-        problem_answer(exchange, PROBLEM_MALFORMED_BODY, "%s", err->message);
-        return;
-    }
-    tally_violate(&violations, "", "WRONG_TYPE", "%s", err->message);
-    problem_reject(exchange, TALLY_REJECT_VALIDATION_FAILED, &violations, "%s", err->message);
-}
-
-static bool is_white(uint8_t c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 static bool read_fields(struct exchange *exchange, struct submission *submission)
 {
-    enum tally_refusal refusal = TALLY_REFUSAL_NONE;
-    struct tally_slice body = exchange->request.body;
-    struct tally_error err = {0};
-    enum tally_code code;
-
-    while (submission->format == TALLY_FORMAT_JSON && body.len > 0 && is_white(body.data[0])) {
-        body.data++;
-        body.len--;
-    }
-    while (submission->format == TALLY_FORMAT_JSON && body.len > 0 &&
-            is_white(body.data[body.len - 1])) {
-        body.len--;
-    }
-    if (body.len == 0) {
-        problem_answer(exchange, PROBLEM_MALFORMED_BODY,
-                "the body is empty: expected the command's fields");
-        return false;
-    }
-    if ((submission->format == TALLY_FORMAT_JSON) != (body.data[0] == '{')) {
-        problem_answer(exchange, PROBLEM_MALFORMED_BODY, "byte 0: expected %s",
-                submission->format == TALLY_FORMAT_JSON ? "a JSON object" : "a MessagePack map");
-        return false;
-    }
-    code = tally_document_parse(body, &exchange->arena, &submission->members, &refusal, &err);
-    if (code) {
-        refuse_body(exchange, refusal, &err);
-        return false;
-    }
-    submission->fields = body;
-    return true;
+    return document_parse(exchange, submission->format, &submission->members, &submission->fields);
 }
 
 /* Members that HTTP has said elsewhere: allowed with the same value, and left out of the payload.
@@ -314,7 +244,7 @@ static bool check_record(struct exchange *exchange, struct submission *submissio
             &exchange->arena, &command, &refusal, &err);
 
     if (code) {
-        refuse_body(exchange, refusal, &err);
+        document_refuse(exchange, refusal, &err);
         return false;
     }
     submission->fingerprint = command.fingerprint;
@@ -323,10 +253,41 @@ static bool check_record(struct exchange *exchange, struct submission *submissio
 
 bool submission_make(struct exchange *exchange, struct submission *submission)
 {
-    *submission = (struct submission){0};
-    return find_type(exchange, submission) && read_media_type(exchange, submission) &&
+    *submission = (struct submission){.type = exchange->request.params[0]};
+    return find_type(exchange, submission) && document_media_type(exchange, &submission->format) &&
            read_id(exchange, submission) && read_actor(exchange, submission) &&
            read_if_match(exchange, submission) && read_fields(exchange, submission) &&
            check_repeated(exchange, submission) && write_record(exchange, submission) &&
            check_record(exchange, submission);
+}
+
+static bool read_member(const struct tally_token *item, const char *name, struct tally_slice *text)
+{
+    const struct tally_token *member = tally_token_member(item, name);
+
+    *text = member && member->type == TALLY_STRING ? member->string : TALLY_NONE;
+    return text->data != NULL;
+}
+
+bool submission_make_item(struct exchange *exchange, const struct tally_token *item,
+        enum tally_format format, struct submission *submission)
+{
+    *submission = (struct submission){.format = format, .members = item};
+    if (item->type != TALLY_MAP) {
+        problem_answer(exchange, PROBLEM_MALFORMED_BODY,
+                "expected an object of a command's fields");
+    } else if (!read_member(item, "command_id", &submission->id)) {
+        problem_answer(exchange, PROBLEM_IDEMPOTENCY_KEY_MISSING,
+                "command_id: expected the command's id");
+    } else if (!header_field_is_command_id(submission->id)) {
+        submission->id = TALLY_NONE;
+        problem_answer(exchange, PROBLEM_INVALID_PARAMETER,
+                "command_id: expected 1 to 64 of A-Z a-z 0-9 . _ : -");
+    } else if (!read_member(item, "type", &submission->type)) {
+        problem_answer(exchange, PROBLEM_MALFORMED_BODY, "type: expected the command's type");
+    } else {
+        return find_type(exchange, submission) && read_actor(exchange, submission) &&
+               write_record(exchange, submission) && check_record(exchange, submission);
+    }
+    return false;
 }

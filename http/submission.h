@@ -18,3 +18,6 @@ struct submission {
 
 /* false: the request is refused, nothing may be written, and the problem is answered. */
 bool submission_make(struct exchange *exchange, struct submission *submission);
+/* The same of an item of a batch, in the flat form. Its id is set if it has a good one. */
+bool submission_make_item(struct exchange *exchange, const struct tally_token *item,
+        enum tally_format format, struct submission *submission);

@@ -180,6 +180,64 @@ def refusals(warehouse, sku):
     expect("a position of another topic", get("/v1/commands/a?at=other/0@1"), 400, code="INVALID_PARAMETER")
 
 
+def batches(warehouse, sku):
+    def post(body, **headers):
+        headers = {"Content_Type": "application/json", **headers}
+        return ask("POST", "/v1/commands:batch", body if isinstance(body, bytes) else json.dumps(body), **headers)
+
+    def receive(number, **more):
+        return {"type": "ReceiveStock", "command_id": f"b-{number}-{RUN}", "sku": sku, "warehouse": warehouse,
+                "quantity": 1, **more}
+    good = [receive(i) for i in range(3)]
+    before = get(f"/v1/stock/{sku}/{warehouse}").json()
+    items = expect("a batch", post({"commands": good}, X_Actor="anna"), 202)["items"]
+    check([list(item) for item in items] == [["command_id", "type", "key", "status", "position", "location"]] * 3
+          and [item["command_id"] for item in items] == [command["command_id"] for command in good]
+          and all(item["status"] == "PENDING" and item["key"] == sku for item in items), "a batch: items", items)
+    check(all(item["location"] == f"/v1/commands/{item['command_id']}?at={item['position']}" for item in items),
+          "a batch: where", items)
+    outcomes = [get(item["location"], Prefer="wait=30").json() for item in items]
+    check([outcome["version"] for outcome in outcomes] == [before["version"] + i for i in (1, 2, 3)], "a batch: order", outcomes)
+    again = post({"commands": good}, Prefer="wait=30")
+    check(again.headers["Preference-Applied"] == "wait=30", "a batch again: preference", again)
+    expect("a batch again", again, 200, items=[{**outcome, "duplicate": True} for outcome in outcomes])
+    entry = get(f"/v1/stock/{sku}/ledger?warehouse={warehouse}&limit=1").json()["items"][0]
+    check(entry["actor"] == "anna", "a batch: actor", entry)
+    mixed = [receive(4), {"type": "NoSuchThing", "command_id": "b-5-" + RUN}, receive(6, command_id="no id"), 7,
+             {"type": "ReceiveStock"}, {"command_id": "b-8-" + RUN}, receive(9, sku="-"), receive(10, quantity=0),
+             {"type": "ClaimSku", "command_id": "b-11-" + RUN}, receive(12)]
+    answer = post({"commands": mixed}, Prefer="wait=30")
+    items = expect("a mixed batch", answer, 200)["items"]
+    refused = [(i, item["command_id"], item["code"], item["http_status"]) for i, item in enumerate(items)
+               if list(item) == ["command_id", "status", "code", "http_status"] and item["status"] == "REJECTED"]
+    check(refused == [(1, "b-5-" + RUN, "UNKNOWN_COMMAND", 404), (2, None, "INVALID_PARAMETER", 400),
+                      (3, None, "MALFORMED_BODY", 400), (4, None, "IDEMPOTENCY_KEY_MISSING", 400),
+                      (5, "b-8-" + RUN, "MALFORMED_BODY", 400), (6, "b-9-" + RUN, "VALIDATION_FAILED", 422),
+                      (8, "b-11-" + RUN, "UNKNOWN_COMMAND", 404)], "a mixed batch: refused by HTTP", refused)
+    check(items[0]["status"] == items[9]["status"] == "ACCEPTED" and items[9]["version"] == items[0]["version"] + 1,
+          "a mixed batch: written", items)
+    check(items[7]["status"] == "REJECTED" and items[7]["code"] == "VALIDATION_FAILED" and "position" in items[7],
+          "a mixed batch: refused by the engine", items[7])
+    check("Retry-After" not in answer.headers, "a mixed batch: headers", answer)
+    kinds = [{"type": "RegisterSku", "command_id": f"b-{i}-{RUN}", "sku": f"B-{RUN}-{i}"} for i in range(100, 300)]
+    items = expect("many keys", post({"commands": kinds}, Prefer="wait=30"), 200)["items"]
+    check(all(item["status"] == "ACCEPTED" for item in items) and len(items) == 200, "many keys: outcomes", items[:3])
+    for wrong, pointer in (({}, "/commands"), ({"commands": {}}, "/commands"), ({"commands": []}, "/commands"),
+                           ({"commands": [receive(1)] * 1001}, "/commands"), ({"commands": good, "colour": 1}, "/colour")):
+        problem = expect("no batch", post(wrong), 422, code="VALIDATION_FAILED")
+        check([error["pointer"] for error in problem["errors"]] == [pointer], "no batch: the pointer", pointer, problem)
+    for wrong in (b"", b"[]", b'{"commands":[}', b'{"commands":[],"commands":[]}'):
+        expect("no document", post(wrong), 400, code="MALFORMED_BODY")
+    expect("a batch with If-Match", post({"commands": good}, If_Match="*"), 400, code="INVALID_PARAMETER")
+    expect("a batch of another type", post(b"{}", Content_Type="text/plain"), 415, code="UNSUPPORTED_MEDIA_TYPE")
+    expect("a batch that is too large", post(b" " * 1048577), 413, code="BODY_TOO_LARGE")
+    expect("a batch with a parameter", ask("POST", "/v1/commands:batch?a=1", "{}", Content_Type="application/json"), 400,
+           code="INVALID_PARAMETER")
+    refused = get("/v1/commands:batch")
+    expect("GET of a batch", refused, 405, code="METHOD_NOT_ALLOWED")
+    check(refused.headers["Allow"] == "POST", "GET of a batch: Allow", refused)
+
+
 def current(answer, name):
     """The headers of every answer from state."""
     headers = answer.headers
@@ -371,6 +429,7 @@ def main():
     refusals(warehouse, skus[0])
     stock(warehouse, skus[0], skus[1])
     settings(warehouse, skus[2])
+    batches(warehouse, skus[5])
     ledger(warehouse, skus[3])
     positions(warehouse, skus[4])
     operations(skus[0])

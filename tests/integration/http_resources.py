@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Replays the HTTP contract of products, reservations, transfers and the list of low stock against a running
 tally, as http_contract.py does for stock. TALLY_TEST_HTTP=host:port http_resources.py"""
+import json
 import sys
 import time
 
 import http_contract
-from http_contract import PATIENCE_S, RUN, ask, check, current, expect, get, set_up, wait
+from http_contract import PATIENCE_S, RUN, ask, check, current, expect, get, msgpack, set_up, wait
 
 
 def conditional(name, path):
@@ -194,6 +195,58 @@ def transfers(warehouse, sku):
         expect("no such transfer", get(unknown), 404, code="TRANSFER_NOT_FOUND")
 
 
+def availability(warehouse, skus):
+    def asked(body, **headers):
+        headers = {"Content_Type": "application/json", **headers}
+        return ask("POST", "/v1/availability:batch", body if isinstance(body, bytes) else json.dumps(body), **headers)
+    first, second = skus[:2]
+    for sku, quantity in ((first, 3), (second, 4)):
+        level = {"sku": sku, "warehouse": warehouse}
+        wait("ReceiveStock", {**level, "quantity": quantity})
+    wait("ConfigureStock", {"sku": second, "warehouse": warehouse, "policy": "BACKORDER", "backorder_limit": 1})
+    available = {sku: get(f"/v1/stock/{sku}/{warehouse}").json()["available"] for sku in skus}
+
+    def item(sku, backorderable=False):
+        return {"sku": sku, "available": available[sku],
+                "levels": [{"warehouse": warehouse, "available": available[sku], "backorderable": backorderable}]}
+    wanted = [item(first), {"sku": "NOPE-" + RUN, "code": "UNKNOWN_SKU"}, item(second, True), item(first),
+              {"sku": "no sku", "code": "UNKNOWN_SKU"}]
+    body = {"skus": [entry["sku"] for entry in wanted]}
+    answer = asked(body)
+    current(answer, "availability")
+    check(answer.headers["Tally-Position"].count("@") >= 1 and "ETag" not in answer.headers, "availability: headers", answer)
+    expect("availability", answer, 200, items=wanted)
+    expect("availability in warehouses", asked({**body, "warehouses": [warehouse, "NONE"]}), 200, items=wanted)
+    expect("availability elsewhere", asked({"skus": [first], "warehouses": ["NONE"]}), 200,
+           items=[{"sku": first, "available": 0, "levels": []}])
+    expect("availability in MessagePack", asked(b"\x81\xa4skus\x91" + msgpack(first), Content_Type="application/msgpack"),
+           200, items=[item(first)])
+    many = [f"N-{RUN}-{i}" for i in range(498)] + [first, second]
+    found = expect("500 SKUs", asked({"skus": many}), 200)["items"]
+    check(found[-2:] == [item(first), item(second, True)] and len(found) == 500, "500 SKUs: order", found[-3:])
+    at = wait("ReceiveStock", {"sku": first, "warehouse": warehouse, "quantity": 1}).headers["Tally-Position"]
+    available[first] += 1
+    expect("availability at a position", asked({"skus": [first]}, Tally_Min_Position=at, Prefer="wait=30"), 200,
+           items=[item(first)])
+    expect("availability out of reach", asked({"skus": [first]}, Tally_Min_Position=at + "000000"), 503,
+           code="POSITION_NOT_REACHED")
+    for wrong, pointer in (({"skus": []}, "/skus"), ({"skus": many + ["A"]}, "/skus"), ({"skus": "A"}, "/skus"),
+                           ({"skus": [1]}, "/skus/0"), ({}, "/skus"), ({"skus": ["A"], "colour": 1}, "/colour"),
+                           ({"skus": ["A"], "warehouses": ["a"]}, "/warehouses/0")):
+        problem = expect("availability: a broken rule", asked(wrong), 422, code="VALIDATION_FAILED")
+        check([error["pointer"] for error in problem["errors"]] == [pointer], "availability: the pointer", pointer, problem)
+    for wrong in (b"", b"[]", b'{"skus":["A"],}', b'{"skus":["A"],"skus":["A"]}', b'{"skus":"' + b"[" * 50):
+        expect("availability: no document", asked(wrong), 400, code="MALFORMED_BODY")
+    expect("availability: no int64", asked(b'{"skus":1.5}'), 422, code="VALIDATION_FAILED")
+    expect("availability: media type", asked(b"{}", Content_Type="text/plain"), 415, code="UNSUPPORTED_MEDIA_TYPE")
+    expect("availability: too large", asked(b" " * 1048577), 413, code="BODY_TOO_LARGE")
+    refused = get("/v1/availability:batch")
+    expect("availability: GET", refused, 405, code="METHOD_NOT_ALLOWED")
+    check(refused.headers["Allow"] == "POST", "availability: Allow", refused)
+    expect("availability: a parameter", ask("POST", "/v1/availability:batch?a=1", "{}", Content_Type="application/json"),
+           400, code="INVALID_PARAMETER")
+
+
 def low_stock(warehouse, skus):
     """The list is a projection's: a moment behind, over all partitions, the worst first."""
     path = f"/v1/stock:low?warehouse={warehouse}"
@@ -247,6 +300,7 @@ def main():
     products()
     search()
     reservations(warehouse, skus[:2])
+    availability(warehouse, skus[:2])
     transfers(warehouse, skus[0])
     low_stock(warehouse, skus[2:])
     failures, checks = http_contract.failures, http_contract.checks

@@ -1,0 +1,213 @@
+/* http/availability_query.c - see availability_query.h.
+ *   body -> SKUs by partition -> one read for each partition -> items in the order of the body
+ * Invariants
+ *  (1) SKUs of one partition are read at one commit.
+ *  (2) What is not known is an item that says so; whatever else goes wrong is the whole answer's. */
+#include "http/availability_query.h"
+
+#include "engine/base/hash.h"
+#include "http/document.h"
+#include "http/problem.h"
+#include "http/reading.h"
+#include "http/stock_query.h"
+#include "schemas/serde_table.h"
+
+enum { SKUS_MAX = 500, POSITIONS_BYTES_MAX = 8192 };
+
+enum { ASKED_SKUS, ASKED_WAREHOUSES };
+struct asked {
+    struct tally_presence presence;
+    struct tally_array skus, warehouses; /* of struct tally_slice */
+};
+
+#define ASKED(bit, member, name, type, presence, help) \
+    FIELD_ROW(struct asked, ASKED_##bit, member, name, type, presence, help)
+static const struct tally_field asked_fields[] = {
+        ASKED(SKUS, skus, "skus", STRINGS(1, SKUS_MAX), REQUIRED, "what is asked for") //
+        ASKED(WAREHOUSES, warehouses, "warehouses", NAMES(WAREHOUSE, 0, STOCK_QUERY_WAREHOUSES_MAX),
+                OPTIONAL,
+                "where; empty, as without it: everywhere") //
+};
+const struct tally_schema availability_query_schema = {
+        .name = "AvailabilityQuery",
+        .fields = asked_fields,
+        .field_count = sizeof asked_fields / sizeof asked_fields[0],
+        .size = sizeof(struct asked),
+        .help = "what of many SKUs can be sold now",
+};
+
+struct answers {
+    struct stock_query_sku *items; /* in the order of the body */
+    size_t count;
+    struct tally_buf positions;
+    int64_t as_of_ms; /* of the task that is furthest behind */
+};
+
+static bool read_asked(struct exchange *exchange, struct asked *asked)
+{
+    const struct tally_token *root = NULL;
+    struct tally_violations violations = {.count = 0};
+    struct tally_slice bytes;
+    enum tally_format format;
+
+    if (!document_media_type(exchange, &format) ||
+            !document_parse(exchange, format, &root, &bytes)) {
+        return false;
+    }
+    tally_bind(root, &availability_query_schema, true, NULL, &exchange->arena, asked, &violations);
+    if (violations.count > 0) {
+        problem_reject(exchange, TALLY_REJECT_VALIDATION_FAILED, &violations, "%s: %s",
+                violations.items[0].pointer, violations.items[0].detail);
+    }
+    return violations.count == 0;
+}
+
+static void prepare(struct exchange *exchange, const struct asked *asked, struct answers *answers)
+{
+    const struct tally_slice *skus = asked->skus.items, *warehouses = asked->warehouses.items;
+
+    answers->count = asked->skus.count;
+    answers->items = tally_arena_alloc(&exchange->arena, answers->count * sizeof *answers->items);
+    for (size_t i = 0; i < answers->count; i++) {
+        struct stock_query_sku *item = &answers->items[i];
+
+        *item = (struct stock_query_sku){
+                .arena = &exchange->arena, .sku = skus[i], .filter_count = asked->warehouses.count};
+        for (size_t j = 0; j < item->filter_count; j++) {
+            item->filter[j] = warehouses[j];
+        }
+    }
+}
+
+static void add_info(struct answers *answers, const struct tally_read_info *info)
+{
+    if (info->position >= 0) {
+        tally_buf_format(&answers->positions, "%s%s/%d@%lld", answers->positions.len > 0 ? "," : "",
+                info->topic, (int)info->partition, (long long)info->position);
+    }
+    if (answers->as_of_ms == 0 || info->as_of_ms < answers->as_of_ms) {
+        answers->as_of_ms = info->as_of_ms;
+    }
+}
+
+/* Those SKUs that the partition owns. One that no SKU can be called is nobody's. */
+static enum tally_code read_partition(struct exchange *exchange,
+        const struct reading_positions *positions, int32_t partition, struct answers *answers,
+        struct tally_error *err)
+{
+    int32_t partitions = tally_runtime_partitions(exchange->runtime);
+    struct tally_read *read = NULL;
+    enum tally_code code = TALLY_OK;
+
+    for (size_t i = 0; i < answers->count && !code; i++) {
+        struct stock_query_sku *item = &answers->items[i];
+
+        if (!stock_query_is_sku(item->sku) ||
+                tally_partition_of(item->sku, partitions) != partition) {
+            continue;
+        }
+        if (!read) {
+            code = tally_read_open(exchange->runtime, "stock", TALLY_NONE, partition,
+                    &positions->options, &read, err);
+            if (code) {
+                break;
+            }
+            add_info(answers, tally_read_info(read));
+        }
+        code = stock_query_read(read, item, err);
+    }
+    tally_read_close(read);
+    return code;
+}
+
+/* --- the answer ------------------------------------------------------------------------------- */
+
+static void write_text(struct tally_writer *writer, const char *name, struct tally_slice text)
+{
+    tally_write_name(writer, name);
+    tally_write_string(writer, text);
+}
+
+static void write_int(struct tally_writer *writer, const char *name, int64_t value)
+{
+    tally_write_name(writer, name);
+    tally_write_int(writer, value);
+}
+
+static bool is_backorderable(const struct stock_query_level *level)
+{
+    const struct stock_setting_row *setting = &level->setting;
+
+    return setting->policy == STOCK_BACKORDER &&
+           (!setting->has_backorder_limit ||
+                   stock_level_backordered(&level->row) < setting->backorder_limit);
+}
+
+static void write_item(struct tally_writer *writer, const struct stock_query_sku *item)
+{
+    bool known = item->has_row || item->has_level;
+    int64_t available = 0;
+
+    tally_write_map(writer, known ? 3 : 2);
+    write_text(writer, "sku", item->sku);
+    if (!known) {
+        write_text(writer, "code", tally_slice_string(tally_reject_name(TALLY_REJECT_UNKNOWN_SKU)));
+        return;
+    }
+    for (const struct stock_query_level *level = item->first; level; level = level->next) {
+        available += stock_level_available(&level->row);
+    }
+    write_int(writer, "available", available);
+    tally_write_name(writer, "levels");
+    tally_write_array(writer, item->count);
+    for (const struct stock_query_level *level = item->first; level; level = level->next) {
+        tally_write_map(writer, 3);
+        write_text(writer, "warehouse", level->warehouse);
+        write_int(writer, "available", stock_level_available(&level->row));
+        tally_write_name(writer, "backorderable");
+        tally_write_bool(writer, is_backorderable(level));
+    }
+}
+
+static void answer(struct exchange *exchange, const struct answers *answers)
+{
+    struct tally_writer writer;
+
+    if (answers->positions.len > 0) {
+        response_header(&exchange->response, "Tally-Position", "%.*s", (int)answers->positions.len,
+                (const char *)answers->positions.data);
+    }
+    reading_source_headers(exchange, answers->as_of_ms, "rocksdb");
+    response_json(&exchange->response, 200, &writer);
+    tally_write_map(&writer, 1);
+    tally_write_name(&writer, "items");
+    tally_write_array(&writer, (uint32_t)answers->count);
+    for (size_t i = 0; i < answers->count; i++) {
+        write_item(&writer, &answers->items[i]);
+    }
+}
+
+void availability_query(struct exchange *exchange)
+{
+    int32_t partitions = tally_runtime_partitions(exchange->runtime);
+    struct reading_positions positions;
+    struct answers answers = {.count = 0};
+    struct asked asked;
+    struct tally_error err = {0};
+    enum tally_code code = TALLY_OK;
+
+    if (!read_asked(exchange, &asked) || !reading_positions_read(exchange, &positions)) {
+        return;
+    }
+    tally_buf_init(&answers.positions, POSITIONS_BYTES_MAX);
+    prepare(exchange, &asked, &answers);
+    for (int32_t partition = 0; partition < partitions && !code; partition++) {
+        code = read_partition(exchange, &positions, partition, &answers, &err);
+    }
+    if (code) {
+        problem_error(exchange, code, &err);
+    } else {
+        answer(exchange, &answers);
+    }
+    tally_buf_deinit(&answers.positions);
+}
