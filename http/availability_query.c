@@ -2,7 +2,7 @@
  *   body -> SKUs by partition -> one read for each partition -> items in the order of the body
  * Invariants
  *  (1) SKUs of one partition are read at one commit.
- *  (2) What is not known is an item that says so; whatever else goes wrong is the whole answer's. */
+ *  (2) What is not known is an item that says so; what else goes wrong is the whole answer's. */
 #include "http/availability_query.h"
 
 #include "engine/base/hash.h"
