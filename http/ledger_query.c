@@ -2,22 +2,17 @@
  * Invariants
  *  (1) Newest first: the ledger is read backwards from the last entry, or from the cursor.
  *  (2) Recorded time never falls as seq grows, so `from` ends the page and `to` is found by
- * bisection. (3) A page reads at most SCANNED_MAX rows; one that found too few then still has a
- * cursor. */
+ *      bisection (ledger_time.h).
+ *  (3) A page reads at most SCANNED_MAX rows; one that found too few then still has a cursor. */
 #include "http/ledger_query.h"
 
+#include "http/ledger_time.h"
 #include "http/problem.h"
 #include "http/reading.h"
 #include "http/stock_query.h"
 #include "schemas/stock_records.h"
 
-enum {
-    KINDS_MAX = 32,
-    SCANNED_MAX = 20000,
-    ROW_BYTES_MAX = 64 * 1024,
-    FILTER_BYTES_MAX = 4096,
-    SEQ_BYTES = 8
-};
+enum { KINDS_MAX = 32, SCANNED_MAX = 20000, FILTER_BYTES_MAX = 4096, SEQ_BYTES = 8 };
 
 struct entry {
     uint64_t seq;
@@ -116,74 +111,25 @@ static bool read_query(struct exchange *exchange, struct ledger *ledger)
            read_cursor(exchange, ledger);
 }
 
-static void entry_key(struct tally_key *key, const struct ledger *ledger, uint64_t seq)
-{
-    tally_key_begin(key, TALLY_STORE_LEDGER);
-    tally_key_string(key, ledger->sku);
-    tally_key_string(key, ledger->warehouse);
-    tally_key_u64(key, seq);
-}
-
-/* Whether the entry was recorded at or after `to`; an absent one was not. */
-static enum tally_code is_late(struct tally_read *read, const struct ledger *ledger, uint64_t seq,
-        bool *late, struct tally_error *err)
-{
-    struct stock_ledger_row row;
-    struct tally_key key;
-    struct tally_buf value;
-    enum tally_code code;
-
-    entry_key(&key, ledger, seq);
-    tally_buf_init(&value, ROW_BYTES_MAX);
-    code = tally_read_get(read, tally_key_bytes(&key), &value, err);
-    if (code == TALLY_OK && !stock_ledger_unpack(tally_buf_bytes(&value), &row)) {
-        code = tally_error_set(err, TALLY_STORE_CORRUPT, "ledger entry %llu is damaged",
-                (unsigned long long)seq);
-    }
-    *late = code == TALLY_OK && row.recorded_at >= ledger->to_ms;
-    tally_buf_deinit(&value);
-    return code == TALLY_NOT_FOUND ? TALLY_OK : code;
-}
-
-static bool see_seq(void *context, struct tally_slice key, struct tally_slice value)
-{
-    (void)value;
-    *(uint64_t *)context = tally_read_u64(key.data + key.len - SEQ_BYTES);
-    return false;
-}
-
-static enum tally_code scan(struct tally_read *read, const struct ledger *ledger, uint64_t below,
-        tally_row_fn row, void *context, struct tally_error *err)
+static enum tally_code scan(const struct ledger_place *place, uint64_t below, tally_row_fn row,
+        void *context, struct tally_error *err)
 {
     struct tally_key lower, upper;
 
-    entry_key(&lower, ledger, 0);
-    entry_key(&upper, ledger, below);
-    return tally_read_scan(read, tally_key_bytes(&lower), tally_key_bytes(&upper), true, row,
+    ledger_time_key(&lower, place, 0);
+    ledger_time_key(&upper, place, below);
+    return tally_read_scan(place->read, tally_key_bytes(&lower), tally_key_bytes(&upper), true, row,
             context, err);
 }
 
 /* Lowers `below` to the first entry recorded at or after `to`. */
-static enum tally_code bisect(struct tally_read *read, struct ledger *ledger,
+static enum tally_code bisect(const struct ledger_place *place, struct ledger *ledger,
         struct tally_error *err)
 {
-    uint64_t low = 1, newest = 0;
-    enum tally_code code = scan(read, ledger, ledger->below, see_seq, &newest, err);
-    uint64_t high = newest + 1; /* the first late one is in low..high */
+    uint64_t newest;
+    enum tally_code code = ledger_time_newest(place, ledger->below, &newest, err);
 
-    while (!code && low < high) {
-        uint64_t middle = low + (high - low) / 2;
-        bool late = false;
-
-        code = is_late(read, ledger, middle, &late, err);
-        if (late) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    ledger->below = low;
-    return code;
+    return code ? code : ledger_time_find(place, newest, ledger->to_ms, &ledger->below, err);
 }
 
 /* The row's strings borrow from a copy in the arena. */
@@ -221,13 +167,14 @@ static bool add_entry(void *context, struct tally_slice key, struct tally_slice 
 static enum tally_code read_ledger(struct tally_read *read, struct ledger *ledger, bool *exists,
         struct tally_error *err)
 {
+    struct ledger_place place = {.read = read, .sku = ledger->sku, .warehouse = ledger->warehouse};
     enum tally_code code = TALLY_OK;
 
     if (ledger->has_to) {
-        code = bisect(read, ledger, err);
+        code = bisect(&place, ledger, err);
     }
     if (!code) {
-        code = scan(read, ledger, ledger->below, add_entry, ledger, err);
+        code = scan(&place, ledger->below, add_entry, ledger, err);
     }
     if (!code && ledger->damaged) {
         code = tally_error_set(err, TALLY_STORE_CORRUPT, "a ledger entry is damaged");
@@ -399,7 +346,7 @@ static void answer(struct exchange *exchange, const struct ledger *ledger,
 }
 
 /* An empty page would say that nothing has happened. */
-static bool is_kept(struct exchange *exchange)
+bool ledger_query_is_kept(struct exchange *exchange)
 {
     struct tally_topology *topology = reading_topology(exchange, TALLY_SLICE("stock"));
 
@@ -419,7 +366,7 @@ static void query(struct exchange *exchange, struct ledger *ledger)
     bool exists = false;
     enum tally_code code;
 
-    if (!read_query(exchange, ledger) || !is_kept(exchange)) {
+    if (!read_query(exchange, ledger) || !ledger_query_is_kept(exchange)) {
         return;
     }
     if (!stock_query_is_sku(ledger->sku)) {

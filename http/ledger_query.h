@@ -3,3 +3,5 @@
 #include "http/exchange.h"
 
 void ledger_query(struct exchange *exchange);
+/* Whether this instance keeps ledgers (stock.ledger); false: NOT_KEPT is answered. */
+bool ledger_query_is_kept(struct exchange *exchange);

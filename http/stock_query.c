@@ -4,6 +4,7 @@
  *  (2) The version, and so the entity tag, is known before any of the body is written. */
 #include "http/stock_query.h"
 
+#include "http/as_of_query.h"
 #include "http/problem.h"
 #include "http/reading.h"
 #include "schemas/stock_records.h"
@@ -338,12 +339,17 @@ void stock_query_level(struct exchange *exchange)
 {
     struct tally_slice sku = exchange->request.params[0];
     struct stock_query_level level = {.warehouse = exchange->request.params[1]};
+    struct tally_slice as_of = request_query(&exchange->request, "as_of");
     struct tally_read *read;
     struct tally_error err = {0};
     enum tally_code code;
 
     if (!stock_query_is_sku(sku)) {
         stock_query_unknown_sku(exchange, sku);
+        return;
+    }
+    if (as_of.data) {
+        as_of_query(exchange, as_of);
         return;
     }
     read = reading_open(exchange, "stock", sku, -1);

@@ -296,7 +296,8 @@ struct stock_setting_row { /* SETTING: sku . warehouse; also what an absent row 
 };
 void stock_setting_pack(const struct stock_setting_row *setting, struct tally_buf *row);
 bool stock_setting_unpack(struct tally_slice row, struct stock_setting_row *setting);
-/* A level as users see it, the same in HTTP and in read models. Version 0: there is none yet. */
+/* A level as users see it, the same in HTTP and in read models. Version 0: there is none yet.
+ * setting NULL: it is one of the past, of which the ledger does not know them. */
 void stock_level_json(struct tally_writer *writer, struct tally_slice sku,
         struct tally_slice warehouse, const struct stock_level_row *level,
         const struct stock_setting_row *setting);

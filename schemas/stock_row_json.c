@@ -27,7 +27,7 @@ void stock_level_json(struct tally_writer *writer, struct tally_slice sku,
         struct tally_slice warehouse, const struct stock_level_row *level,
         const struct stock_setting_row *setting)
 {
-    tally_write_map(writer, 3 + STOCK_NUMBERS + 4);
+    tally_write_map(writer, 3 + STOCK_NUMBERS + (setting ? 4 : 1));
     row_json_text(writer, "sku", sku);
     row_json_text(writer, "warehouse", warehouse);
     row_json_int(writer, "version", level->version);
@@ -36,11 +36,13 @@ void stock_level_json(struct tally_writer *writer, struct tally_slice sku,
     }
     row_json_int(writer, stock_number_names[STOCK_AVAILABLE], stock_level_available(level));
     row_json_int(writer, stock_number_names[STOCK_BACKORDERED], stock_level_backordered(level));
-    row_json_text(writer, "policy", tally_slice_string(stock_policy_names[setting->policy]));
-    row_json_int_or_null(writer, "backorder_limit", setting->has_backorder_limit,
-            setting->backorder_limit);
-    row_json_int_or_null(writer, "low_stock_threshold", setting->has_low_stock_threshold,
-            setting->low_stock_threshold);
+    if (setting) {
+        row_json_text(writer, "policy", tally_slice_string(stock_policy_names[setting->policy]));
+        row_json_int_or_null(writer, "backorder_limit", setting->has_backorder_limit,
+                setting->backorder_limit);
+        row_json_int_or_null(writer, "low_stock_threshold", setting->has_low_stock_threshold,
+                setting->low_stock_threshold);
+    }
     if (level->version > 0) {
         row_json_time(writer, "updated_at", level->updated_at);
     } else {

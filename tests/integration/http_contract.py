@@ -287,6 +287,32 @@ def settings(warehouse, sku):
     expect("configure", wait("ConfigureStock", configure), 200, status="ACCEPTED")
     expect("settings", get(f"/v1/stock/{sku}/{warehouse}"), 200, policy="BACKORDER", backorder_limit=5, safety_stock=3,
            low_stock_threshold=10, available=-3, backordered=0)
+    expect("settings of the past", get(f"/v1/stock/{sku}/{warehouse}?as_of=9999-12-31T23:59:59.999Z"), 200, safety_stock=3,
+           available=-3)
+
+
+def as_of(warehouse, sku, fresh):
+    """The level at the time of each entry, just before it, and at the edges; after `ledger`."""
+    path = f"/v1/stock/{sku}/{warehouse}?as_of="
+    items = get(f"/v1/stock/{sku}/ledger?warehouse={warehouse}").json()["items"]
+    for item in items:
+        last = next(other for other in items if other["recorded_at"] <= item["recorded_at"])  # of one millisecond
+        answer = get(path + item["recorded_at"])
+        current(answer, "as of")
+        document = expect("as of", answer, 200, sku=sku, warehouse=warehouse, version=last["seq"],
+                          updated_at=last["recorded_at"], **last["after"])
+        check(list(document) == ["sku", "warehouse", "version", *NUMBERS, "updated_at"], "as of: members", answer)
+        check(answer.headers["ETag"].endswith(f'-v{last["seq"]}"'), "as of: tag", answer)
+    now = get(f"/v1/stock/{sku}/{warehouse}").json()
+    expect("as of what is to come", get(path + "9999-12-31T23:59:59.999Z"), 200, **{name: now[name] for name in NUMBERS})
+    check(get(path + items[0]["recorded_at"], If_None_Match="*").status == 304, "as of: not modified")
+    expect("as of before the first", get(path + "2020-01-01T00:00:00.000Z"), 404, code="NOT_FOUND")
+    expect("as of: nothing has moved", get(f"/v1/stock/{fresh}/{warehouse}?as_of={items[0]['recorded_at']}"), 404,
+           code="NOT_FOUND")
+    expect("as of: no such SKU", get(f"/v1/stock/NO-{RUN}/{warehouse}?as_of={items[0]['recorded_at']}"), 404,
+           code="UNKNOWN_SKU")
+    for time_text in ("", "yesterday", "2026-01-15", "2026-02-30T10:00:00.000Z", "-1"):
+        expect("as of no time", get(path + time_text), 400, code="INVALID_PARAMETER")
 
 
 def ledger(warehouse, sku):
@@ -431,6 +457,7 @@ def main():
     settings(warehouse, skus[2])
     batches(warehouse, skus[5])
     ledger(warehouse, skus[3])
+    as_of(warehouse, skus[3], skus[1])
     positions(warehouse, skus[4])
     operations(skus[0])
     probes()

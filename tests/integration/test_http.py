@@ -106,7 +106,8 @@ def nothing_kept(address):
     level = get(address, "/v1/stock/S/W", Tally_Min_Position=body["position"], Prefer="wait=30")
     check(level[0] == 200 and json.loads(level[1])["on_hand"] == 8, "no outcomes: a repeat counts", level)
     for path, word in (("/v1/commands/c-1", "dedup.retention"), (f"/v1/commands/c-1?at={body['position']}", "dedup.retention"),
-                       ("/v1/stock/S/ledger?warehouse=W", "stock.ledger")):
+                       ("/v1/stock/S/ledger?warehouse=W", "stock.ledger"),
+                       ("/v1/stock/S/W?as_of=9999-12-31T23:59:59.999Z", "stock.ledger")):
         status, text = get(address, path)
         problem = json.loads(text)
         check(status == 404 and problem["code"] == "NOT_KEPT" and word in problem["detail"], f"not kept: {path}", text)
