@@ -14,6 +14,7 @@
 
 #include "connectors/postgres_internal.h"
 #include "engine/base/clock.h"
+#include "engine/base/log.h"
 
 enum {
     MARGIN_MS = 5000, /* beyond statement_timeout: the answer is on its way */
@@ -21,6 +22,14 @@ enum {
     OPTIONS_MAX = 12
 };
 #define COPY_PIECE (256 * 1024)
+
+/* Warnings of the server; libpq would print them. */
+static void say(void *context, const char *message)
+{
+    (void)context;
+    tally_log(TALLY_LOG_WARN, "PostgreSQL warns",
+            TALLY_LOG_BYTES("text", tally_slice_of(message, strcspn(message, "\n"))));
+}
 
 static int64_t now_ms(void)
 {
@@ -112,15 +121,17 @@ static enum tally_code set_session(struct postgres_connection *connection,
         const struct postgres_options *options, struct tally_error *err)
 {
     char timeout[24];
-    const char *values[] = {timeout, options->search_path, options->read_only ? "on" : "off"};
+    const char *values[] = {timeout, options->search_path, options->read_only ? "on" : NULL};
 
     (void)snprintf(timeout, sizeof timeout, "%" PRId64, options->statement_ms);
     return postgres_connection_run(connection, "could not begin a session",
             "SELECT set_config('statement_timeout', $1, false),"
             " set_config('idle_in_transaction_session_timeout', $1, false),"
             " set_config('search_path', $2, false),"
-            " set_config('default_transaction_read_only', $3, false),"
-            " set_config('TimeZone', 'UTC', false)",
+            " set_config('default_transaction_read_only',"
+            "            coalesce($3, current_setting('default_transaction_read_only')), false),"
+            " set_config('TimeZone', 'UTC', false),"
+            " set_config('client_min_messages', 'warning', false)",
             3, values, err);
 }
 
@@ -148,6 +159,7 @@ enum tally_code postgres_connection_open(struct postgres_connection *connection,
         goto out;
     }
     (void)PQsetErrorVerbosity(connection->handle, PQERRORS_VERBOSE);
+    (void)PQsetNoticeProcessor(connection->handle, say, NULL);
     code = connect_within(connection, err);
     if (code)
         goto out;

@@ -202,6 +202,8 @@ struct postgres_writer {
 void postgres_write_init(struct postgres_writer *writer);
 void postgres_write_deinit(struct postgres_writer *writer);
 void postgres_write_forget(struct postgres_writer *writer); /* the connection was another one */
+/* Temporary tables are gone with the transaction that made them. */
+void postgres_write_rolled_back(struct postgres_writer *writer);
 /* *changed (may be NULL): rows that were inserted, updated or deleted. SINK_REFUSED too when the
  * rows together are larger than a message may be. */
 TALLY_MUST_CHECK enum tally_code postgres_write(struct postgres_writer *writer,

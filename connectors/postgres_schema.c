@@ -114,7 +114,7 @@ static enum tally_code apply(struct postgres_connection *connection,
 static enum tally_code prepare(struct postgres_connection *connection, struct tally_error *err)
 {
     return postgres_connection_script(connection, "could not make the schemas",
-            "SET client_min_messages = warning;"
+
             "SELECT pg_advisory_lock(8388081, 0);"
             "CREATE SCHEMA IF NOT EXISTS tally;"
             "CREATE SCHEMA IF NOT EXISTS tally_next;"

@@ -76,6 +76,7 @@ static void forget_partitions(struct postgres_sink *sink)
 /* Ends what has begun; the connection may be gone, and then the server does the same. */
 static void roll_back(struct postgres_sink *sink)
 {
+    postgres_write_rolled_back(&sink->writer);
     if (!sink->connection.broken && PQtransactionStatus(sink->connection.handle) != PQTRANS_IDLE) {
         (void)!postgres_connection_run(&sink->connection, "could not roll back", "ROLLBACK", 0,
                 NULL, NULL);

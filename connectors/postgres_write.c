@@ -40,6 +40,11 @@ void postgres_write_deinit(struct postgres_writer *writer)
     tally_arena_deinit(&writer->arena);
 }
 
+void postgres_write_rolled_back(struct postgres_writer *writer)
+{
+    memset(writer->staged, 0, sizeof writer->staged);
+}
+
 void postgres_write_forget(struct postgres_writer *writer)
 {
     memset(writer->prepared, 0, sizeof writer->prepared);
@@ -208,7 +213,7 @@ static enum tally_code stage(struct postgres_writer *writer, struct postgres_con
         return TALLY_OK;
     }
     tally_buf_init(&text, STATEMENT_MAX);
-    tally_buf_format(&text, "CREATE TEMPORARY TABLE copied_%s (", table->set);
+    tally_buf_format(&text, "CREATE TEMPORARY TABLE IF NOT EXISTS copied_%s (", table->set);
     for (int i = 0; i < table->column_count; i++) {
         tally_buf_format(&text, "%s%s %s", i ? ", " : "", table->columns[i].name,
                 types[table->columns[i].type].type);

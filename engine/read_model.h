@@ -76,7 +76,7 @@ struct tally_product_query {
 
 struct tally_read_search;
 struct tally_read_search_ops {
-    /* At most limit products (name: product_id), best match first, without text by product_id.
+    /* At most limit products (name: product_id), by product_id.
      * Appends where the next page begins to *next; nothing: this is the last. */
     enum tally_code (*products)(struct tally_read_search *search,
             const struct tally_product_query *query, tally_document_fn row, void *context,

@@ -1,9 +1,14 @@
 /* tests/unit/test_postgres_error.c - which code each answer of PostgreSQL leads to
  * (connectors/postgres_error.c). */
+#include <arpa/inet.h>
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "connectors/postgres_internal.h"
+#include "engine/base/thread.h"
 
 static const struct {
     const char *state;
@@ -60,6 +65,83 @@ START_TEST(a_server_that_is_not_there)
 }
 END_TEST
 
+/* A server that says one thing to whoever connects. */
+struct server {
+    int socket;
+    struct tally_slice says;
+};
+
+static void serve(void *context)
+{
+    struct server *server = context;
+    int client = accept(server->socket, NULL, NULL);
+    uint8_t asked[1024];
+
+    ck_assert_int_ge(client, 0);
+    ck_assert_int_gt(read(client, asked, sizeof asked), 8);
+    ck_assert_int_eq(write(client, server->says.data, server->says.len), (ssize_t)server->says.len);
+    (void)!read(client, asked, sizeof asked); /* until it leaves */
+    (void)close(client);
+}
+
+static enum tally_code connect_to(struct tally_slice says, struct tally_error *err)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct server server = {.socket = socket(AF_INET, SOCK_STREAM, 0), .says = says};
+    socklen_t size = sizeof address;
+    struct postgres_connection connection;
+    struct tally_thread thread;
+    enum tally_code code;
+    char url[96];
+
+    ck_assert_int_eq(bind(server.socket, (struct sockaddr *)&address, size), 0);
+    ck_assert_int_eq(listen(server.socket, 1), 0);
+    ck_assert_int_eq(getsockname(server.socket, (struct sockaddr *)&address, &size), 0);
+    (void)snprintf(url, sizeof url, "host=127.0.0.1 port=%d dbname=d user=u sslmode=disable",
+            ntohs(address.sin_port));
+    tally_thread_start(&thread, "server", serve, &server);
+    code = postgres_connection_open(&connection,
+            &(struct postgres_options){.name = "test",
+                    .url = url,
+                    .password = "s3cret",
+                    .statement_ms = 1000,
+                    .search_path = "tally"},
+            err);
+    tally_thread_join(&thread);
+    (void)close(server.socket);
+    return code;
+}
+
+START_TEST(a_wrong_password)
+{
+    static const char says[] = "E\0\0\0\x44SFATAL\0VFATAL\0C28P01\0"
+                               "Mpassword authentication failed for u\0\0";
+    uint8_t message[sizeof says - 1];
+    struct tally_error err = {.code = TALLY_OK};
+
+    memcpy(message, says, sizeof message);
+    tally_put_u32(message + 1, sizeof message - 1);
+    ck_assert_int_eq(connect_to(tally_slice_of(message, sizeof message), &err), TALLY_SINK_DENIED);
+    ck_assert_ptr_nonnull(strstr(err.message, "password authentication failed"));
+    ck_assert_ptr_nonnull(strstr(err.message, "postgres.password"));
+    ck_assert_ptr_null(strstr(err.message, "s3cret"));
+}
+END_TEST
+
+START_TEST(an_old_server)
+{
+    static const char says[] = "R\0\0\0\x08\0\0\0\0"
+                               "S\0\0\0\x18server_version\00014.9\0"
+                               "K\0\0\0\x0c\0\0\0\1\0\0\0\2"
+                               "Z\0\0\0\x05I";
+    struct tally_error err = {.code = TALLY_OK};
+
+    ck_assert_int_eq(connect_to(tally_slice_of(says, sizeof says - 1), &err), TALLY_SINK_SCHEMA);
+    ck_assert_ptr_nonnull(strstr(err.message, "140009"));
+    ck_assert_ptr_nonnull(strstr(err.message, "upgrade"));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("postgres_error");
@@ -70,6 +152,8 @@ int main(void)
     tcase_add_test(tcase, the_longest_row_decides);
     tcase_add_test(tcase, nothing_is_skipped_for_troubles_of_the_server);
     tcase_add_test(tcase, a_server_that_is_not_there);
+    tcase_add_test(tcase, a_wrong_password);
+    tcase_add_test(tcase, an_old_server);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
