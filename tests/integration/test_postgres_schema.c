@@ -152,8 +152,6 @@ START_TEST(rights_are_those_of_the_roles)
             " has_function_privilege('tally_reader', 'tally_sink.rebuild_begin()', 'EXECUTE'),"
             " has_function_privilege('tally_writer', 'tally_sink.empty_next()', 'EXECUTE')",
             "t|t|f|t|f|t|t|f|f");
-    postgres_fixture_run(&fixture, "DROP OWNED BY tally_writer, tally_reader;"
-                                   "DROP ROLE tally_writer; DROP ROLE tally_reader");
     postgres_fixture_close(&fixture);
 }
 END_TEST
