@@ -3,21 +3,22 @@
 #pragma once
 #include "apps/cli.h"
 
-#define CMD_VERBS(X)                                                 \
-    X(run, "process commands and answer HTTP, until SIGTERM")        \
-    X(topics, "create or check the Kafka topics")                    \
-    X(send, "publish commands from a file or standard input")        \
-    X(tail, "print the records of a topic, as kcat does")            \
-    X(dlq, "list, show, retry or drop dead letters")                 \
-    X(get, "print one row of a store")                               \
-    X(fsck, "prove that the state is sound, or dump it")             \
-    X(reset, "get tasks out of a halt: plan, and carry out")         \
-    X(describe, "show the topologies as text, dot, mermaid or JSON") \
-    X(config, "show, check or document the settings")                \
-    X(docs, "print generated references: records, metrics, errors")  \
-    X(failpoints, "list where a test build can be made to fail")     \
-    X(health, "ask a running instance whether it is ready")          \
-    X(version, "print the version")                                  \
+#define CMD_VERBS(X)                                                   \
+    X(run, "process commands and answer HTTP, until SIGTERM")          \
+    X(topics, "create or check the Kafka topics")                      \
+    X(send, "publish commands from a file or standard input")          \
+    X(tail, "print the records of a topic, as kcat does")              \
+    X(dlq, "list, show, retry or drop dead letters")                   \
+    X(get, "print one row of a store")                                 \
+    X(fsck, "prove that the state is sound, or dump it")               \
+    X(sink, "show, pause, resume or rebuild sinks; make their tables") \
+    X(reset, "get tasks out of a halt: plan, and carry out")           \
+    X(describe, "show the topologies as text, dot, mermaid or JSON")   \
+    X(config, "show, check or document the settings")                  \
+    X(docs, "print generated references: records, metrics, errors")    \
+    X(failpoints, "list where a test build can be made to fail")       \
+    X(health, "ask a running instance whether it is ready")            \
+    X(version, "print the version")                                    \
     X(help, "list the verbs, or explain one")
 
 #define X(verb, about) int cmd_##verb(int argc, char **argv);

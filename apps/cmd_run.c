@@ -5,7 +5,8 @@
  *
  *  (1) Signals are blocked before the first thread starts, so only this thread ever sees one.
  *  (2) Parts end in the opposite order: HTTP before the runtime that it reads, the runtime before
- *      the client that it uses.
+ *      the client that it uses. But sinks stop once the runtime has drained, and are gone after
+ *      HTTP.
  *  (3) A part that cannot start, or a stream thread that gave up, ends the process with a named
  *      error: restart and restore is the tested way back. */
 #include "apps/cmd.h"
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #include "apps/instance.h"
+#include "apps/sinks.h"
 #include "connectors/kafka_admin.h"
 #include "connectors/kafka_client.h"
 #include "engine/base/failpoint.h"
@@ -40,6 +42,7 @@ struct run {
     struct instance instance;
     struct tally_client *client;
     struct tally_runtime *runtime;
+    struct sinks *sinks;
     struct tally_http *http;
     struct tally_http_readers readers;
     int32_t partitions;
@@ -185,6 +188,12 @@ static enum tally_code start(struct run *run, const sigset_t *signals, struct ta
     code = tally_runtime_start(run->runtime, err);
     if (code)
         goto out;
+    code = sinks_create(run->config, &run->instance, run->client, run->partitions, &run->sinks,
+            err);
+    if (code)
+        goto out;
+    tally_runtime_set_sinks(run->runtime, sinks_control(run->sinks));
+    sinks_start(run->sinks);
     if (run->config->http_listen[0]) {
         code = tally_http_start(run->runtime, &run->readers, &run->http, err);
     }
@@ -235,6 +244,9 @@ static void finish(struct run *run)
         tally_runtime_shutting_down(run->runtime);
         drained = tally_runtime_drain(run->runtime, &late);
     }
+    if (!drained && run->sinks) {
+        drained = sinks_stop(run->sinks, run->config->shutdown_timeout, &late);
+    }
     if (drained) {
         /* Threads still run: nothing may be freed under them. What is committed is safe. */
         tally_log_error(TALLY_LOG_ERROR, "did not stop in time", &late);
@@ -243,6 +255,7 @@ static void finish(struct run *run)
     if (run->http) {
         tally_http_stop(run->http);
     }
+    sinks_destroy(run->sinks);
     if (run->runtime) {
         tally_runtime_destroy(run->runtime);
     }

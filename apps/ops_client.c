@@ -1,4 +1,4 @@
-/* apps/ops_client.c - a GET and its answer, by Content-Length, chunks, or the end of the
+/* apps/ops_client.c - a request and its answer, by Content-Length, chunks, or the end of the
  * connection. Left out: redirects, keep-alive, TLS. */
 #include "apps/ops_client.h"
 
@@ -269,8 +269,9 @@ static enum tally_code read_head(struct answer_stream *stream, const char *addre
     }
 }
 
-enum tally_code ops_stream(const char *address, const char *path, int timeout_ms, ops_take_fn take,
-        void *context, struct ops_answer *answer, struct tally_error *err)
+static enum tally_code ask(const char *method, const char *address, const char *path,
+        int timeout_ms, ops_take_fn take, void *context, struct ops_answer *answer,
+        struct tally_error *err)
 {
     struct answer_stream stream = {.fd = -1, .take = take, .context = context, .answer = answer};
     struct answer_head head = {.chunked = false};
@@ -283,8 +284,8 @@ enum tally_code ops_stream(const char *address, const char *path, int timeout_ms
     tally_buf_init(&stream.in, HEAD_MAX + PIECE);
     tally_buf_init(&request, HEAD_MAX);
     tally_buf_format(&request,
-            "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nAccept: */*\r\n\r\n", path,
-            address);
+            "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nAccept: */*\r\n%s\r\n", method,
+            path, address, strcmp(method, "POST") == 0 ? "Content-Length: 0\r\n" : "");
     code = connect_to(address, timeout_ms, &stream.fd, err);
     if (code)
         goto out;
@@ -312,10 +313,22 @@ out:
     return code;
 }
 
+enum tally_code ops_stream(const char *address, const char *path, int timeout_ms, ops_take_fn take,
+        void *context, struct ops_answer *answer, struct tally_error *err)
+{
+    return ask("GET", address, path, timeout_ms, take, context, answer, err);
+}
+
 enum tally_code ops_get(const char *address, const char *path, int timeout_ms,
         struct ops_answer *answer, struct tally_error *err)
 {
     return ops_stream(address, path, timeout_ms, NULL, NULL, answer, err);
+}
+
+enum tally_code ops_post(const char *address, const char *path, int timeout_ms,
+        struct ops_answer *answer, struct tally_error *err)
+{
+    return ask("POST", address, path, timeout_ms, NULL, NULL, answer, err);
 }
 
 void ops_answer_deinit(struct ops_answer *answer)

@@ -1,4 +1,4 @@
-/* apps/ops_client.h - one HTTP GET to a running instance, for tools beside it.
+/* apps/ops_client.h - one HTTP request to a running instance, for tools beside it.
  * Plain sockets, HTTP/1.1 without TLS, one connection a request. @thread owner */
 #pragma once
 #include "engine/base/bytes.h"
@@ -13,6 +13,9 @@ struct ops_answer {
  * already encoded. The body goes to answer->body, which is made here: ops_answer_deinit in every
  * case. UNAVAILABLE: nobody listens, or it broke off; TIMEOUT; TOO_LARGE; BAD_RECORD: no HTTP. */
 TALLY_MUST_CHECK enum tally_code ops_get(const char *address, const char *path, int timeout_ms,
+        struct ops_answer *answer, struct tally_error *err);
+/* The same with POST and no body. */
+TALLY_MUST_CHECK enum tally_code ops_post(const char *address, const char *path, int timeout_ms,
         struct ops_answer *answer, struct tally_error *err);
 void ops_answer_deinit(struct ops_answer *answer);
 /* As ops_get, but every piece of a 200 body goes to take() as it comes, so that it may be of any

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "connectors/kafka_internal.h"
+#include "connectors/sink_task.h"
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 
@@ -20,6 +21,7 @@ enum {
     DLT_MARGIN = 65536,          /* headers that are added to a dead letter */
     DEFAULT_MAX_BYTES = 1048588, /* Kafka's max.message.bytes */
     REASON_SIZE = 512,
+    SINKS_MAX = 2,
     SEEN_AGAIN_MS = 50, /* between looks at a topic that was just made */
 };
 
@@ -91,6 +93,13 @@ static void add_events_settings(struct tally_topic_spec *spec)
     add_setting(spec, "max.message.bytes", "4194304", TALLY_TOPIC_WHEN_CREATED);
 }
 
+static void add_dead_letter_settings(struct tally_topic_spec *spec)
+{
+    add_setting(spec, "cleanup.policy", "delete", TALLY_TOPIC_EQUAL);
+    add_setting(spec, "retention.ms", "7776000000", TALLY_TOPIC_WHEN_CREATED); /* 90 d */
+    add_setting(spec, "max.message.bytes", "65536", TALLY_TOPIC_ABOVE_INPUT);
+}
+
 /* commands, events, dead letters */
 static enum tally_code aggregate_specs(struct tally_topic_spec specs[3],
         const struct tally_config *config, const char *topology, struct tally_error *err)
@@ -107,9 +116,7 @@ static enum tally_code aggregate_specs(struct tally_topic_spec specs[3],
     add_setting(&specs[0], "retention.ms", "2592000000", TALLY_TOPIC_WHEN_CREATED); /* 30 d */
     add_events_settings(&specs[1]);
     (void)snprintf(specs[2].input, sizeof specs[2].input, "%s", specs[0].name);
-    add_setting(&specs[2], "cleanup.policy", "delete", TALLY_TOPIC_EQUAL);
-    add_setting(&specs[2], "retention.ms", "7776000000", TALLY_TOPIC_WHEN_CREATED); /* 90 d */
-    add_setting(&specs[2], "max.message.bytes", "65536", TALLY_TOPIC_ABOVE_INPUT);
+    add_dead_letter_settings(&specs[2]);
     return TALLY_OK;
 }
 
@@ -136,6 +143,37 @@ static enum tally_code projection_specs(struct tally_topic_spec specs[2],
     return TALLY_OK;
 }
 
+/* A dead-letter topic for each sink that is configured, if there is anything for it. */
+static enum tally_code add_sinks(struct tally_topic_spec *specs, size_t *total,
+        const struct tally_config *config, const struct tally_topic_owner *owners,
+        size_t owner_count, struct tally_error *err)
+{
+    const struct {
+        const char *name, *url;
+    } sinks[SINKS_MAX] = {{"postgres", config->postgres_url}, {"redis", config->redis_url}};
+    const struct tally_topic_owner *first = NULL;
+    enum tally_code code = TALLY_OK;
+
+    for (size_t i = 0; i < owner_count && !first; i++) {
+        first = owners[i].changelog ? NULL : &owners[i];
+    }
+    for (size_t i = 0; i < SINKS_MAX && first && !code; i++) {
+        struct tally_topic_spec *spec = &specs[*total];
+        char name[32];
+
+        if (*sinks[i].url == '\0') {
+            continue;
+        }
+        (void)snprintf(name, sizeof name, TALLY_SINK_DEAD_LETTERS, sinks[i].name);
+        code = name_spec(spec, config, name, "", err);
+        (void)snprintf(spec->input, sizeof spec->input, "%s%s.events", config->topics_prefix,
+                first->name);
+        add_dead_letter_settings(spec);
+        *total += 1;
+    }
+    return code;
+}
+
 /* Topics that two topologies share are there once, as the first of them has them. */
 static void drop_repeats(struct tally_topic_spec *specs, size_t *count)
 {
@@ -158,7 +196,8 @@ enum tally_code tally_topics_of(const struct tally_config *config,
         const struct tally_topic_owner *owners, size_t owner_count,
         struct tally_topic_spec **result, size_t *count, struct tally_error *err)
 {
-    struct tally_topic_spec *specs = tally_alloc_zero(3 * owner_count + 1, sizeof *specs);
+    struct tally_topic_spec *specs =
+            tally_alloc_zero(3 * owner_count + 1 + SINKS_MAX, sizeof *specs);
     size_t total = 0;
     enum tally_code code = TALLY_OK;
 
@@ -174,6 +213,11 @@ enum tally_code tally_topics_of(const struct tally_config *config,
     }
     add_setting(&specs[total], "cleanup.policy", "delete", TALLY_TOPIC_EQUAL);
     add_setting(&specs[total++], "retention.ms", "3600000", TALLY_TOPIC_WHEN_CREATED); /* 1 h */
+    code = add_sinks(specs, &total, config, owners, owner_count, err);
+    if (code) {
+        tally_free(specs);
+        return code;
+    }
     drop_repeats(specs, &total);
     *result = specs;
     *count = total;

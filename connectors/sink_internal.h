@@ -92,7 +92,6 @@ struct tally_sink_task {
     bool slow;
 
     atomic_bool stop, want_pause, want_resume, want_rebuild;
-    _Atomic int64_t beat;
     struct tally_thread thread;
     struct tally_mutex mutex; /* of the rest */
     struct tally_cond wake;

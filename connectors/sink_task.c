@@ -195,7 +195,6 @@ static enum tally_code poll(struct tally_sink_task *task, int timeout_ms,
     enum tally_code code = task->consumer->ops->poll(task->consumer, timeout_ms, record, err);
 
     task->polled_ms = sink_task_now_ms(task);
-    atomic_fetch_add(&task->beat, 1);
     if (task->polled_ms - start_ms > timeout_ms + task->options.config->session_timeout) {
         if (!code) {
             task->consumer->ops->release(task->consumer, record);
@@ -413,7 +412,6 @@ void tally_sink_task_turn(struct tally_sink_task *task, int wait_ms)
     enum tally_sink_state before = task->info.state;
     enum tally_code code;
 
-    atomic_fetch_add(&task->beat, 1);
     take_requests(task);
     code = turn(task, wait_ms, &err);
     if (code == TALLY_AGAIN) {
@@ -469,7 +467,7 @@ struct tally_sink_task *tally_sink_task_create(const struct tally_sink_task_opti
     task->name = options->sink->ops->name;
     task->group = tally_copy_format("sink-%s", task->name);
     task->dead_letters =
-            tally_copy_format("%stally.sink-%s-dlt", config->topics_prefix, task->name);
+            tally_copy_format("%s" TALLY_SINK_DEAD_LETTERS, config->topics_prefix, task->name);
     task->pause_file = tally_copy_format("%s/sink-%s.paused", config->state_dir, task->name);
     task->partition_count = options->source_count * (size_t)options->partitions;
     task->partitions = tally_alloc_zero(task->partition_count + 1, sizeof *task->partitions);
@@ -511,11 +509,16 @@ static void wake(struct tally_sink_task *task)
     tally_mutex_unlock(&task->mutex);
 }
 
-enum tally_code tally_sink_task_stop(struct tally_sink_task *task, int64_t timeout_ms,
-        struct tally_error *err)
+void tally_sink_task_ask_stop(struct tally_sink_task *task)
 {
     atomic_store(&task->stop, true);
     wake(task);
+}
+
+enum tally_code tally_sink_task_stop(struct tally_sink_task *task, int64_t timeout_ms,
+        struct tally_error *err)
+{
+    tally_sink_task_ask_stop(task);
     if (!task->thread.started) {
         sink_group_leave(task);
         disconnect(task);
@@ -545,16 +548,6 @@ void tally_sink_task_destroy(struct tally_sink_task *task)
 }
 
 /* --- any thread ------------------------------------------------------------------------------- */
-
-const char *tally_sink_task_name(const struct tally_sink_task *task)
-{
-    return task->name;
-}
-
-int64_t tally_sink_task_beat(const struct tally_sink_task *task)
-{
-    return atomic_load(&task->beat);
-}
 
 void tally_sink_task_info(struct tally_sink_task *task, struct tally_sink_info *info)
 {

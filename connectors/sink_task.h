@@ -8,6 +8,9 @@
 #include "engine/sink.h"
 #include "engine/sink_control.h"
 
+/* The topic of its dead letters, behind topics.prefix. */
+#define TALLY_SINK_DEAD_LETTERS "tally.sink-%s-dlt"
+
 struct tally_schema;
 
 /* The events of one topology. */
@@ -31,6 +34,8 @@ struct tally_sink_task;
 /* @thread main. Reads from state.dir whether the sink is paused. */
 struct tally_sink_task *tally_sink_task_create(const struct tally_sink_task_options *options);
 void tally_sink_task_start(struct tally_sink_task *task);
+/* stop begins, and is not waited for. @thread any */
+void tally_sink_task_ask_stop(struct tally_sink_task *task);
 /* Writes what is in the batch, gives back the partitions, ends the thread. TIMEOUT: it still runs,
  * and nothing that it uses may be freed. A task that was not started is stopped at once. */
 TALLY_MUST_CHECK enum tally_code tally_sink_task_stop(struct tally_sink_task *task,
@@ -41,7 +46,6 @@ void tally_sink_task_destroy(struct tally_sink_task *task); /* stopped before */
 void tally_sink_task_turn(struct tally_sink_task *task, int wait_ms);
 
 /* As in tally_sinks_ops. @thread any */
-const char *tally_sink_task_name(const struct tally_sink_task *task);
 void tally_sink_task_info(struct tally_sink_task *task, struct tally_sink_info *info);
 size_t tally_sink_task_positions(struct tally_sink_task *task,
         struct tally_topic_partition *positions, size_t max);
@@ -50,5 +54,3 @@ TALLY_MUST_CHECK enum tally_code tally_sink_task_pause(struct tally_sink_task *t
 TALLY_MUST_CHECK enum tally_code tally_sink_task_resume(struct tally_sink_task *task,
         struct tally_error *err);
 void tally_sink_task_rebuild(struct tally_sink_task *task);
-/* Whether its thread still turns, for those who watch it: any number that moves. @thread any */
-int64_t tally_sink_task_beat(const struct tally_sink_task *task);

@@ -389,6 +389,16 @@ struct tally_clock *tally_runtime_clock(const struct tally_runtime *runtime)
     return runtime->options.clock;
 }
 
+void tally_runtime_set_sinks(struct tally_runtime *runtime, struct tally_sinks *sinks)
+{
+    runtime->sinks = sinks;
+}
+
+struct tally_sinks *tally_runtime_sinks(const struct tally_runtime *runtime)
+{
+    return runtime->sinks;
+}
+
 void tally_runtime_shutting_down(struct tally_runtime *runtime)
 {
     atomic_store(&runtime->shutting_down, true);
@@ -467,6 +477,26 @@ static bool check_state(struct tally_runtime *runtime, struct tally_buf *lines)
     return true;
 }
 
+/* A sink that does not work is told of, and nothing more: requests are answered without. */
+static void tell_of_sinks(struct tally_runtime *runtime, struct tally_buf *lines)
+{
+    size_t count = runtime->sinks && lines ? runtime->sinks->ops->count(runtime->sinks) : 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct tally_sink_info info;
+
+        runtime->sinks->ops->info(runtime->sinks, i, &info);
+        if (info.code) {
+            tally_buf_format(lines, "[-]sink %s failed: %s %s: %s (not required)\n", info.name,
+                    tally_sink_state_name(info.state), tally_code_name(info.code),
+                    info.last.message);
+        } else {
+            tally_buf_format(lines, "[+]sink %s ok: %s, lag %lld (not required)\n", info.name,
+                    tally_sink_state_name(info.state), (long long)info.lag);
+        }
+    }
+}
+
 static bool all_joined(const struct tally_runtime *runtime)
 {
     for (size_t i = 0; i < runtime->worker_count; i++) {
@@ -518,5 +548,6 @@ bool tally_runtime_health(struct tally_runtime *runtime, enum tally_health healt
     threads = check_threads(runtime, lines);
     open = !tally_runtime_is_shutting_down(runtime);
     line(lines, open, "shutdown", "draining");
+    tell_of_sinks(runtime, lines);
     return kafka && state && threads && open;
 }

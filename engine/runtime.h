@@ -5,6 +5,7 @@
 #include "engine/base/config.h"
 #include "engine/client.h"
 #include "engine/query.h"
+#include "engine/sink_control.h"
 #include "engine/topology.h"
 
 struct tally_runtime_options {
@@ -59,5 +60,9 @@ enum tally_health { TALLY_HEALTH_LIVE, TALLY_HEALTH_READY, TALLY_HEALTH_STARTED 
  * NULL. */
 bool tally_runtime_health(struct tally_runtime *runtime, enum tally_health health,
         struct tally_buf *lines);
+/* The sinks of this instance, which outlive its readers; NULL: there is none. Health tells of them,
+ * and is never worse for it. set: @thread init */
+void tally_runtime_set_sinks(struct tally_runtime *runtime, struct tally_sinks *sinks);
+struct tally_sinks *tally_runtime_sinks(const struct tally_runtime *runtime);
 void tally_runtime_shutting_down(struct tally_runtime *runtime); /* ready says 503 from now on */
 bool tally_runtime_is_shutting_down(const struct tally_runtime *runtime);

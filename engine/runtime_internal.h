@@ -19,6 +19,7 @@ struct runtime_worker {
 struct tally_runtime {
     struct tally_runtime_options options;
     struct tally_state *state;
+    struct tally_sinks *sinks; /* NULL: none */
     struct tally_task_registry *registry;
     struct runtime_worker *workers;
     size_t worker_count;

@@ -273,6 +273,10 @@ bool config_check_value(enum config_index index, const char *text, char why[stat
         return check_expression(text, why);
     case CONFIG_http_listen:
         return check_listen(text, why);
+    case CONFIG_postgres_url:
+        return config_url_postgres(text, why);
+    case CONFIG_redis_url:
+        return config_url_redis(text, why);
     default:
         return true;
     }

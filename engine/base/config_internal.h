@@ -95,3 +95,8 @@ bool config_refused_property(size_t n, const char **name, const char **why);
 /* config_file.c, config_env.c */
 void config_load_file(struct config_load *load, const char *path, bool must_exist);
 void config_load_environment(struct config_load *load);
+
+/* --- config_url.c: false: why not --- */
+
+bool config_url_postgres(const char *text, char why[static CONFIG_WHY_MAX]);
+bool config_url_redis(const char *text, char why[static CONFIG_WHY_MAX]);

@@ -252,6 +252,14 @@ START_TEST(other_machines_need_a_word)
     unload();
     assert_loads("http.listen: ''\n", "");
     unload();
+    assert_loads("postgres.url: postgresql://tally@127.0.0.1:5432/tally?sslmode=verify-full\n"
+                 "redis.url: redis://tally@127.0.0.1:6379/2\n",
+            "");
+    unload();
+    assert_loads("postgres.url: host=127.0.0.1 options='-c a=b' dbname=tally\n"
+                 "redis.url: redis://cache:6379/\n",
+            "");
+    unload();
 }
 END_TEST
 
@@ -379,6 +387,39 @@ static const struct {
         {"http.listen: 127.0.0.1:65536\n",
                 "tally.yaml:1:14: http.listen: expected an IPv4 address and a port such as "
                 "127.0.0.1:8080, got \"127.0.0.1:65536\"\n"},
+        {"redis.url: rediss://127.0.0.1:6380\n",
+                "tally.yaml:1:12: redis.url: TLS to Redis is not spoken: run stunnel beside tally, "
+                "and name it as redis://127.0.0.1:PORT\n"},
+        {"redis.url: 127.0.0.1:6379\n",
+                "tally.yaml:1:12: redis.url: expected redis://[user@]host[:port][/database]\n"},
+        {"redis.url: redis://\n",
+                "tally.yaml:1:12: redis.url: expected redis://[user@]host[:port][/database]\n"},
+        {"redis.url: redis://127.0.0.1:0\n",
+                "tally.yaml:1:12: redis.url: expected redis://[user@]host[:port][/database]\n"},
+        {"redis.url: redis://@127.0.0.1:1\n",
+                "tally.yaml:1:12: redis.url: expected redis://[user@]host[:port][/database]\n"},
+        {"redis.url: redis://me:secret@127.0.0.1:6379\n",
+                "tally.yaml:1:12: redis.url: a password does not belong here: set "
+                "redis.password\n"},
+        {"redis.url: redis://127.0.0.1:6379/x\n", "tally.yaml:1:12: redis.url: expected a number "
+                                                  "behind the last '/', the database\n"},
+        {"postgres.url: mysql://127.0.0.1/tally\n",
+                "tally.yaml:1:15: postgres.url: expected postgresql://user@host:port/database, or "
+                "keywords such as host=127.0.0.1 dbname=tally\n"},
+        {"postgres.url: postgresql://127.0.0.1:5432\n",
+                "tally.yaml:1:15: postgres.url: expected postgresql://user@host:port/database\n"},
+        {"postgres.url: postgresql://me:secret@127.0.0.1/tally\n",
+                "tally.yaml:1:15: postgres.url: a password does not belong here: set "
+                "postgres.password\n"},
+        {"postgres.url: postgresql://127.0.0.1/tally?password=secret\n",
+                "tally.yaml:1:15: postgres.url: a password does not belong here: set "
+                "postgres.password\n"},
+        {"postgres.url: host=127.0.0.1 password=secret\n",
+                "tally.yaml:1:15: postgres.url: a password does not belong here: set "
+                "postgres.password\n"},
+        {"postgres.url: host=127.0.0.1 tally\n",
+                "tally.yaml:1:15: postgres.url: expected postgresql://user@host:port/database, or "
+                "keywords such as host=127.0.0.1 dbname=tally\n"},
         {"http.listen: 0.0.0.0:8080\n",
                 "tally.yaml:1:14: http.listen: other machines could use HTTP without credentials: "
                 "listen on 127.0.0.1 behind a proxy, or set http.insecure to true\n"},

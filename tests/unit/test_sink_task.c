@@ -691,8 +691,10 @@ END_TEST
 
 START_TEST(a_thread_starts_and_ends)
 {
+    config.sink_batch_interval = 0;
+    append(0, "A", 3);
     tally_sink_task_start(task);
-    while (tally_sink_task_beat(task) < 10) {
+    while (info_of(task).records != 3) {
         usleep(1000);
     }
 }

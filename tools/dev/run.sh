@@ -20,6 +20,8 @@ kafka:
   bootstrap.servers: 127.0.0.1:$kafka_port
 state: { dir: "$home/state" }
 http: { listen: "127.0.0.1:$tally_port" }
+postgres.url: postgresql://tally@127.0.0.1:$postgres_port/tally
+redis.url: redis://127.0.0.1:$redis_port
 YAML
 }
 
@@ -41,6 +43,8 @@ tally_start() {
     say 'starting tally'
     "$program" topics create --config "$home/tally.yaml" >"$home/log/topics.log" 2>&1 ||
         { cat "$home/log/topics.log" >&2; fail 'could not create the topics'; }
+    "$program" sink migrate --config "$home/tally.yaml" >"$home/log/migrate.log" 2>&1 ||
+        { cat "$home/log/migrate.log" >&2; fail 'could not make the tables in PostgreSQL'; }
     spawn tally "$program" run --config "$home/tally.yaml"
     echo "$wanted" >"$home/tally.started"
 }
@@ -87,6 +91,26 @@ load_samples() {
     wait_for 30 sample_stocked || fail "the sample stock does not appear: see $home/log/tally.log"
 }
 
+# --- sinks -------------------------------------------------------------------------------------------
+
+tally_psql() { # statement
+    "$postgres_bin/psql" -tA -F ' ' -h 127.0.0.1 -p "$postgres_port" -U tally -d tally -c "$1"
+}
+
+sinks_caught_up() { # the samples are in both targets
+    [[ $(tally_psql "$sample_row" 2>/dev/null) && $(redis-cli -p "$redis_port" "${sample_key[@]}" 2>/dev/null) ]]
+}
+
+show_sinks() {
+    local sample_row="select sku, warehouse, on_hand, available from tally.stock_level
+        where sku = 'TS-RED-M' order by warehouse limit 1"
+    local sample_key=(hget tally:level:TS-RED-M AMS1)
+    wait_for 30 sinks_caught_up || fail "the samples do not reach PostgreSQL and Redis: see ./dev logs, and
+$("$(built release)" sink list --config "$home/tally.yaml" 2>&1)"
+    printf '\nPostgreSQL: %s\nRedis:      %s\n' "$(tally_psql "$sample_row")" \
+        "$(redis-cli -p "$redis_port" "${sample_key[@]}")"
+}
+
 # --- verbs -------------------------------------------------------------------------------------------
 
 verb_up() {
@@ -99,6 +123,7 @@ verb_up() {
     tally_wait
     load_samples
     verb_status
+    show_sinks
     cat <<TEXT
 
 Settings: .run/tally.yaml. Logs: ./dev logs [kafka|postgres|redis|tally] [-f]. Try:
@@ -106,6 +131,8 @@ Settings: .run/tally.yaml. Logs: ./dev logs [kafka|postgres|redis|tally] [-f]. T
   curl -s -X POST http://127.0.0.1:$tally_port/v1/commands/ReceiveStock -H 'Idempotency-Key: first-try' \\
     -H 'Content-Type: application/json' -H 'Prefer: wait=5' \\
     -d '{"sku":"TS-RED-M","warehouse":"AMS1","quantity":5}' | jq
+  build/release/tally sink list --config .run/tally.yaml
+  psql -h 127.0.0.1 -p $postgres_port -U tally tally -c 'select * from tally.stock_level'
   build/release/tally tail --config .run/tally.yaml -t stock.events -o beginning -e
 TEXT
 }
