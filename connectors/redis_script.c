@@ -236,11 +236,12 @@ static const char read_text[] =
              "end\n"
              "return {s[1], s[2], s[3], s[4], value}\n";
 
-/* KEYS lock, fence, control, partition. ARGV token, ms, run. 0: it is taken, or nothing may be
- * filled; else the fence. */
+/* KEYS lock, fence, control, partition, value. ARGV token, ms, run. 0: it is taken, or there is
+ * nothing to fill, or nothing may be filled; else the fence. */
 static const char lock_text[] = HEAD CLOCK
         "if redis.call('HGET', KEYS[3], 'phase') ~= '' or\n"
-        "    redis.call('HGET', KEYS[4], 'run') ~= ARGV[3] then\n"
+        "    redis.call('HGET', KEYS[4], 'run') ~= ARGV[3] or\n"
+        "    redis.call('EXISTS', KEYS[5]) == 1 then\n"
         "  return '0'\n"
         "end\n"
         "if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return '0' end\n"
