@@ -146,7 +146,7 @@ static void on_assigned(void *context, const struct tally_topic_partition *parti
         list[i].offset = first_offset(task, &partitions[i], &asking);
         if (partition) {
             partition->owned = true;
-            partition->seen = false;
+            partition->seen = partition->placed = false;
             partition->next = list[i].offset;
             partition->written = partition->high = partition->told = TALLY_OFFSET_NONE;
             task->owned_count++;
@@ -233,6 +233,10 @@ enum tally_code sink_group_join(struct tally_sink_task *task, struct tally_error
     } else {
         code = task->consumer->ops->subscribe(task->consumer, topics, task->options.source_count,
                 err);
+        if (code) {
+            task->consumer->ops->destroy(task->consumer);
+            task->consumer = NULL;
+        }
     }
     task->polled_ms = sink_task_now_ms(task);
     tally_free(topics);

@@ -36,6 +36,7 @@ struct sink_partition {
     const struct tally_sink_source *source;
     int32_t partition;
     bool owned;        /* assigned to this member */
+    bool placed;       /* the target has said since then where it goes on */
     bool seen;         /* a record came after the last seek */
     int64_t stale;     /* what the consumer said was its position when it was sought */
     int64_t next;      /* behind the last record that was taken */

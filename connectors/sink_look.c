@@ -66,7 +66,7 @@ static int64_t lag_of(struct tally_sink_task *task)
             at = sink_group_position(task, partition);
         }
         at = at > 0 ? at : 0;
-        if (partition->high < 0) {
+        if (partition->high < 0 || !partition->placed) {
             return -1;
         }
         lag += partition->high > at ? partition->high - at : 0;

@@ -26,6 +26,7 @@
 enum {
     TURN_MS = 250,
     SLICE_MS = 1000,     /* of one call to a broker */
+    MORE_MS = 20,        /* a batch goes on behind its interval while there are records */
     POSITIONS_MS = 1000, /* between positions without rows */
     LOG_MS = 60000,      /* the same failure again */
 };
@@ -121,6 +122,7 @@ static enum tally_code set_position(struct tally_sink_task *task, struct sink_pa
                 task->name, topic, (int)partition->partition, (long long)position,
                 (long long)partition->high, task->name);
     }
+    partition->placed = true;
     partition->written = position;
     partition->next = position == TALLY_OFFSET_NONE ? partition->low : position;
     return TALLY_OK;
@@ -227,6 +229,14 @@ static enum tally_code poll_idle(struct tally_sink_task *task, int timeout_ms,
     return code == TALLY_AGAIN ? TALLY_OK : code;
 }
 
+/* With more records at hand it goes on a little, so that an interval of 0 makes no batches of 1. */
+static bool is_over(const struct tally_sink_task *task, bool dry)
+{
+    int64_t limit_ms = task->options.config->sink_batch_interval + (dry ? 0 : MORE_MS);
+
+    return task->count > 0 && sink_task_now_ms(task) - task->batch_ms >= limit_ms;
+}
+
 /* Until the batch is full or its time is over; *due: it is to be written. */
 static enum tally_code collect(struct tally_sink_task *task, int wait_ms, bool *due,
         struct tally_error *err)
@@ -251,8 +261,7 @@ static enum tally_code collect(struct tally_sink_task *task, int wait_ms, bool *
         } else if (code != TALLY_AGAIN) {
             return code;
         }
-        *due = task->count > 0 &&
-               (sink_batch_full(task) || sink_task_now_ms(task) - task->batch_ms >= interval_ms);
+        *due = sink_batch_full(task) || is_over(task, code == TALLY_AGAIN);
         if (code == TALLY_AGAIN) {
             break; /* the next turn goes on with this batch */
         }
@@ -383,22 +392,23 @@ static void take_requests(struct tally_sink_task *task)
 
 static enum tally_code turn(struct tally_sink_task *task, int wait_ms, struct tally_error *err)
 {
-    bool allowed = !task->paused && sink_breaker_allows(&task->breaker, sink_task_now_ms(task));
+    bool allowed = sink_breaker_allows(&task->breaker, sink_task_now_ms(task));
+    bool works = allowed && !task->paused; /* a paused one has partitions all the same */
     enum tally_code code = TALLY_OK;
 
     if (!task->consumer && allowed) {
         code = sink_group_join(task, err);
     }
-    if (!code && allowed && task->rebuild_wanted) {
+    if (!code && works && task->rebuild_wanted) {
         code = rebuild(task, err);
     }
     if (code) {
         return code;
     }
-    if (allowed && task->owned_count > 0) {
+    if (works && task->owned_count > 0) {
         return work(task, wait_ms, err);
     }
-    if (!allowed && !task->paused) {
+    if (!allowed) {
         int64_t left_ms = task->breaker.retry_ms - sink_task_now_ms(task);
 
         wait_ms = left_ms < wait_ms ? (int)left_ms : wait_ms;

@@ -365,6 +365,16 @@ START_TEST(a_batch_ends_at_its_records)
 }
 END_TEST
 
+START_TEST(no_wait_makes_no_batches_of_one)
+{
+    config.sink_batch_interval = 0;
+    append(0, "A", 50);
+    turns(task, 5);
+    ck_assert_int_eq(written(0), 50);
+    ck_assert_uint_eq(target.largest, 50);
+}
+END_TEST
+
 START_TEST(a_batch_ends_at_its_memory)
 {
     config.sink_fetch_memory = 10000;
@@ -661,6 +671,7 @@ START_TEST(paused_over_a_restart)
     task = make(&target, client);
     turns(task, 20);
     ck_assert_int_eq(info_of(task).state, TALLY_SINK_PAUSED);
+    ck_assert_int_eq(info_of(task).lag, -1); /* nobody has asked the target */
     ck_assert_int_eq(written(0), 3);
     ck_assert_int_eq(tally_sink_task_resume(task, NULL), TALLY_OK);
     turns(task, 20);
@@ -711,6 +722,7 @@ int main(void)
     tcase_add_test(tests, writes_everything_once_and_moves_on);
     tcase_add_test(tests, an_idle_sink_looks_at_its_target);
     tcase_add_test(tests, a_batch_ends_at_its_records);
+    tcase_add_test(tests, no_wait_makes_no_batches_of_one);
     tcase_add_test(tests, a_batch_ends_at_its_memory);
     tcase_add_test(tests, goes_on_where_the_target_is);
     tcase_add_test(tests, no_position_outside_the_topic);
