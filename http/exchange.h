@@ -8,6 +8,7 @@
 #include "http/response.h"
 
 struct mg_connection; /* civetweb's */
+struct graphql_schema;
 struct route;
 struct waiting;
 
@@ -16,6 +17,7 @@ struct exchange {
     struct tally_read_cache *cache;   /* NULL: none is configured */
     struct tally_read_search *search; /* likewise */
     const struct cursor_key *cursor_key;
+    const struct graphql_schema *graphql;
     struct waiting *waiting; /* how many requests wait for an outcome */
     struct mg_connection *connection;
     const struct route *route; /* NULL: none matched */

@@ -192,7 +192,7 @@ void problem_outcome(struct exchange *exchange, enum tally_reject code,
     }
 }
 
-static enum problem_code meaning(enum tally_code code)
+enum problem_code problem_of_error(enum tally_code code)
 {
     switch (code) {
     case TALLY_FENCED:
@@ -215,7 +215,7 @@ static enum problem_code meaning(enum tally_code code)
 void problem_error(struct exchange *exchange, enum tally_code code, const struct tally_error *err)
 {
     static struct tally_log_limit limit;
-    enum problem_code problem = meaning(code);
+    enum problem_code problem = problem_of_error(code);
 
     if ((problem == PROBLEM_INTERNAL || problem == PROBLEM_STORE_ERROR) &&
             tally_log_allowed(&limit, 1000)) {

@@ -23,5 +23,6 @@ void problem_reject(struct exchange *exchange, enum tally_reject code,
 /* The stored refusal of a command: its outcome record, parsed. */
 void problem_outcome(struct exchange *exchange, enum tally_reject code,
         const struct tally_token *outcome);
+enum problem_code problem_of_error(enum tally_code code); /* what it means to a client */
 /* An error of the engine, answered by what it means to a client. */
 void problem_error(struct exchange *exchange, enum tally_code code, const struct tally_error *err);

@@ -8,6 +8,7 @@
 #define RESPONSE_BODY_BYTES_MAX (16 * 1024 * 1024)
 
 #define RESPONSE_JSON    "application/json"
+#define RESPONSE_GRAPHQL "application/graphql-response+json"
 #define RESPONSE_TEXT    "text/plain; charset=utf-8"
 #define RESPONSE_NDJSON  "application/x-ndjson"
 #define RESPONSE_METRICS "text/plain; version=0.0.4; charset=utf-8"

@@ -11,6 +11,7 @@
 #include "http/commands.h"
 #include "http/commands_batch.h"
 #include "http/exposition.h"
+#include "http/graphql/graphql_route.h"
 #include "http/health.h"
 #include "http/ledger_query.h"
 #include "http/low_stock_query.h"

@@ -20,6 +20,7 @@
 #include "http/body.h"
 #include "http/exposition.h"
 #include "http/guard.h"
+#include "http/graphql/graphql_route.h"
 #include "http/header_field.h"
 #include "http/problem.h"
 #include "http/reading.h"
@@ -33,6 +34,7 @@ enum {
     WORKER_KEEP_BYTES = 256 * 1024,
     ADDRESS_LEN_MAX = 80,
     CONTINUE_LEN = 25,
+    TYPE_BYTES_MAX = 96,
     STATUS_SILENT = 444
 };
 
@@ -50,6 +52,7 @@ struct tally_http {
     struct tally_runtime *runtime;
     struct tally_http_readers readers;
     struct cursor_key cursor_key;
+    struct graphql_schema *graphql;
     struct waiting waiting;
     struct body_watch watch;
     int64_t started_us;
@@ -169,6 +172,21 @@ static void find_route(struct exchange *exchange)
     }
 }
 
+/* Of the types that a route answers with, joined by commas. */
+static bool accepts_any(struct tally_slice accept, const char *types)
+{
+    struct tally_slice rest = tally_slice_string(types), type;
+    char text[TYPE_BYTES_MAX];
+
+    while (request_list_next(&rest, ',', &type)) {
+        snprintf(text, sizeof text, "%.*s", (int)type.len, (const char *)type.data);
+        if (header_field_accepts(accept, text)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What a route asks of every request, before its body is read. */
 static void check_route(struct exchange *exchange)
 {
@@ -182,8 +200,7 @@ static void check_route(struct exchange *exchange)
                        &wrong)) {
         problem_answer(exchange, PROBLEM_INVALID_PARAMETER, "%.*s: %s", (int)name.len,
                 (const char *)name.data, wrong);
-    } else if (!header_field_accepts(request_header(&exchange->request, "Accept"),
-                       route->answers)) {
+    } else if (!accepts_any(request_header(&exchange->request, "Accept"), route->answers)) {
         problem_answer(exchange, PROBLEM_NOT_ACCEPTABLE, "the answer is %s", route->answers);
     }
 }
@@ -350,6 +367,7 @@ static void *init_thread(const struct mg_context *context, int type)
     worker->exchange.cache = http->readers.cache;
     worker->exchange.search = http->readers.search;
     worker->exchange.cursor_key = &http->cursor_key;
+    worker->exchange.graphql = http->graphql;
     worker->exchange.waiting = &http->waiting;
     worker->exchange.started_us = http->started_us;
     return worker;
@@ -445,6 +463,7 @@ static enum tally_code start_library(struct tally_http *http, const struct tally
 static void destroy(struct tally_http *http)
 {
     body_watch_stop(&http->watch);
+    graphql_route_schema_destroy(http->graphql);
     tally_cond_deinit(&http->idle);
     tally_mutex_deinit(&http->mutex);
     tally_free(http);
@@ -473,6 +492,7 @@ enum tally_code tally_http_start(struct tally_runtime *runtime,
     tally_mutex_init(&http->mutex, TALLY_LOCK_HTTP);
     tally_cond_init(&http->idle);
     body_watch_start(&http->watch, http->workers_max);
+    http->graphql = graphql_route_schema();
     code = cursor_key_make(config->http_cursor_key, &http->cursor_key, err);
     if (!code) {
         code = start_library(http, config, err);

@@ -11,8 +11,9 @@ static const struct graphql_operation *find_operation(const struct graphql_docum
         if (document->operation_count == 1) {
             return operation;
         }
-        graphql_errors_add(errors, GRAPHQL_INVALID, nowhere,
-                "Must provide operation name if query contains multiple operations.");
+        graphql_errors_add(errors, GRAPHQL_INVALID, nowhere, "%s",
+                operation ? "Must provide operation name if query contains multiple operations."
+                          : "Must provide an operation.");
         return NULL;
     }
     while (operation && !tally_slice_equal(operation->name, name)) {
@@ -44,7 +45,7 @@ bool graphql_prepare(const struct graphql_schema *schema, const struct graphql_r
         return false;
     }
     document = graphql_parse(request->query, GRAPHQL_TOKENS_MAX, errors);
-    if (!document || !graphql_validate(schema, document, errors)) {
+    if (!document || !graphql_validate(schema, document, request->hides_schema, errors)) {
         return false;
     }
     prepared->document = document;

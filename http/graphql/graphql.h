@@ -6,6 +6,7 @@ struct graphql_request {
     struct tally_slice query;
     struct tally_slice operation_name;   /* data NULL: none */
     const struct tally_token *variables; /* a map; NULL: none */
+    bool hides_schema;                   /* introspection is refused */
 };
 
 /* A request that may be executed. */

@@ -99,7 +99,6 @@ struct graphql_fragment {
     struct graphql_directive *directives;
     struct graphql_selection *selections;
     size_t index; /* among the document's fragments */
-    bool used;
     struct graphql_fragment *next;
 };
 

@@ -165,8 +165,8 @@ static bool coerce_scalar(struct graphql_coercion *coercion, const struct graphq
     if (tally_slice_equal(name, TALLY_SLICE("ID"))) {
         *input = make(coercion, GRAPHQL_INPUT_STRING, value->text);
         return value->kind == GRAPHQL_VALUE_STRING || value->kind == GRAPHQL_VALUE_INT ||
-               problem(coercion, value,
-                       "ID cannot represent a non-string and non-integer value: %s",
+               problem(coercion, value, "ID cannot represent %svalue: %s",
+                       coercion->from_json ? "" : "a non-string and non-integer ",
                        print(value).text);
     }
     if (tally_slice_equal(name, TALLY_SLICE("Boolean"))) {

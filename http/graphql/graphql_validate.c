@@ -170,6 +170,11 @@ static void check_field(struct graphql_validation *validation, const struct grap
                 TEXT(selection->name), TEXT(parent->name));
         return;
     }
+    if (validation->hides_schema && (field == validation->schema->schema_field ||
+                                            field == validation->schema->type_field)) {
+        FAIL(validation, selection->at,
+                "GraphQL introspection is not allowed here, but the query has __schema or __type.");
+    }
     check_arguments(validation, &owner, field->parameters, selection->arguments, selection->at);
     type = graphql_schema_named(field->type);
     if (!graphql_schema_is_composite(type) && selection->selections) {
@@ -322,6 +327,18 @@ static enum visit *new_visits(struct graphql_validation *validation)
     return visits;
 }
 
+/* Of fragments with one name, which is an error, spreads mean the first. */
+static const struct graphql_fragment *first_of_name(const struct graphql_validation *validation,
+        const struct graphql_fragment *fragment)
+{
+    const struct graphql_fragment *first = validation->document->fragments;
+
+    while (!tally_slice_equal(first->name, fragment->name)) {
+        first = first->next;
+    }
+    return first;
+}
+
 /* Cycles, and fragments that nobody uses. */
 static void check_spreads(struct graphql_validation *validation)
 {
@@ -333,8 +350,7 @@ static void check_spreads(struct graphql_validation *validation)
     }
     for (struct graphql_fragment *fragment = validation->document->fragments; fragment;
             fragment = fragment->next) {
-        fragment->used = visits[fragment->index] == VISIT_DONE;
-        if (!fragment->used) {
+        if (visits[first_of_name(validation, fragment)->index] != VISIT_DONE) {
             FAIL(validation, fragment->at, "Fragment \"%.*s\" is never used.",
                     TEXT(fragment->name));
         }
@@ -399,18 +415,16 @@ static void check_operations(struct graphql_validation *validation)
             check_selections(validation, type, operation->selections);
         }
     }
-    if (validation->document->operation_count == 0) {
-        FAIL(validation, (struct graphql_location){0}, "Must provide an operation.");
-    }
 }
 
 bool graphql_validate(const struct graphql_schema *schema, struct graphql_document *document,
-        struct graphql_errors *errors)
+        bool hides_schema, struct graphql_errors *errors)
 {
     struct graphql_validation validation = {
             .schema = schema,
             .document = document,
             .errors = errors,
+            .hides_schema = hides_schema,
             .work_left = MERGE_WORK_MAX,
     };
     size_t before = errors->count;

@@ -7,13 +7,14 @@ struct graphql_validation {
     const struct graphql_schema *schema;
     struct graphql_document *document;
     struct graphql_errors *errors;
-    bool has_cycle;   /* of fragments: what follows them would not end */
-    size_t work_left; /* comparisons of fields */
+    bool hides_schema; /* __schema and __type are no fields */
+    bool has_cycle;    /* of fragments: what follows them would not end */
+    size_t work_left;  /* comparisons of fields */
 };
 
 /* Checks a document, and sets in it what its fragments mean. false: errors are added. */
 bool graphql_validate(const struct graphql_schema *schema, struct graphql_document *document,
-        struct graphql_errors *errors);
+        bool hides_schema, struct graphql_errors *errors);
 
 /* Parts of it. */
 void graphql_validate_variables(struct graphql_validation *validation);

@@ -220,10 +220,12 @@ void graphql_validate_variables(struct graphql_validation *validation)
                 : operation->kind == GRAPHQL_MUTATION ? schema->mutation
                                                       : NULL,
                 operation->selections);
-        count = 0;
         for (const struct graphql_variable *variable = operation->variables; variable;
                 variable = variable->next) {
-            check_declared(&walk, variable, walk.used[count++]);
+            size_t first; /* of this name: uses mean it */
+
+            (void)find(&walk, variable->name, &first);
+            check_declared(&walk, variable, walk.used[first]);
         }
     }
 }
