@@ -20,6 +20,7 @@
 
 #include "connectors/postgres_internal.h"
 #include "engine/base/clock.h"
+#include "engine/base/failpoint.h"
 #include "engine/base/log.h"
 
 #define MONTHS_MAX ((9999 - 1970 + 1) * 12)
@@ -419,8 +420,9 @@ static enum tally_code move_positions(struct postgres_sink *sink, struct tally_e
 {
     const struct postgres_rows *rows = &sink->batch.sets[POSTGRES_POSITION];
     int64_t moved = 0;
-    enum tally_code code = run(sink, "could not begin", "BEGIN", err);
+    enum tally_code code = TALLY_FAILPOINT_CODE(PG_BEGIN, TALLY_UNAVAILABLE, err);
 
+    code = code ? code : run(sink, "could not begin", "BEGIN", err);
     if (!code && !sink->record_count) { /* nothing that the next flush would not repeat */
         code = run(sink, "could not begin", "SET LOCAL synchronous_commit = off", err);
     }
@@ -433,7 +435,7 @@ static enum tally_code move_positions(struct postgres_sink *sink, struct tally_e
 
 static enum tally_code write_rows(struct postgres_sink *sink, struct tally_error *err)
 {
-    enum tally_code code = TALLY_OK;
+    enum tally_code code = TALLY_FAILPOINT_CODE(PG_ROWS, TALLY_UNAVAILABLE, err);
 
     for (int set = POSTGRES_POSITION + 1; !code && set < POSTGRES_SETS; set++) {
         const struct postgres_rows *rows = &sink->batch.sets[set];
@@ -456,7 +458,9 @@ static enum tally_code write_batch(struct postgres_sink *sink, struct tally_erro
     if (!code) {
         code = write_rows(sink, err);
     }
-    return code ? code : run(sink, "could not commit", "COMMIT", err);
+    code = code ? code : TALLY_FAILPOINT_CODE(PG_COMMIT_BEFORE, TALLY_UNAVAILABLE, err);
+    code = code ? code : run(sink, "could not commit", "COMMIT", err);
+    return code ? code : TALLY_FAILPOINT_CODE(PG_COMMIT_AFTER, TALLY_UNAVAILABLE, err);
 }
 
 /* A swap by another owner has renamed what this one writes; its epochs went along. */
