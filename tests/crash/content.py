@@ -41,12 +41,14 @@ class Content:
     def __init__(self):
         self.tables = {name: {} for name in TABLES}
         self.documents = {}  # product_id -> its document
+        self.positions = {}  # (topology, partition) -> offset behind its last event
 
     def absorb(self, records):
         """Records of all topics, in offset order of each partition."""
         for record in records:
             topology, _, kind = record.topic.partition(".")
             if kind == "events":
+                self.positions[topology, record.partition] = record.offset + 1
                 self.take(topology, record.partition, document_of(record.value))
 
     def take(self, topology, partition, event):
@@ -113,7 +115,7 @@ class Content:
         if "reservation_id" not in payload:
             return
         name, lines = payload["reservation_id"], self.tables["reservation_line"]
-        self.tables["reservation"][name,] = {**picked(payload, RESERVATION),
+        self.tables["reservation"][name,] = {**picked(payload, RESERVATION), "updated_at": ms_of(event["time"]),
                                              "expires_at": ms_or_none(payload.get("expires_at"))}
         if event["type"] == "ReservationRequested" or not payload["attempt"]:
             for key in [key for key in lines if key[0] == name]:
@@ -121,18 +123,20 @@ class Content:
         for line in payload.get("lines", ()):
             lines[name, line["line"]] = picked(line, LINE)
 
-    def take_transfer(self, _, payload, __):
+    def take_transfer(self, event, payload, _):
         if "transfer_id" in payload:
-            self.tables["transfer"][payload["transfer_id"],] = picked(payload, TRANSFER)
+            self.tables["transfer"][payload["transfer_id"],] = {**picked(payload, TRANSFER),
+                                                                "updated_at": ms_of(event["time"])}
 
     # --- what readers get -------------------------------------------------------------------------
 
     def redis(self):
-        """key -> text, or a hash; documents are parsed."""
-        keys = {f"tally:product:{name}": document for name, document in self.documents.items()}
-        keys.update((f"tally:slug:{slug}", row["product_id"]) for (slug,), row in self.tables["slug"].items())
+        """key, without what all begin with -> text, or a document, or a hash of them."""
+        keys = {f"product:{name}": document for name, document in self.documents.items()}
+        keys.update((f"slug:{slug}", row["product_id"]) for (slug,), row in self.tables["slug"].items())
+        keys.update((f"sku:{sku}", {"sku": sku, **row}) for (sku,), row in self.tables["sku"].items())
         for (sku, warehouse), row in self.tables["stock_level"].items():
-            keys.setdefault(f"tally:level:{sku}", {})[warehouse] = {"sku": sku, "warehouse": warehouse, **row}
+            keys.setdefault(f"level:{sku}", {})[warehouse] = {"sku": sku, "warehouse": warehouse, **row}
         return keys
 
 
@@ -228,7 +232,7 @@ def document_differences(want, have):
             found.append(f"{key} is missing: {want[key]}")
         elif key not in want:
             found.append(f"{key} has no event: {have[key]}")
-        elif key.startswith("tally:level:") and isinstance(have[key], dict):
+        elif key.startswith("level:") and isinstance(have[key], dict):
             found += differences(want[key], have[key], key)
         elif have[key] != want[key]:
             found.append(f"{key} is {have[key]}, expected {want[key]}")

@@ -22,9 +22,9 @@ from rounds import ROUNDS_A_WORLD, Run, say  # noqa: E402
 
 # Quick ones, for a run that names none.
 USUAL = ("kill", "kill", "kill", "terminate", "broker-kill", "broker-stop", "broker-pause")
-# What ./dev test runs: 16 engine and 2 broker kills, 8 kills under sagas, the poison corpus with its kills, a
-# zombie, a commit in doubt.
-CI = ("kill", "kill", "broker-kill", "sagas", "poison", "zombie", "failpoint-errors")
+# What ./dev test runs: 16 engine and 2 broker kills, 8 kills under sagas, as many of them, Postgres and Redis under
+# sinks, the poison corpus with its kills, a zombie, a commit in doubt.
+CI = ("kill", "kill", "broker-kill", "sagas", "sinks", "poison", "zombie", "failpoint-errors")
 CI_SITES = ["commit.before"]  # of the last one: a commit whose outcome is in doubt
 # I12: paths that it must have taken by the end.
 CI_RARE = ("in doubt", "zombies", "restored", "dead-lettered", "forwarded")

@@ -104,7 +104,7 @@ class Domain:
         """(topology, partition) -> rows of /v1/ops/tasks with their instance, of tasks that run."""
         found = {}
         for instance in self.instances:
-            answer = instance.get("/v1/ops/tasks") if instance.running() else None
+            answer = instance.get("/v1/ops/tasks") if instance.running() and not instance.paused else None
             for row in json.loads(answer[1])["items"] if answer and answer[0] == 200 else ():
                 if row["state"] == "HALTED":
                     raise Broken(f"a task of {instance.name} halted: {row}\n{instance.log_tail()}")

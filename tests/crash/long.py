@@ -20,6 +20,8 @@ KILLS = {"kill": ("engine", 500), "broker-kill": ("broker", 100)}
 A_ROUND = {"kill": 10, "broker-kill": 5}
 # Until something has happened so often; and how often it does in a round, about.
 HAPPENED = {"late": ("late EndTxn", 1000, 150)}
+HAPPENED_ALL = {"sinks": {"tally killed": (30, 3), "postgres killed": (30, 2), "postgres stopped": (10, 1),
+                          "redis killed": (30, 3), "redis emptied": (10, 1)}}
 # A sweep each.
 ROUNDS = dict.fromkeys(("failpoints", "failpoint-errors", "topics", "topics-refused", "big-state"), 1)
 ROUNDS_OF_OTHERS = 2
@@ -62,6 +64,9 @@ class Long:
                 path, target, a_round = HAPPENED[name]
                 left = target - sums.happened[path] - now.count(name) * a_round
                 names += [name] * -(-max(left, 0) // a_round)
+            elif name in HAPPENED_ALL:
+                names += [name] * max(-(-max(target - sums.happened[path], 0) // a_round) - now.count(name)
+                                      for path, (target, a_round) in HAPPENED_ALL[name].items())
             else:
                 names += [name] * max(ROUNDS.get(name, ROUNDS_OF_OTHERS) - sums.rounds[name] - now.count(name), 0)
         return names

@@ -91,12 +91,12 @@ class Contents(unittest.TestCase):
     def test_documents(self):
         self.content.take("catalogue", 0, product(1, "A"))
         want = self.content.redis()
-        self.assertEqual(sorted(want), ["tally:level:S.1", "tally:product:P"])
+        self.assertEqual(sorted(want), ["level:S.1", "product:P"])
         have = copy.deepcopy(want)
         self.assertEqual(document_differences(want, have), [])
-        have["tally:level:S.1"]["W"]["available"] = 7
-        del have["tally:product:P"]
-        have["tally:slug:old"] = "P"
+        have["level:S.1"]["W"]["available"] = 7
+        del have["product:P"]
+        have["slug:old"] = "P"
         self.assertEqual(len(document_differences(want, have)), 3)
 
 
