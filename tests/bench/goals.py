@@ -84,4 +84,12 @@ TABLE = [
          at_most(400), at_most(200)),
     Goal("three-line reservations confirmed, two cores with the broker", "saga-sustained", "tally.per_s", "/s",
          at_least(5000), at_least(7500)),
+    Goal("Postgres sink: events/s ÷ the better of COPY and merge, and UNNEST", "sinks-postgres", "ratio.best.per_s", "",
+         at_least(0.8), at_least(0.95)),
+    Goal("Redis sink: keys/s ÷ the same scripts by redis-cli --pipe", "sinks-redis", "ratio.pipe.rows_per_s", "",
+         at_least(0.8), at_least(0.95)),
+    *(Goal(f"{name} away for a minute at 4 000/s: {what}", f"sinks-{name.lower()}-outage", path, unit, limit, aim)
+      for name in ("Postgres", "Redis") for what, path, unit, limit, aim in (
+          ("growth of memory", "tally.rss_growth_mb", " MiB", at_most(64), at_most(32)),
+          ("catching up ÷ ingest", "tally.catch_up_ratio", " ×", at_least(3), at_least(5)))),
 ]

@@ -35,6 +35,13 @@ DETAILS = [
     ("saga-wide", "Reservation of 200 lines, idle", ("tally",), (("median", "p50_ms", " ms"), ("99 %", "p99_ms", " ms"))),
     ("saga-sustained", "Reservations of three lines", ("tally",), (
         ("confirmed/s", "per_s", ""), ("CPU each", "cpu_us", " µs"), ("broker's CPU", "broker_cpu_us", " µs"), ("peak memory", "rss_mb", " MiB"))),
+    ("sinks-postgres", "Postgres sink", ("tally", "copy", "unnest"), (
+        ("events/s", "per_s", ""), ("CPU per event", "cpu_us", " µs"), ("peak memory", "rss_mb", " MiB"))),
+    ("sinks-redis", "Redis sink", ("tally", "pipe"), (
+        ("keys/s", "rows_per_s", ""), ("events/s", "per_s", ""), ("CPU per event", "cpu_us", " µs"))),
+    *((f"sinks-{name.lower()}-outage", f"{name} away for a minute", ("tally",), (
+        ("events waiting", "backlog", ""), ("caught up after", "catch_up_s", " s"), ("events/s", "catch_up_per_s", ""),
+        ("growth of memory", "rss_growth_mb", " MiB"))) for name in ("Postgres", "Redis")),
 ]
 
 

@@ -39,6 +39,12 @@ def saga(o):
     return o.runs * (10 if o.quick else 120)
 
 
+def sinks(o):
+    """Half a million events at most, at what Postgres and Redis take; then two outages."""
+    records = min(o.records, 500000)
+    return records / TALLY + o.runs * (records * (3 / 2e4 + 2 / 1e5) + 6 * START) + 2 * (20 if o.quick else 190)
+
+
 def instructions(_):
     return 60
 
@@ -48,7 +54,7 @@ def peer(options, seconds):
 
 
 SECONDS = {"stream": stream, "restore": restore, "restart": restart, "latency": latency, "idle": idle, "filled": filled,
-           "saga": saga, "instructions": instructions}
+           "saga": saga, "sinks": sinks, "instructions": instructions}
 
 
 def text(suites, options):
