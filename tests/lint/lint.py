@@ -190,6 +190,7 @@ def check_release(table, users):
         def compile_one(path):
             made = pathlib.Path(folder, path.stem + ".o")
             done = subprocess.run(["gcc", "-std=c11", "-D_GNU_SOURCE", "-I.", "-isystem", "/usr/include/yajl",
+                                   "-isystem", "/usr/include/postgresql",
                                    "-O1", "-c", path, "-o", made],
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
             if done.returncode:
