@@ -47,14 +47,19 @@ static inline int tally_slice_compare(struct tally_slice a, struct tally_slice b
     return order ? order : (a.len > b.len) - (a.len < b.len);
 }
 
-/* memcpy of what is short and of no fixed length: names, ids, keys. */
+/* memcpy of what is short and of no fixed length: names, ids, keys. Without loops, of which a
+ * compiler would make calls of memcpy again. */
 static inline void tally_copy_short(uint8_t *to, const uint8_t *from, size_t len)
 {
     if (len > 64) {
         memcpy(to, from, len);
     } else if (len >= 16) {
-        for (size_t at = 0; at + 16 < len; at += 16) {
-            memcpy(to + at, from + at, 16);
+        memcpy(to, from, 16);
+        if (len > 32) {
+            memcpy(to + 16, from + 16, 16);
+        }
+        if (len > 48) {
+            memcpy(to + 32, from + 32, 16);
         }
         memcpy(to + len - 16, from + len - 16, 16); /* the rest, some of it again */
     } else if (len >= 8) {
@@ -63,10 +68,10 @@ static inline void tally_copy_short(uint8_t *to, const uint8_t *from, size_t len
     } else if (len >= 4) {
         memcpy(to + len - 4, from + len - 4, 4);
         memcpy(to, from, 4);
-    } else {
-        for (size_t at = 0; at < len; at++) {
-            to[at] = from[at];
-        }
+    } else if (len > 0) {
+        to[0] = from[0];
+        to[len / 2] = from[len / 2];
+        to[len - 1] = from[len - 1];
     }
 }
 

@@ -50,6 +50,8 @@ void kafka_fixture_init(struct kafka_fixture *fixture, const char *instance)
     static int count;
 
     *fixture = (struct kafka_fixture){.config = {.topics_prefix = "",
+                                              .postgres_url = "",
+                                              .redis_url = "",
                                               .topics_partitions = 2,
                                               .topics_replication = 1,
                                               .kafka_guard = true,
