@@ -111,6 +111,7 @@ struct tally_stream_task *tally_stream_task_create(const struct tally_stream_tas
     (void)snprintf(task->name, sizeof task->name, "%s/%d", tally_topology_name(task->topology),
             task->partition);
     tally_arena_init(&task->batch, BATCH_BLOCK_BYTES);
+    task->shapes = tally_command_shapes_create();
     task->touch.arena = &task->batch;
     task->touch.topology = task->topology;
     tally_buf_init(&task->encoded, 2 * EVENT_BYTES_MAX);
@@ -137,6 +138,7 @@ void tally_stream_task_destroy(struct tally_stream_task *task)
     }
     regfree(&task->reply_topics);
     tally_arena_deinit(&task->batch);
+    tally_command_shapes_destroy(task->shapes);
     tally_buf_deinit(&task->encoded);
     tally_buf_deinit(&task->message);
     tally_buf_deinit(&task->row);

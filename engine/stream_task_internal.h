@@ -76,6 +76,7 @@ struct tally_stream_task {
 
     struct task_timers timers; /* begun and used only where the aggregate has some */
     struct tally_arena batch;  /* decoded commands; reset after every batch */
+    struct tally_command_shapes *shapes;
     struct batch_item *items;
     size_t item_capacity;
     struct tally_touch touch;

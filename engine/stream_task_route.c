@@ -72,9 +72,9 @@ static bool check_key(struct tally_arena *arena, struct batch_item *item)
     return true;
 }
 
-/* false: a dead letter. */
-static bool decode(const struct tally_aggregate *aggregate, struct tally_arena *arena,
-        const struct tally_record *record, struct batch_item *item)
+/* false: a dead letter. shapes: NULL where none are kept. */
+static bool decode(const struct tally_aggregate *aggregate, struct tally_command_shapes *shapes,
+        struct tally_arena *arena, const struct tally_record *record, struct batch_item *item)
 {
     struct tally_error err = {.code = TALLY_OK};
     enum tally_refusal refusal = TALLY_REFUSAL_NONE;
@@ -82,8 +82,8 @@ static bool decode(const struct tally_aggregate *aggregate, struct tally_arena *
 
     item->record = record;
     item->cut = false;
-    if (tally_command_decode(record->value, aggregate->command_types, arena, command, &refusal,
-                &err)) {
+    if (tally_command_decode_by(shapes, record->value, aggregate->command_types, arena, command,
+                &refusal, &err)) {
         struct tally_slice text =
                 tally_arena_copy(arena, tally_slice_of(err.message, strlen(err.message) + 1));
 
@@ -113,7 +113,7 @@ static bool is_elsewhere(struct batch_item *item, int32_t partition, int32_t par
 void stream_task_route(struct tally_stream_task *task, const struct tally_record *record,
         struct tally_consumer *consumer, struct batch_item *item)
 {
-    if (!decode(task->aggregate, &task->batch, record, item) ||
+    if (!decode(task->aggregate, task->shapes, &task->batch, record, item) ||
             !is_elsewhere(item, task->partition, task->options.partitions)) {
         return;
     }
@@ -131,7 +131,7 @@ bool tally_stream_task_decides(const struct tally_topology *topology,
 {
     struct batch_item item = {.kind = BATCH_SKIP};
 
-    if (!decode(tally_topology_aggregate(topology), arena, record, &item) ||
+    if (!decode(tally_topology_aggregate(topology), NULL, arena, record, &item) ||
             is_elsewhere(&item, record->partition, partitions)) {
         return false;
     }

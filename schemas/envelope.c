@@ -6,6 +6,7 @@
  * to tally's own commands and to them alone. */
 #include "schemas/envelope.h"
 
+#include "schemas/envelope_internal.h"
 #include "schemas/serde_internal.h"
 
 #define ID_MAX          64  /* bytes of a public command id */
@@ -127,6 +128,11 @@ static inline enum member member_of(struct tally_slice name)
 static bool is_member(struct tally_slice name)
 {
     return member_of(name) != MEMBERS;
+}
+
+bool envelope_is_member(struct tally_slice name)
+{
+    return is_member(name);
 }
 
 struct decoder {

@@ -62,6 +62,16 @@ struct tally_command {
 TALLY_MUST_CHECK enum tally_code tally_command_decode(struct tally_slice value,
         const struct tally_schema *const *types, struct tally_arena *arena,
         struct tally_command *command, enum tally_refusal *refusal, struct tally_error *err);
+/* The same, sooner where commands look like earlier ones: what they had in common is kept in
+ * *shapes, which one thread uses at a time; NULL: nothing is. */
+struct tally_command_shapes;
+struct tally_command_shapes *tally_command_shapes_create(void);
+void tally_command_shapes_destroy(struct tally_command_shapes *shapes);
+uint64_t tally_command_shapes_hits(const struct tally_command_shapes *shapes);
+TALLY_MUST_CHECK enum tally_code tally_command_decode_by(struct tally_command_shapes *shapes,
+        struct tally_slice value, const struct tally_schema *const *types,
+        struct tally_arena *arena, struct tally_command *command, enum tally_refusal *refusal,
+        struct tally_error *err);
 /* The record key that the command's fields ask for (prefix + key field), into *key (arena). false:
  * the schema is unknown, or the key field is absent or no string. */
 bool tally_command_key(const struct tally_command *command, struct tally_arena *arena,

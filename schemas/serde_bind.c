@@ -336,6 +336,16 @@ static void bind_member(struct binder *binder, const struct place *place,
     presence->present |= TALLY_BIT(field->bit);
 }
 
+static void make_empty(const struct tally_schema *schema, void *record)
+{
+    memset(record, 0, schema->size);
+    for (size_t i = 0; i < schema->field_count; i++) {
+        if (schema->fields[i].flags & TALLY_DEFAULTED) {
+            fill_default(&schema->fields[i], (uint8_t *)record + schema->fields[i].offset);
+        }
+    }
+}
+
 static bool bind_map(struct binder *binder, const struct place *parent,
         const struct tally_token *map, const struct tally_schema *schema,
         bool (*skip)(struct tally_slice name), void *record)
@@ -345,12 +355,7 @@ static bool bind_map(struct binder *binder, const struct place *parent,
     size_t before = binder->violations->count, hint = 0;
     uint64_t seen = 0;
 
-    memset(record, 0, schema->size);
-    for (size_t i = 0; i < schema->field_count; i++) {
-        if (schema->fields[i].flags & TALLY_DEFAULTED) {
-            fill_default(&schema->fields[i], (uint8_t *)record + schema->fields[i].offset);
-        }
-    }
+    make_empty(schema, record);
     for (uint32_t i = 0; i < map->count; i++) {
         const struct tally_field *field = find_field(schema, member->string, &hint);
 
@@ -384,4 +389,25 @@ void tally_bind(const struct tally_token *map, const struct tally_schema *schema
     tally_assert(map->type == TALLY_MAP && schema->field_count <= 64);
     violations->count = 0;
     (void)bind_map(&binder, NULL, map, schema, skip, record);
+}
+
+bool serde_bind_members(const struct tally_schema *schema, const struct serde_bound *members,
+        size_t count, struct tally_arena *arena, void *record)
+{
+    TALLY_UNINITIALIZED struct tally_violations violations;
+    struct binder binder = {.strict = true, .arena = arena, .violations = &violations};
+    struct place place = {.parent = NULL};
+
+    violations.count = 0;
+    make_empty(schema, record);
+    for (size_t i = 0; i < count; i++) {
+        const struct tally_field *field = members[i].field;
+
+        place.name = tally_slice_of(field->name, field->name_len);
+        bind_member(&binder, &place, field, members[i].value, record);
+    }
+    if (schema->check && violations.count == 0) {
+        schema->check(record, &violations);
+    }
+    return violations.count == 0;
 }

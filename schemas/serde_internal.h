@@ -49,6 +49,15 @@ enum tally_code serde_json_parse(struct tally_slice bytes, struct tally_arena *a
 enum tally_code serde_msgpack_parse(struct tally_slice bytes, struct tally_arena *arena,
         const struct tally_token **root, enum tally_refusal *refusal, struct tally_error *err);
 
+/* tally_bind of members whose fields are known, none of which is required and missing; false: a
+ * rule is broken. */
+struct serde_bound {
+    const struct tally_field *field;
+    const struct tally_token *value;
+};
+bool serde_bind_members(const struct tally_schema *schema, const struct serde_bound *members,
+        size_t count, struct tally_arena *arena, void *record);
+
 /* The fields that tally_encode would write, as bits of their indexes, and writing them into a map
  * that is already open. */
 uint64_t serde_encode_fields(const struct tally_schema *schema, const void *record);

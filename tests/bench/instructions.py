@@ -31,7 +31,7 @@ WHOLE = "tally_stream_thread_step"
 PARTS = {
     "poll": ["poll_batch"],
     "route": ["route_batch"],
-    "decode": ["tally_command_decode"],
+    "decode": ["tally_command_decode_by"],
     "prefetch": ["tally_store_prefetch"],
     "decide": ["decide_item"],
     "encode": ["tally_event_encode"],

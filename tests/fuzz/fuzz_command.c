@@ -11,13 +11,15 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct tally_arena arena;
+static struct tally_command_shapes *shapes; /* of what came before; builds with checks compare */
 
 static bool decode(struct tally_slice bytes, const struct tally_schema *const *types,
         struct tally_command *command)
 {
     enum tally_refusal refusal;
     struct tally_error err;
-    enum tally_code code = tally_command_decode(bytes, types, &arena, command, &refusal, &err);
+    enum tally_code code =
+            tally_command_decode_by(shapes, bytes, types, &arena, command, &refusal, &err);
 
     tally_assert((code == TALLY_OK) == (refusal == TALLY_REFUSAL_NONE));
     tally_assert(code == TALLY_OK || code == TALLY_BAD_RECORD);
@@ -99,6 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (!arena.block_size) {
         tally_arena_init(&arena, 1u << 16);
+        shapes = tally_command_shapes_create();
     }
     check_plain(bytes);
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
