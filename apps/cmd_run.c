@@ -32,7 +32,8 @@
 
 #define WATCH_MS          200
 #define TOPICS_TIMEOUT_MS 5000
-#define TOPICS_ATTEMPTS   12 /* a broker may start after us; then the supervisor decides */
+#define TOPICS_ATTEMPTS   12   /* a broker may start after us; then the supervisor decides */
+#define SINKS_MS          1000 /* that sinks have at least, however long the runtime took to end */
 #define MISTAKES_MAX      (64 * 1024)
 #define EVERYTHING_MAX    (1024 * 1024)
 
@@ -237,6 +238,7 @@ static enum tally_code watch(struct run *run, const sigset_t *signals, struct ta
 
 static void finish(struct run *run)
 {
+    int64_t start_ms = tally_mono_ms(tally_clock_real());
     struct tally_error late;
     enum tally_code drained = TALLY_OK;
 
@@ -245,7 +247,10 @@ static void finish(struct run *run)
         drained = tally_runtime_drain(run->runtime, &late);
     }
     if (!drained && run->sinks) {
-        drained = sinks_stop(run->sinks, run->config->shutdown_timeout, &late);
+        int64_t left_ms =
+                start_ms + run->config->shutdown_timeout - tally_mono_ms(tally_clock_real());
+
+        drained = sinks_stop(run->sinks, left_ms > SINKS_MS ? left_ms : SINKS_MS, &late);
     }
     if (drained) {
         /* Threads still run: nothing may be freed under them. What is committed is safe. */

@@ -25,23 +25,26 @@ enum tally_sink_state sink_look_state(const struct tally_sink_task *task)
     return task->opened ? TALLY_SINK_RUNNING : TALLY_SINK_STARTING;
 }
 
-/* The end of one partition from a broker, when nothing is fetched that would tell. */
-static void ask_end(struct tally_sink_task *task)
+/* Ends of partitions from brokers, when nothing is fetched that would tell; as many as are asked
+ * within a look, the next look goes on. */
+static void ask_ends(struct tally_sink_task *task)
 {
+    int64_t end_ms = sink_task_now_ms(task) + LOOK_MS / 2;
     struct tally_error err = {.code = TALLY_OK};
     int64_t low = 0, high = 0;
 
-    for (size_t i = 0; i < task->partition_count; i++) {
+    for (size_t i = 0; i < task->partition_count && sink_task_now_ms(task) <= end_ms; i++) {
         struct sink_partition *partition =
                 &task->partitions[task->look_at++ % task->partition_count];
 
-        if (partition->owned) {
-            if (!task->consumer->ops->watermarks(task->consumer, partition->source->topic,
-                        partition->partition, SLICE_MS, &low, &high, &err)) {
-                partition->high = high;
-            }
+        if (!partition->owned) {
+            continue;
+        }
+        if (task->consumer->ops->watermarks(task->consumer, partition->source->topic,
+                    partition->partition, SLICE_MS, &low, &high, &err)) {
             return;
         }
+        partition->high = high;
     }
 }
 
@@ -132,7 +135,7 @@ void sink_look(struct tally_sink_task *task, bool now)
     task->looked_ms = now_ms;
     if (task->consumer) {
         if (!task->flowing && task->owned_count > 0) {
-            ask_end(task);
+            ask_ends(task);
         }
         lag = lag_of(task);
         if (now_ms - task->told_ms >= TELL_MS) {
