@@ -239,9 +239,9 @@ static enum tally_code bury_refused(struct tally_sink_task *task, struct sink_it
 
     if (task->refused_in_row >= REFUSED_MAX) {
         tally_error_context(err,
-                "%d records in a row were refused, and none was written: see "
-                "`tally dlq list`, then `tally sink resume %s`",
-                REFUSED_MAX, task->name);
+                "%d records in a row were refused, none was written: look into %.80s, then `tally "
+                "sink resume %s`",
+                REFUSED_MAX, task->dead_letters, task->name);
         return TALLY_SINK_REFUSED;
     }
     task->refused_in_row++;
