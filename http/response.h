@@ -10,6 +10,7 @@
 #define RESPONSE_JSON    "application/json"
 #define RESPONSE_GRAPHQL "application/graphql-response+json"
 #define RESPONSE_TEXT    "text/plain; charset=utf-8"
+#define RESPONSE_YAML    "application/yaml"
 #define RESPONSE_NDJSON  "application/x-ndjson"
 #define RESPONSE_METRICS "text/plain; version=0.0.4; charset=utf-8"
 #define RESPONSE_PROBLEM "application/problem+json"

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "http/api_documents.h"
 #include "http/availability_query.h"
 #include "http/commands.h"
 #include "http/commands_batch.h"

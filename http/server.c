@@ -17,6 +17,7 @@
 #include "engine/base/failpoint.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
+#include "http/api_documents.h"
 #include "http/body.h"
 #include "http/exposition.h"
 #include "http/guard.h"
@@ -54,6 +55,7 @@ struct tally_http {
     struct cursor_key cursor_key;
     struct graphql_schema *graphql;
     struct waiting waiting;
+    struct api_documents documents;
     struct body_watch watch;
     int64_t started_us;
     char address[ADDRESS_LEN_MAX];
@@ -366,6 +368,7 @@ static void *init_thread(const struct mg_context *context, int type)
     worker->exchange.runtime = http->runtime;
     worker->exchange.cache = http->readers.cache;
     worker->exchange.search = http->readers.search;
+    worker->exchange.documents = &http->documents;
     worker->exchange.cursor_key = &http->cursor_key;
     worker->exchange.graphql = http->graphql;
     worker->exchange.waiting = &http->waiting;
@@ -464,6 +467,7 @@ static void destroy(struct tally_http *http)
 {
     body_watch_stop(&http->watch);
     graphql_route_schema_destroy(http->graphql);
+    api_documents_deinit(&http->documents);
     tally_cond_deinit(&http->idle);
     tally_mutex_deinit(&http->mutex);
     tally_free(http);
@@ -491,6 +495,7 @@ enum tally_code tally_http_start(struct tally_runtime *runtime,
     http->started_us = tally_mono_us(tally_clock_real());
     tally_mutex_init(&http->mutex, TALLY_LOCK_HTTP);
     tally_cond_init(&http->idle);
+    api_documents_init(&http->documents, runtime);
     body_watch_start(&http->watch, http->workers_max);
     http->graphql = graphql_route_schema();
     code = cursor_key_make(config->http_cursor_key, &http->cursor_key, err);

@@ -1,8 +1,8 @@
 """What the Python tests need from PyPI, in a virtual environment that is made when first needed.
 
 `use()` returns when the packages can be imported, after starting the program again inside the
-environment if it has to. The environment lives in ${TALLY_CACHE:-~/.cache/tally}/venv and is made
-again when the list below changes.
+environment if it has to. The environment lives in ${TALLY_CACHE:-~/.cache/tally}/NAME and is made
+again when its list below changes.
 """
 import fcntl
 import os
@@ -10,38 +10,41 @@ import subprocess
 import sys
 
 PACKAGES = ["confluent-kafka==2.6.1"]
+# Of those who read the documents about the API.
+API_PACKAGES = ["jsonschema==4.26.0", "openapi-spec-validator==0.9.0", "PyYAML==6.0.3"]
 
 
-def use():
+def use(packages=None, name="venv"):
+    packages = packages or PACKAGES
     cache = os.environ.get("TALLY_CACHE") or os.path.expanduser("~/.cache/tally")
-    home = os.path.join(cache, "venv")
+    home = os.path.join(cache, name)
     python = os.path.join(home, "bin", "python")
     if os.path.realpath(sys.prefix) == os.path.realpath(home):
         return
     os.makedirs(cache, exist_ok=True)
-    with open(os.path.join(cache, "venv.lock"), "w") as lock:
+    with open(os.path.join(cache, f"{name}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_current(home):
-            make(home, python)
+        if not is_current(home, packages):
+            make(home, python, packages)
     os.execv(python, [python, *sys.argv])
 
 
-def stamp():
-    return "\n".join([*PACKAGES, sys.version]) + "\n"
+def stamp(packages):
+    return "\n".join([*packages, sys.version]) + "\n"
 
 
-def is_current(home):
+def is_current(home, packages):
     try:
         with open(os.path.join(home, "stamp")) as file:
-            return file.read() == stamp()
+            return file.read() == stamp(packages)
     except FileNotFoundError:
         return False
 
 
-def make(home, python):
-    print("fetching", " ".join(PACKAGES), file=sys.stderr)
+def make(home, python, packages):
+    print("fetching", " ".join(packages), file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-                    "--only-binary", ":all:", *PACKAGES], check=True)
+                    "--only-binary", ":all:", *packages], check=True)
     with open(os.path.join(home, "stamp"), "w") as file:
-        file.write(stamp())
+        file.write(stamp(packages))

@@ -18,6 +18,7 @@ RUN = uuid.uuid4().hex[:8].upper()
 NUMBERS = ("on_hand", "damaged", "quality_control", "held", "reserved", "committed", "safety_stock", "incoming",
            "available", "backordered")
 failures = []
+seen = []  # every request with its answer
 checks = 0
 lock = threading.Lock()
 
@@ -51,7 +52,9 @@ def ask(method, path, body=None, **headers):
     connection = http.client.HTTPConnection(HOST, int(PORT), timeout=PATIENCE_S)
     try:
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-        return Answer(connection.getresponse())
+        answer = Answer(connection.getresponse())
+        seen.append((method, path, answer))
+        return answer
     finally:
         connection.close()
 
@@ -96,11 +99,11 @@ def zeros(**values):
     return {**dict.fromkeys(NUMBERS, 0), **values}
 
 
-def set_up():
+def set_up(mark=""):
     """A warehouse that every stock task knows, and SKUs."""
-    warehouse = f"W{RUN}"
+    warehouse = f"W{mark}{RUN}"
     expect("register a warehouse", wait("RegisterWarehouse", {"warehouse": warehouse, "name": "Test"}), 200, status="ACCEPTED")
-    skus = [f"S-{RUN}-{i}" for i in range(8)]
+    skus = [f"S-{RUN}-{mark}{i}" for i in range(8)]
     for sku in skus:
         expect("register a SKU", wait("RegisterSku", {"sku": sku}), 200, status="ACCEPTED")
     end = time.monotonic() + PATIENCE_S  # the warehouse goes to each partition by a command of its own
@@ -449,7 +452,7 @@ def connections():
         check(status == 200 and headers[b"Connection"] == b"close" and stream.read() == b"", "the last one")
 
 
-def main():
+def replay():
     warehouse, skus = set_up()
     commands(warehouse, skus[0])
     refusals(warehouse, skus[0])
@@ -462,10 +465,14 @@ def main():
     operations(skus[0])
     probes()
     connections()
+
+
+def finish():
     print(f"{100 * (checks - len(failures)) // max(checks, 1)}%: Checks: {checks}, "
           f"Failures: {len(failures)}, Errors: 0")
     return 1 if failures else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    replay()
+    sys.exit(finish())
