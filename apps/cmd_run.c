@@ -22,6 +22,9 @@
 #include "apps/sinks.h"
 #include "connectors/kafka_admin.h"
 #include "connectors/kafka_client.h"
+#include "connectors/postgres_reader.h"
+#include "connectors/redis_limiter.h"
+#include "connectors/redis_reader.h"
 #include "engine/base/failpoint.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
@@ -165,6 +168,40 @@ static const char *http_address(const struct run *run)
     return run->http ? tally_http_address(run->http) : run->config->http_listen;
 }
 
+/* What HTTP reads besides its own tasks, and what counts its clients. */
+static enum tally_code open_readers(struct run *run, struct tally_error *err)
+{
+    const struct tally_config *config = run->config;
+    struct tally_limit_log *log = NULL;
+    enum tally_code code = TALLY_OK;
+
+    if (config->redis_url[0]) {
+        code = tally_redis_reader_create(config, run->partitions, &run->readers.cache, err);
+        if (!code) {
+            code = tally_redis_limiter_create(config, &log, err);
+        }
+    }
+    if (!code && config->postgres_url[0]) {
+        code = tally_postgres_reader_create(config, &run->readers.search, err);
+    }
+    if (!code) {
+        run->readers.limiter =
+                tally_limiter_create(log, config->http_limit_instances, tally_clock_real());
+    }
+    return code;
+}
+
+static void close_readers(struct run *run)
+{
+    if (run->readers.cache) {
+        run->readers.cache->ops->destroy(run->readers.cache);
+    }
+    if (run->readers.search) {
+        run->readers.search->ops->destroy(run->readers.search);
+    }
+    tally_limiter_destroy(run->readers.limiter);
+}
+
 static enum tally_code start(struct run *run, const sigset_t *signals, struct tally_error *err)
 {
     enum tally_code code = instance_build(&run->instance, run->config, err);
@@ -196,6 +233,9 @@ static enum tally_code start(struct run *run, const sigset_t *signals, struct ta
     tally_runtime_set_sinks(run->runtime, sinks_control(run->sinks));
     sinks_start(run->sinks);
     if (run->config->http_listen[0]) {
+        code = open_readers(run, err);
+        if (code)
+            goto out;
         code = tally_http_start(run->runtime, &run->readers, &run->http, err);
     }
 out:
@@ -260,6 +300,7 @@ static void finish(struct run *run)
     if (run->http) {
         tally_http_stop(run->http);
     }
+    close_readers(run);
     sinks_destroy(run->sinks);
     if (run->runtime) {
         tally_runtime_destroy(run->runtime);

@@ -1,5 +1,5 @@
-/* http/api_text.c - see api_text.h. In YAML every string is in double quotes, as JSON writes it, and
- * an empty map or list is in flow style; both are YAML. */
+/* http/api_text.c - see api_text.h. In YAML every string is in double quotes, as JSON writes it,
+ * and an empty map or list is in flow style; both are YAML. */
 #include "http/api_text.h"
 
 #include <inttypes.h>

@@ -1,5 +1,5 @@
-/* http/asyncapi.c - AsyncAPI 3 of the topics of this instance's topologies: a channel for each topic
- * that tally reads or writes, a message for each record that may be on it.
+/* http/asyncapi.c - AsyncAPI 3 of the topics of this instance's topologies: a channel for each
+ * topic that tally reads or writes, a message for each record that may be on it.
  * Invariants
  *  (1) Every topic of a topology is a channel, and every row of a record table is a message of the
  *      channel that it is written to. */

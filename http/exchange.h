@@ -12,12 +12,14 @@ struct graphql_schema;
 struct route;
 struct waiting;
 struct api_documents;
+struct limits;
 
 struct exchange {
     struct tally_runtime *runtime;
     struct tally_read_cache *cache;   /* NULL: none is configured */
     struct tally_read_search *search; /* likewise */
     const struct api_documents *documents;
+    const struct limits *limits;
     const struct cursor_key *cursor_key;
     const struct graphql_schema *graphql;
     struct waiting *waiting; /* how many requests wait for an outcome */

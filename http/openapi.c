@@ -9,6 +9,7 @@
 #include "http/api_documents.h"
 #include "http/api_schema.h"
 #include "http/availability_query.h"
+#include "http/limits.h"
 #include "http/problem.h"
 #include "http/router.h"
 #include "schemas/catalogue_records.h"
@@ -197,8 +198,10 @@ static void write_headers(struct api_text *text, const struct route *route)
 static void write_successes(struct api_text *text, const struct route *route)
 {
     const struct api_route *api = &api_routes[route->id];
+    /* What a process is asked to do it does later. */
+    bool asks = is_by(route, "process") && route->method == REQUEST_POST;
 
-    api_text_map(text, "200");
+    api_text_map(text, asks ? "202" : "200");
     api_text_string(text, "description",
             is_by(route, "K") ? "what came of it: every outcome is known" : "the answer");
     write_headers(text, route);
@@ -255,6 +258,9 @@ static void collect(const struct route *route, struct codes *codes)
             PROBLEM_REQUEST_TIMEOUT, PROBLEM_BODY_TOO_LARGE, PROBLEM_URI_TOO_LONG,
             PROBLEM_TOO_MANY_HEADERS, PROBLEM_INTERNAL, PROBLEM_SHUTTING_DOWN,
             PROBLEM_VERSION_UNSUPPORTED);
+    if (limits_policy_of(route) != LIMITS_NONE) {
+        ADD(codes, PROBLEM_RATE_LIMITED);
+    }
     if (route->method == REQUEST_POST) {
         ADD(codes, PROBLEM_LENGTH_REQUIRED);
     }

@@ -7,6 +7,8 @@
 
 #include "engine/base/log.h"
 
+#define QUOTA_EXCEEDED "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
 enum { DETAIL_BYTES_MAX = 512, TYPE_BYTES_MAX = 96 };
 
 /* What a problem says, wherever it comes from. */
@@ -44,12 +46,17 @@ static struct account reject_account(enum tally_reject code)
             tally_reject_name(code), tally_reject_title(code)};
 }
 
-/* `/problems/insufficient-stock` */
+/* `/problems/insufficient-stock`, or what IANA has registered. */
 static void write_type(struct tally_writer *writer, const char *name)
 {
     char type[TYPE_BYTES_MAX] = "/problems/";
     size_t len = strlen(type);
 
+    if (strcmp(name, problem_name(PROBLEM_RATE_LIMITED)) == 0) {
+        tally_write_name(writer, "type");
+        tally_write_string(writer, TALLY_SLICE(QUOTA_EXCEEDED));
+        return;
+    }
     for (; *name && len < sizeof type - 1; name++) {
         type[len++] = *name == '_' ? '-' : (char)tolower((unsigned char)*name);
     }
@@ -135,6 +142,21 @@ void problem_answer(struct exchange *exchange, enum problem_code code, const cha
     begin(exchange, &account, text, exchange->request.path, 1, &writer);
     tally_write_name(&writer, "errors");
     tally_write_array(&writer, 0);
+}
+
+void problem_limited(struct exchange *exchange, const char *policy, int64_t wait_s)
+{
+    struct account account = own_account(PROBLEM_RATE_LIMITED);
+    struct tally_writer writer;
+
+    response_header(&exchange->response, "Retry-After", "%lld", (long long)wait_s);
+    begin(exchange, &account, TALLY_SLICE("this client has made too many requests: wait"),
+            exchange->request.path, 2, &writer);
+    tally_write_name(&writer, "errors");
+    tally_write_array(&writer, 0);
+    tally_write_name(&writer, "violated-policies");
+    tally_write_array(&writer, 1);
+    tally_write_string(&writer, tally_slice_string(policy));
 }
 
 static void write_violation(struct tally_writer *writer, const struct tally_violation *violation)

@@ -17,6 +17,8 @@ const char *problem_name(enum problem_code code); /* "NOT_FOUND" */
 /* One of HTTP's own codes; the detail is formatted, NULL: none. */
 void problem_answer(struct exchange *exchange, enum problem_code code, const char *detail, ...)
         TALLY_PRINTF(3, 4);
+/* RATE_LIMITED, until wait_s have passed. */
+void problem_limited(struct exchange *exchange, const char *policy, int64_t wait_s);
 /* A code of the business that HTTP finds by itself. errors: rules that a field breaks, or NULL. */
 void problem_reject(struct exchange *exchange, enum tally_reject code,
         const struct tally_violations *errors, const char *detail, ...) TALLY_PRINTF(4, 5);

@@ -24,6 +24,12 @@ struct pricing {
     bool has_at;
 };
 
+/* That the cache misses a product, and this request is the one that fills it in. */
+struct claim {
+    struct tally_read_claim claim;
+    bool held;
+};
+
 /* A product as a reader gave it; in the arena. */
 struct found {
     struct tally_slice document; /* JSON or MessagePack */
@@ -247,25 +253,28 @@ static void cache_headers(struct exchange *exchange, struct tally_slice product_
     reading_source_headers(exchange, info->as_of_ms, "redis");
 }
 
-/* false: ask the owner. */
+/* false: ask the owner. The claim is made before that. */
 static bool cached_product(struct exchange *exchange, struct tally_slice product_id,
-        struct found *found, struct tally_read_model_info *info)
+        struct found *found, struct tally_read_model_info *info, struct claim *claim)
 {
     struct tally_read_cache *cache = exchange->cache;
     struct tally_buf document;
     struct tally_error err = {0};
+    enum tally_code code;
     bool good;
 
     tally_buf_init(&document, PRODUCT_BYTES_MAX);
-    good = cache->ops->product(cache, product_id, &document, info, &err) == TALLY_OK &&
+    code = cache->ops->product(cache, product_id, &document, info, &err);
+    good = !code &&
            parse(exchange, tally_arena_copy(&exchange->arena, tally_buf_bytes(&document)), found);
+    claim->held = code == TALLY_NOT_FOUND && cache->ops->claim(cache, product_id, &claim->claim);
     tally_buf_deinit(&document);
     return good;
 }
 
 /* slug: data NULL where the product is asked for by its id, which is then known. */
 static bool answer_cached(struct exchange *exchange, struct tally_slice slug,
-        struct tally_slice product_id, const struct pricing *pricing)
+        struct tally_slice product_id, const struct pricing *pricing, struct claim *claim)
 {
     struct tally_read_model_info info = {.position = -1};
     struct tally_error err = {0};
@@ -283,7 +292,7 @@ static bool answer_cached(struct exchange *exchange, struct tally_slice slug,
         tally_buf_deinit(&id);
     }
     /* Of a slug that is not the product's only the owners know whether it was. */
-    if (!known || !cached_product(exchange, product_id, &found, &info) ||
+    if (!known || !cached_product(exchange, product_id, &found, &info, claim) ||
             (slug.data && !tally_slice_equal(slug, found.slug))) {
         return false;
     }
@@ -318,9 +327,30 @@ static enum tally_code is_claimed(struct exchange *exchange, struct tally_read *
     return code == TALLY_NOT_FOUND ? TALLY_OK : code;
 }
 
+/* Puts what the owner has, or that it has nothing, where the cache missed it. */
+static void fill_cache(struct exchange *exchange, struct tally_slice product_id,
+        const struct found *found, const struct claim *claim)
+{
+    struct tally_read_cache *cache = exchange->cache;
+    struct tally_writer writer;
+    struct tally_buf document;
+
+    if (!claim->held) {
+        return;
+    }
+    tally_buf_init(&document, PRODUCT_BYTES_MAX);
+    if (found->root) {
+        tally_write_begin(&writer, &document, TALLY_FORMAT_JSON);
+        tally_write_token(&writer, found->root);
+    }
+    cache->ops->fill(cache, product_id, &claim->claim, tally_buf_bytes(&document));
+    tally_buf_deinit(&document);
+}
+
 /* slug: of the row that led here; NULL: the product was asked for by its id. */
 static void answer_owned(struct exchange *exchange, struct tally_slice product_id,
-        const struct catalogue_slug_row *slug, const struct pricing *pricing)
+        const struct catalogue_slug_row *slug, const struct claim *claim,
+        const struct pricing *pricing)
 {
     struct tally_slice name = slug ? exchange->request.params[0] : product_id, row;
     struct tally_read *read = reading_open(exchange, "catalogue", product_id, -1);
@@ -337,6 +367,9 @@ static void answer_owned(struct exchange *exchange, struct tally_slice product_i
     code = reading_row(exchange, read, &key, &row, &err);
     if (!code && !parse(exchange, row, &found)) {
         code = tally_error_set(&err, TALLY_STORE_CORRUPT, "a product is damaged");
+    }
+    if (!code || code == TALLY_NOT_FOUND) {
+        fill_cache(exchange, product_id, &found, claim);
     }
     if (!code && slug && !tally_slice_equal(name, found.slug)) {
         code = is_claimed(exchange, read, product_id, slug->op_id, &claimed, &err);
@@ -396,6 +429,7 @@ void product_query_slug(struct exchange *exchange)
 {
     struct tally_slice slug = exchange->request.params[0];
     struct catalogue_slug_row found;
+    struct claim claim = {.held = false};
     struct pricing pricing;
 
     if (!read_pricing(exchange, &pricing)) {
@@ -403,15 +437,16 @@ void product_query_slug(struct exchange *exchange)
     }
     if (!tally_text_is(slug, TALLY_TEXT_SLUG)) {
         unknown_product(exchange, "slug", slug); /* none can have it */
-    } else if (!answer_cached(exchange, slug, TALLY_NONE, &pricing) &&
+    } else if (!answer_cached(exchange, slug, TALLY_NONE, &pricing, &claim) &&
                find_owner(exchange, slug, &found)) {
-        answer_owned(exchange, found.product_id, &found, &pricing);
+        answer_owned(exchange, found.product_id, &found, &claim, &pricing);
     }
 }
 
 void product_query_id(struct exchange *exchange)
 {
     struct tally_slice id = exchange->request.params[0];
+    struct claim claim = {.held = false};
     struct pricing pricing;
 
     if (!read_pricing(exchange, &pricing)) {
@@ -419,8 +454,8 @@ void product_query_id(struct exchange *exchange)
     }
     if (!tally_text_is(id, TALLY_TEXT_ID)) {
         unknown_product(exchange, "id", id);
-    } else if (!answer_cached(exchange, TALLY_NONE, id, &pricing)) {
-        answer_owned(exchange, id, NULL, &pricing);
+    } else if (!answer_cached(exchange, TALLY_NONE, id, &pricing, &claim)) {
+        answer_owned(exchange, id, NULL, &claim, &pricing);
     }
 }
 

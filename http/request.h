@@ -30,6 +30,7 @@ struct request {
     struct tally_slice path, query; /* query: behind '?', data NULL without one */
     struct request_header headers[REQUEST_HEADERS_MAX];
     size_t header_count;
+    const char *peer; /* address of the other end; "": not known */
     bool from_loopback;
     struct tally_slice params[REQUEST_PARAMS_MAX]; /* of the route's pattern, in order */
     struct request_parameter queries[REQUEST_QUERIES_MAX];

@@ -1,5 +1,6 @@
 /* http/server.c - see server.h.
- *   begin_request: read -> guard -> route -> authorize -> query, Accept -> body -> handler -> write
+ *   begin_request: read -> guard -> route -> limits -> authorize -> query, Accept -> body ->
+ *   handler -> write
  * Invariants
  *  (1) Every request that can be answered gets exactly one answer, in one write (but for dumps).
  *  (2) civetweb never serves anything by itself: begin_request always handles the request.
@@ -19,10 +20,12 @@
 #include "engine/base/thread.h"
 #include "http/api_documents.h"
 #include "http/body.h"
+#include "http/cors.h"
 #include "http/exposition.h"
 #include "http/guard.h"
 #include "http/graphql/graphql_route.h"
 #include "http/header_field.h"
+#include "http/limits.h"
 #include "http/problem.h"
 #include "http/reading.h"
 #include "http/router.h"
@@ -56,6 +59,7 @@ struct tally_http {
     struct graphql_schema *graphql;
     struct waiting waiting;
     struct api_documents documents;
+    struct limits limits;
     struct body_watch watch;
     int64_t started_us;
     char address[ADDRESS_LEN_MAX];
@@ -91,6 +95,7 @@ static void read_request(struct worker *worker, const struct mg_request_info *in
     request->version = info->http_version;
     request->path = tally_slice_string(info->request_uri);
     request->query = tally_slice_string(info->query_string);
+    request->peer = info->remote_addr;
     request->from_loopback = strncmp(info->remote_addr, "127.", 4) == 0;
     read_headers(request, info);
     if (!worker->buffer || request->method_name < worker->buffer) {
@@ -164,6 +169,9 @@ static void find_route(struct exchange *exchange)
 
     exchange->route = router_find(&exchange->request, allowed);
     if (exchange->route) {
+        return;
+    }
+    if (allowed[0] && cors_preflight(exchange)) {
         return;
     }
     if (allowed[0]) {
@@ -251,8 +259,9 @@ static void serve(struct worker *worker)
 {
     struct exchange *exchange = &worker->exchange;
 
+    cors_headers(exchange);
     find_route(exchange);
-    if (exchange->route) {
+    if (exchange->route && limits_take(exchange)) {
         check_route(exchange);
     }
     read_body(worker);
@@ -369,6 +378,7 @@ static void *init_thread(const struct mg_context *context, int type)
     worker->exchange.cache = http->readers.cache;
     worker->exchange.search = http->readers.search;
     worker->exchange.documents = &http->documents;
+    worker->exchange.limits = &http->limits;
     worker->exchange.cursor_key = &http->cursor_key;
     worker->exchange.graphql = http->graphql;
     worker->exchange.waiting = &http->waiting;
@@ -489,6 +499,7 @@ enum tally_code tally_http_start(struct tally_runtime *runtime,
     mg_init_library(MG_FEATURES_DEFAULT);
     http = tally_alloc_zero(1, sizeof *http);
     http->runtime = runtime;
+    limits_init(&http->limits, config, readers->limiter);
     http->readers = *readers;
     http->waiting.max = config->http_wait_max;
     http->workers_max = (size_t)config->http_threads;

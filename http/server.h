@@ -1,5 +1,6 @@
 /* http/server.h - HTTP of one instance, on civetweb's threads. @thread main */
 #pragma once
+#include "engine/limiter.h"
 #include "engine/read_model.h"
 #include "engine/runtime.h"
 
@@ -8,6 +9,7 @@
 struct tally_http_readers {
     struct tally_read_cache *cache;
     struct tally_read_search *search;
+    struct tally_limiter *limiter;
 };
 struct tally_http;
 /* Listens on http.listen, which is not empty. CONFIG: no address, or it is taken. The runtime

@@ -252,6 +252,32 @@ static bool check_servers(const char *text, char why[static CONFIG_WHY_MAX])
     return true;
 }
 
+static bool check_address(const char *text, char why[static CONFIG_WHY_MAX])
+{
+    struct in_addr address;
+
+    if (inet_pton(AF_INET, text, &address) == 1) {
+        return true;
+    }
+    (void)snprintf(why, CONFIG_WHY_MAX, "expected an IPv4 address, got \"%.60s\"", text);
+    return false;
+}
+
+/* As browsers write it into the header Origin: no path, no final slash. */
+static bool check_origin(const char *text, char why[static CONFIG_WHY_MAX])
+{
+    const char *host = strstr(text, "://");
+    bool scheme = host && (strncmp(text, "https://", 8) == 0 || strncmp(text, "http://", 7) == 0);
+
+    if (scheme && host[3] &&
+            strspn(host + 3, "abcdefghijklmnopqrstuvwxyz0123456789.-:[]") == strlen(host + 3)) {
+        return true;
+    }
+    (void)snprintf(why, CONFIG_WHY_MAX,
+            "expected an origin like https://shop.example, in lower case, got \"%.60s\"", text);
+    return false;
+}
+
 bool config_check_value(enum config_index index, const char *text, char why[static CONFIG_WHY_MAX])
 {
     for (size_t i = 0; i < CHOICES; i++) {
@@ -273,6 +299,10 @@ bool config_check_value(enum config_index index, const char *text, char why[stat
         return check_expression(text, why);
     case CONFIG_http_listen:
         return check_listen(text, why);
+    case CONFIG_http_trusted_proxies:
+        return check_address(text, why);
+    case CONFIG_http_cors_origins:
+        return check_origin(text, why);
     case CONFIG_postgres_url:
         return config_url_postgres(text, why);
     case CONFIG_redis_url:

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """HTTP of a real instance on a real broker: the contract, the hostile pack, too many who wait, the
-end; and of one that keeps neither outcomes nor a ledger. TEST_KAFKA: host:port; TEST_TALLY: the program."""
+end; of one that keeps neither outcomes nor a ledger; of one with limits and origins. TEST_KAFKA:
+host:port; TEST_TALLY: the program."""
+import http.client
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -46,7 +49,7 @@ def get(address, path, **headers):
         return None
 
 
-def start(folder, address, more=""):
+def start(folder, address, more="", http_more=""):
     name = "http-" + uuid.uuid4().hex[:8]
     config = folder / "tally.yaml"
     config.write_text(f"""kafka: {{ bootstrap.servers: "{os.environ['TEST_KAFKA']}" }}
@@ -55,7 +58,7 @@ topics.prefix: {name}.
 topics.partitions: 3
 topologies: [catalogue, stock, reservation, transfer, low_stock]
 state: {{ dir: "{folder}/state" }}
-http: {{ listen: "{address}", threads: 48, wait.max: {WAIT_MAX} }}
+http: {{ listen: "{address}", threads: 48, wait.max: {WAIT_MAX}{", " if http_more else ""}{http_more} }}
 {more}""")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
     program = os.environ["TEST_TALLY"]
@@ -113,6 +116,65 @@ def nothing_kept(address):
         check(status == 404 and problem["code"] == "NOT_KEPT" and word in problem["detail"], f"not kept: {path}", text)
 
 
+def ask(address, method, path, body=None, **headers):
+    """Status, headers and body."""
+    connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
+    try:
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+def limited(address):
+    """So many requests of a client, by policy; the rest wait."""
+    for left in (2, 1, 0):
+        status, headers, _ = ask(address, "GET", "/v1/stock/A")
+        told = re.fullmatch(r'"read";r=(\d+);t=(\d+)', headers["RateLimit"] or "")
+        check(status == 404 and told and int(told[1]) == left and int(told[2]) <= 600, "limit: what is left", left, headers)
+        check(headers["RateLimit-Policy"] == '"read";q=3;w=600', "limit: policy", headers)
+    for method, path in (("GET", "/v1/stock/A"), ("HEAD", "/v1/warehouses"), ("GET", "/v1/stock/A?wrong=1")):
+        status, headers, body = ask(address, method, path)
+        check(status == 429 and int(headers["Retry-After"]) >= 1 and headers["RateLimit"].startswith('"read";r=0;'),
+              "limit: too many", method, path, status, headers)
+        if method == "GET":
+            problem = json.loads(body)
+            check(problem["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
+                  and problem["code"] == "RATE_LIMITED" and problem["violated-policies"] == ["read"]
+                  and problem["retryable"] and problem["status"] == 429, "limit: problem", problem)
+    check(ask(address, "GET", "/v1/products")[1]["RateLimit"].startswith('"search";r=1;'), "limit: search is another policy")
+    check("RateLimit" not in ask(address, "POST", "/v1/commands/X", "{}")[1], "limit: a policy that is off")
+    for path in ("/livez", "/readyz", "/metrics", "/openapi.json", "/v1/ops/tasks"):
+        status, headers, _ = ask(address, "GET", path)
+        check(status == 200 and "RateLimit" not in headers, "limit: never of", path, status)
+    for client, left in (("10.0.0.1", 2), ("10.0.0.2", 2), ("10.0.0.9, 10.0.0.1", 1)):
+        headers = ask(address, "GET", "/v1/stock/A", X_Forwarded_For=client)[1]
+        check(headers["RateLimit"].startswith(f'"read";r={left};'), "limit: behind a proxy", client, headers["RateLimit"])
+
+
+def origins(address):
+    """Pages of listed origins may read answers, others get none of the fields."""
+    for path, status in (("/livez", 200), ("/v1/none", 404)):
+        answer = ask(address, "GET", path, Origin="https://shop.example")
+        check(answer[0] == status and answer[1]["Access-Control-Allow-Origin"] == "https://shop.example"
+              and answer[1]["Vary"] == "Origin" and "Tally-Position" in answer[1]["Access-Control-Expose-Headers"]
+              and "Access-Control-Allow-Credentials" not in answer[1], "CORS: an answer", path, answer)
+    preflight = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "content-type"}
+    status, headers, body = ask(address, "OPTIONS", "/v1/commands/X", Origin="https://shop.example", **preflight)
+    check(status == 204 and body == b"" and headers["Access-Control-Allow-Methods"] == "GET, HEAD, POST"
+          and headers["Access-Control-Max-Age"] == "600" and "Idempotency-Key" in headers["Access-Control-Allow-Headers"],
+          "CORS: preflight", status, headers)
+    for origin in ("https://shop.example.evil", "http://shop.example", "https://SHOP.example", "null", "https://shop.example/"):
+        for method, path, status in (("GET", "/livez", 200), ("OPTIONS", "/livez", 405)):
+            answer = ask(address, method, path, Origin=origin, **preflight)
+            check(answer[0] == status and not [name for name in answer[1] if name.startswith("Access-Control")]
+                  and "Vary" not in answer[1], "CORS: another origin", origin, method, answer)
+    for method, path, status in (("OPTIONS", "/v1/none", 404), ("PUT", "/livez", 405)):
+        check(ask(address, method, path, Origin="https://shop.example", **preflight)[0] == status, "CORS: no preflight", method)
+    check(ask(address, "OPTIONS", "/livez", Origin="https://shop.example")[0] == 405, "CORS: OPTIONS without a question")
+
+
 def run_pack(script, address):
     done = subprocess.run([sys.executable, HERE / script], env={**os.environ, "TALLY_TEST_HTTP": address}, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
@@ -146,6 +208,13 @@ def main():
         nothing_kept(address)
         process.send_signal(signal.SIGTERM)
         check(process.wait(PATIENCE_S) == 0, "it ends without outcomes too", process.returncode)
+        (folder / "limits").mkdir()
+        process = start(folder / "limits", address, "", "limit.read: 3, limit.search: 2, limit.window: 600s, trusted_proxies: "
+                        '["127.0.0.1"], cors.origins: ["https://shop.example", "http://localhost:3000"]')
+        limited(address)
+        origins(address)
+        process.send_signal(signal.SIGTERM)
+        check(process.wait(PATIENCE_S) == 0, "it ends with limits too", process.returncode)
         if not all(results):
             print((folder / "log").read_text()[-4000:])
     failed = results.count(False)
