@@ -162,18 +162,30 @@ static void write_parameters(struct api_text *text, const struct route *route)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-static void write_content(struct api_text *text, const char *type, const char *component)
+/* types: one media type, or several joined by commas. */
+static void write_content(struct api_text *text, const char *types, const char *component)
 {
+    struct tally_slice rest = tally_slice_string(types), type;
+
     api_text_map(text, "content");
-    api_text_map(text, type);
-    if (component && component[0]) {
-        write_reference(text, "schema", "schemas", component);
-    } else {
-        api_text_json(text, "schema",
-                strcmp(type, RESPONSE_JSON) == 0 ? "{\"type\":\"object\"}"
-                                                 : "{\"type\":\"string\"}");
+    while (request_list_next(&rest, ',', &type)) {
+        bool plain = tally_slice_starts(type, TALLY_SLICE("text/")) ||
+                     tally_slice_equal(type, TALLY_SLICE(RESPONSE_YAML)) ||
+                     tally_slice_equal(type, TALLY_SLICE(RESPONSE_NDJSON));
+        char name[NAME_LEN_MAX];
+
+        tally_assert(type.len < sizeof name);
+        memcpy(name, type.data, type.len);
+        name[type.len] = '\0';
+        api_text_map(text, name);
+        if (component && component[0]) {
+            write_reference(text, "schema", "schemas", component);
+        } else {
+            api_text_json(text, "schema",
+                    plain ? "{\"type\":\"string\"}" : "{\"type\":\"object\"}");
+        }
+        api_text_close(text);
     }
-    api_text_close(text);
     api_text_close(text);
 }
 
@@ -368,7 +380,7 @@ static void write_body(struct api_text *text, const struct route *route)
     api_text_map(text, "requestBody");
     api_text_bool(text, "required", true);
     api_text_map(text, "content");
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < (route->id == ROUTE_GRAPHQL_POST ? 1 : 2); i++) {
         api_text_map(text, i == 0 ? RESPONSE_JSON : "application/msgpack");
         write_reference(text, "schema", "schemas", body);
         api_text_close(text);

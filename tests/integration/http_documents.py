@@ -50,7 +50,7 @@ def routes(document):
     """Both ways: each row is an operation with its parameters, and there is no other."""
     table = {}
     for row in rows("http/routes.def", "X"):
-        name, method, pattern, queries = row[0], row[1], row[2].strip('"'), row[7].strip('"')
+        name, method, pattern, queries = row[0], row[1], row[2].strip('"'), row[-2].strip('"')
         table[(pattern, method.lower())] = (name, {q for q in queries.split(",") if q})
     operations = {(path, method): operation for path, item in document["paths"].items() for method, operation in item.items()}
     check(set(operations) == set(table), "each route is an operation", set(operations) ^ set(table))
