@@ -54,6 +54,8 @@ write_documents() { # folder
     filled=$(fill_domain "$program") || fail "tally docs domain failed"
     mkdir -p "$1/docs"
     printf '%s\n' "$filled" >"$1/docs/domain.md"
+    filled=$(tools/postgres_schema.py docs/postgres.md) || fail "tools/postgres_schema.py failed"
+    printf '%s\n' "$filled" >"$1/docs/postgres.md"
     while read -r file arguments; do
         mkdir -p "$1/${file%/*}"
         # shellcheck disable=SC2086
@@ -90,7 +92,7 @@ check_documents() {
             say "$file is not what \`tally $arguments\` prints: ./dev docs"
             count 0 1
         fi
-    done < <(documents; echo docs/domain.md docs domain)
+    done < <(documents; echo docs/domain.md docs domain; echo docs/postgres.md docs)
     rm -rf "$fresh"
 }
 
