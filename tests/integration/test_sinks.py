@@ -232,6 +232,13 @@ def zombie(world, first):
                                   for row in sinks(instance).values()) and len(sinks(second)) == 2, second)
     world.send(first, 200)
     world.caught_up("both write", first, second)
+    for name in ("postgres", "redis"):  # asked of one instance, done by both
+        second.tool("sink", "rebuild", name)
+        wait(f"{name} is rebuilt", lambda: second.logged(f'msg="sink is built" sink={name}'), second)
+        wait(f"{name} is rebuilt by two", lambda: all(state_of(instance, name) == "RUNNING" and sinks(
+            instance)[name]["lag"] == 0 for instance in (first, second)), second)
+    world.send(first, 200)
+    world.caught_up("the same content, built by two", first, second)
     for forwarder in first.targets.values():
         forwarder.hold()
     world.send(second, 400)  # the first has its part of them on the way
