@@ -103,7 +103,8 @@ const char graphql_sdl[] =
         "}\n"
         "type Mutation {\n"
         "  \"Writes a command. `fields` are those of its type; the same commandId again changes "
-        "nothing and has the same outcome. Waits at most waitMs, 0 to 30000, for the outcome.\"\n"
+        "nothing and has the same outcome. Waits at most waitMs, 0 to 30000, for the outcome, in "
+        "whole seconds.\"\n"
         "  submit(type: String!, commandId: ID!, fields: JSON!, waitMs: Int = 2000): "
         "CommandOutcome!\n"
         "}\n";
