@@ -557,6 +557,10 @@ static void search(struct exchange *exchange, const struct tally_product_query *
         problem_answer(exchange, PROBLEM_POSTGRES_UNAVAILABLE, "PostgreSQL cannot be asked now");
         return;
     }
+    if (code == TALLY_SINK_SCHEMA || code == TALLY_SINK_DENIED || code == TALLY_SINK_FULL) {
+        problem_answer(exchange, PROBLEM_POSTGRES_UNAVAILABLE, "%s", err.message);
+        return;
+    }
     if (code) {
         problem_error(exchange, code, &err);
         return;
