@@ -195,7 +195,7 @@ static enum tally_code open_one(struct redis_sink *sink, struct partition *parti
         return tally_error_set(err, TALLY_SINK_SCHEMA,
                 "redis answers a script with something else");
     }
-    if (partition->known > partition->position) {
+    if (partition->known > 0 && partition->known > partition->position) {
         tally_log(TALLY_LOG_WARN, "redis has lost content, or is rebuilt: it is read again",
                 TALLY_LOG_STR("partition", partition->name),
                 TALLY_LOG_INT("from", partition->position < 0 ? 0 : partition->position),
