@@ -191,7 +191,8 @@ void postgres_facts_finish(struct postgres_batch *batch);
 
 /* --- postgres_write.c: rows as one statement --- */
 
-#define POSTGRES_COPY_FROM 2000 /* rows */
+/* Rows. Fewer are faster as arrays (100: 1.8 times), more by copying (4000: 1.3 times and up). */
+#define POSTGRES_COPY_FROM 2000
 
 struct postgres_writer {
     struct tally_buf buf;
