@@ -40,8 +40,9 @@ static void write_fingerprint(struct tally_writer *writer, uint64_t fingerprint)
     static const char digits[] = "0123456789abcdef";
     char text[16];
 
-    for (size_t i = 0; i < sizeof text; i++) {
-        text[i] = digits[fingerprint >> (60 - 4 * i) & 15];
+    for (size_t i = 0; i < sizeof text; i++) { /* from the last, so that no shift depends on i */
+        text[sizeof text - 1 - i] = digits[fingerprint & 15];
+        fingerprint >>= 4;
     }
     write_text(writer, TALLY_SLICE("fingerprint"), tally_slice_of(text, sizeof text));
 }

@@ -5,6 +5,8 @@
  *  (2) What tally_bind made of a document encodes to a document that binds to the same struct. */
 #include "schemas/serde_internal.h"
 
+enum { NAME_WORD_LEN = 7 }; /* of a name in name_word, behind its head */
+
 static bool is_zero(const struct tally_field *field, const void *value)
 {
     switch ((enum tally_field_kind)field->kind) {
@@ -113,6 +115,20 @@ static void write_value(struct tally_writer *writer, const struct tally_field *f
     }
 }
 
+/* The first eight bytes of a name are one number; what is too much of them the value covers. */
+static inline uint8_t *put_name(uint8_t *to, const struct tally_field *field)
+{
+    if (field->name_word == 0) { /* too long for that */
+        return to + serde_put_string(to, field->name, field->name_len);
+    }
+    tally_put_u64(to, field->name_word);
+    if (field->name_len > NAME_WORD_LEN) {
+        tally_copy_short(to + 8, (const uint8_t *)field->name + NAME_WORD_LEN,
+                field->name_len - NAME_WORD_LEN);
+    }
+    return to + 1 + field->name_len;
+}
+
 /* Name and value at once, with one look at the room there is; false: a value of another kind. */
 static bool pack_member(struct tally_buf *out, const struct tally_field *field, const void *value)
 {
@@ -128,7 +144,7 @@ static bool pack_member(struct tally_buf *out, const struct tally_field *field, 
     }
     to = serde_room(out, 2 * SERDE_HEAD_MAX + field->name_len + text.len);
     if (to) {
-        to += serde_put_string(to, field->name, field->name_len);
+        to = put_name(to, field);
         to += field->kind == TALLY_KIND_INT ? serde_put_int(to, *(const int64_t *)value)
                                             : serde_put_string(to, text.data, text.len);
         out->len = (size_t)(to - out->data);

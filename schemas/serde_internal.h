@@ -187,7 +187,10 @@ static inline size_t serde_put_string(uint8_t *to, const void *text, size_t len)
 {
     size_t head;
 
-    if (len > 31 && len <= UINT8_MAX) {
+    if (len <= 31) {
+        to[0] = (uint8_t)(0xa0 | len);
+        head = 1;
+    } else if (len <= UINT8_MAX) {
         to[0] = 0xd9;
         to[1] = (uint8_t)len;
         head = 2;
