@@ -38,9 +38,11 @@ enum {
     PROPERTY_MAX = 96,      /* longest property name that is looked at */
     UNCOMMITTED_COPIES = 4, /* queue bytes of P over engine.uncommitted.max.bytes */
     TOOL_FETCH_KBYTES = 65536,
-    TIMER_SLACK_NS = 1000000,
-    SPINNING_NICE = 10,    /* a tenth of what others get, while there are others */
-    GROUP_FETCH_SHARE = 4, /* a projection's part of what a stream thread has */
+    TIMER_SLACK_NS = 10000000,
+    SPINNING_SLACK_NS = 1000000, /* its timers are of a millisecond */
+    SPINNING_NICE = 10,          /* a tenth of what others get, while there are others */
+    GROUP_FETCH_SHARE = 4,       /* a projection's part of what a stream thread has */
+    GROUP_FETCH_WAIT_MS = 1000,  /* nobody waits for it to come back to an older position */
     FETCHED_COST = 5, /* bytes in memory for a byte of small values: a record takes 320 and more */
 };
 
@@ -197,6 +199,7 @@ static void set_consumer(struct builder *builder, enum kafka_kind kind,
         kbytes = config->sink_fetch_memory / FETCHED_COST / 1024;
     } else if (options->group) { /* few events wait for a projection: it does hardly anything */
         kbytes /= GROUP_FETCH_SHARE;
+        set(builder, "fetch.wait.max.ms", "%d", GROUP_FETCH_WAIT_MS);
     }
     if (kind == KAFKA_KIND_READER) {
         set(builder, "group.id", "%s-reader", config->app_id);
@@ -358,8 +361,10 @@ rd_kafka_conf_t *kafka_config_create(enum kafka_kind kind, const struct kafka_op
 }
 
 /* librdkafka's main thread sleeps for whole milliseconds, and turns around for the rest of one
- * until its timer is due: half a millisecond of CPU for each, some ten a second over all handles.
- * A kernel that wakes it later spares that. */
+ * until its timer is due: half a millisecond of CPU for each, some thirty a second over all
+ * handles. A kernel that wakes it later spares that: as it wakes for all timers that may be due
+ * when it wakes for one, by much more than the millisecond. What these timers are for, heartbeats
+ * and the ages of things, is a matter of seconds; work comes to the thread through queues. */
 static rd_kafka_resp_err_t on_thread_start(rd_kafka_t *rk, rd_kafka_thread_type_t type,
         const char *name, void *opaque)
 {
@@ -378,10 +383,14 @@ static rd_kafka_resp_err_t on_thread_start(rd_kafka_t *rk, rd_kafka_thread_type_
 static rd_kafka_resp_err_t on_spinning_thread_start(rd_kafka_t *rk, rd_kafka_thread_type_t type,
         const char *name, void *opaque)
 {
+    (void)rk;
+    (void)name;
+    (void)opaque;
     if (type == RD_KAFKA_THREAD_MAIN) {
         (void)setpriority(PRIO_PROCESS, 0, SPINNING_NICE); /* on Linux, of this thread alone */
+        (void)prctl(PR_SET_TIMERSLACK, SPINNING_SLACK_NS, 0, 0, 0);
     }
-    return on_thread_start(rk, type, name, opaque);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque,

@@ -607,6 +607,12 @@ static enum tally_code consumer_watermarks(struct tally_consumer *base, const ch
                  : TALLY_OK;
 }
 
+static void consumer_ranges(struct tally_consumer *base, struct tally_range *ranges, size_t count,
+        int timeout_ms)
+{
+    kafka_ranges_ask(self(base)->watermarks, ranges, count, timeout_ms);
+}
+
 static int64_t consumer_cached_high(struct tally_consumer *base, const char *topic,
         int32_t partition)
 {
@@ -694,6 +700,7 @@ static const struct tally_consumer_ops ops = {
         .committed = consumer_committed,
         .position = consumer_position,
         .watermarks = consumer_watermarks,
+        .ranges = consumer_ranges,
         .cached_high = consumer_cached_high,
         .assignment_lost = consumer_assignment_lost,
         .destroy = consumer_destroy,

@@ -119,6 +119,11 @@ enum kafka_name { KAFKA_NAME_OURS, KAFKA_NAME_TAKEN, KAFKA_NAME_UNKNOWN };
  * OURS: that id has the name, or nobody. */
 enum kafka_name kafka_member_name(rd_kafka_t *like, rd_kafka_t *member, const char *member_id);
 
+/* --- kafka_ranges.c --- */
+
+/* As `ranges` of a consumer; rk: of which the isolation level is the one asked for. */
+void kafka_ranges_ask(rd_kafka_t *rk, struct tally_range *ranges, size_t count, int timeout_ms);
+
 /* --- kafka_topics.c: which topics exist, asked without ever creating one --- */
 
 struct kafka_topics;

@@ -20,7 +20,7 @@
 enum {
     REPLIES_MAX = 10000,
     REPLY_LOOKUP_MS = 2000,
-    POLL_MS = 200,   /* of the report thread: how late it sees that it shall end */
+    POLL_MS = 1000,  /* of the report thread: how late it sees that it shall end */
     FLUSH_MS = 2000, /* for what is queued when the client ends */
     PURGE_MS = 500,
 };

@@ -32,6 +32,14 @@ struct tally_topic_partition {
     enum tally_code code; /* of this partition, where a call answers for each */
 };
 
+/* Log start and high watermark of a partition. */
+struct tally_range {
+    const char *topic;
+    int32_t partition;
+    int64_t low, high;
+    enum tally_code code; /* OK, or why there is no answer for this one */
+};
+
 /* Called inside tally_consumer_poll and tally_consumer_destroy. After `assigned` the listener has
  * called tally_consumer_assign, be it with an empty list; after `revoked` with NULL. */
 struct tally_rebalance_listener {
@@ -73,6 +81,9 @@ struct tally_consumer_ops {
     enum tally_code (*watermarks)(struct tally_consumer *consumer, const char *topic,
             int32_t partition, int timeout_ms, int64_t *low, int64_t *high,
             struct tally_error *err);
+    /* The same of many, which may repeat, together. */
+    void (*ranges)(struct tally_consumer *consumer, struct tally_range *ranges, size_t count,
+            int timeout_ms);
     /* Last known high watermark of an assigned partition without a call to the broker; NONE:
      * unknown. */
     int64_t (*cached_high)(struct tally_consumer *consumer, const char *topic, int32_t partition);

@@ -465,6 +465,17 @@ static enum tally_code watermarks(struct tally_consumer *base, const char *topic
     return memory_client_end(consumer->client, &call, TALLY_MEMORY_WATERMARKS, code, err);
 }
 
+static void ranges(struct tally_consumer *base, struct tally_range *asked, size_t count,
+        int timeout_ms)
+{
+    struct tally_error err;
+
+    for (size_t i = 0; i < count; i++) {
+        asked[i].code = watermarks(base, asked[i].topic, asked[i].partition, timeout_ms,
+                &asked[i].low, &asked[i].high, &err);
+    }
+}
+
 static int64_t cached_high(struct tally_consumer *base, const char *topic, int32_t partition)
 {
     struct assigned *assigned = find(consumer_of(base), topic, partition);
@@ -509,6 +520,7 @@ static const struct tally_consumer_ops consumer_ops = {
         .committed = committed,
         .position = position,
         .watermarks = watermarks,
+        .ranges = ranges,
         .cached_high = cached_high,
         .assignment_lost = assignment_lost,
         .destroy = destroy,

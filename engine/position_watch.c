@@ -46,6 +46,8 @@ struct tally_position_watch {
     struct tally_positions *anchors;   /* of an earlier look; -1: none */
     bool *running;
     struct rest *rests;
+    struct tally_range *ranges; /* of running tasks in this look: input, output */
+    size_t range_count;
     struct record_probe *probes; /* two a slot */
     size_t probe_count;
     enum tally_code *topic_suspicions; /* KINDS a topology */
@@ -67,6 +69,7 @@ tally_position_watch_create(const struct tally_position_watch_options *options)
     watch->anchors = tally_alloc_zero(slots + 1, sizeof watch->anchors[0]);
     watch->running = tally_alloc_zero(slots + 1, sizeof watch->running[0]);
     watch->rests = tally_alloc_zero(slots + 1, sizeof watch->rests[0]);
+    watch->ranges = tally_alloc_zero(2 * slots + 1, sizeof watch->ranges[0]);
     watch->probes = tally_alloc_zero(2 * slots + 1, sizeof watch->probes[0]);
     watch->topic_suspicions = tally_alloc_zero(KINDS * options->topology_count + 1,
             sizeof watch->topic_suspicions[0]);
@@ -89,6 +92,7 @@ void tally_position_watch_destroy(struct tally_position_watch *watch)
     tally_free(watch->anchors);
     tally_free(watch->running);
     tally_free(watch->rests);
+    tally_free(watch->ranges);
     tally_free(watch->probes);
     tally_free(watch->topic_suspicions);
     tally_free(watch);
@@ -118,11 +122,23 @@ static enum tally_code check_topic(struct tally_position_watch *watch, const cha
     return code;
 }
 
+/* Of a projection: then it is asked for with the topology that writes it. */
+static bool is_output(const struct tally_position_watch *watch, const char *topic)
+{
+    for (size_t i = 0; i < watch->options.topology_count; i++) {
+        if (strcmp(topic, tally_topology_output(watch->options.topologies[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum tally_code check_topics(struct tally_position_watch *watch, struct tally_error *err)
 {
     for (size_t i = 0; i < watch->options.topology_count; i++) {
         const struct tally_topology *topology = watch->options.topologies[i];
-        const char *const names[KINDS] = {tally_topology_input(topology),
+        const char *input = tally_topology_input(topology);
+        const char *const names[KINDS] = {is_output(watch, input) ? NULL : input,
                 tally_topology_output(topology), tally_topology_dead_letters(topology)};
 
         for (size_t kind = 0; kind < KINDS; kind++) {
@@ -176,46 +192,71 @@ static void note_rest(struct tally_position_watch *watch, size_t index, int64_t 
     rest->wanted = now_ms - rest->since_ms >= REST_MS;
 }
 
+/* Of the inputs and outputs of all running tasks, together. */
+static void ask_ranges(struct tally_position_watch *watch)
+{
+    watch->range_count = 0;
+    for (size_t i = 0; i < watch->slot_count; i++) {
+        const struct tally_task_slot *slot = tally_task_registry_at(watch->options.registry, i);
+        struct tally_range *ranges = &watch->ranges[watch->range_count];
+
+        if (watch->running[i]) {
+            ranges[0].topic = tally_topology_input(slot->topology);
+            ranges[1].topic = tally_topology_output(slot->topology);
+            ranges[0].partition = ranges[1].partition = slot->partition;
+            watch->range_count += 2;
+        }
+    }
+    watch->consumer->ops->ranges(watch->consumer, watch->ranges, watch->range_count,
+            ASK_TIMEOUT_MS);
+}
+
 /* Whether the task's positions lie within its topics; the records to read are noted. */
-static enum tally_code check_ranges(struct tally_position_watch *watch, size_t index,
-        struct tally_error *err)
+static void check_ranges(struct tally_position_watch *watch, size_t index,
+        const struct tally_range *input, const struct tally_range *events)
 {
     struct tally_task_slot *slot = tally_task_registry_at(watch->options.registry, index);
     const struct tally_positions *at = &watch->positions[index];
     const struct tally_positions *anchor = &watch->anchors[index];
-    const char *input = tally_topology_input(slot->topology);
-    const char *events = tally_topology_output(slot->topology);
     bool compacted = tally_topology_projection(slot->topology) != NULL; /* its records go */
     struct tally_error *doubt = &watch->doubts[index];
-    int64_t input_low, input_high, events_low, events_high, next;
-    enum tally_code code = watch->consumer->ops->watermarks(watch->consumer, input, slot->partition,
-            ASK_TIMEOUT_MS, &input_low, &input_high, err);
+    int64_t next;
 
-    code = code ? code
-                : watch->consumer->ops->watermarks(watch->consumer, events, slot->partition,
-                          ASK_TIMEOUT_MS, &events_low, &events_high, err);
-    if (code) { /* no answer for this one: the next look tells */
+    if (input->code || events->code) { /* no answer for this one: the next look tells */
         watch->verified[index] = false;
-        return TALLY_OK;
+        return;
     }
     next = atomic_load(&slot->in_next); /* it may have gone on while commands were deleted */
     /* Deleted events are no harm to a state that has them. */
-    if (tally_check_events(events, slot->partition, at->out_last, 0, events_high, doubt) ||
-            (at->in_next > input_high && tally_check_input(input, slot->partition, at->in_next,
-                                                 at->in_next, 0, input_high, doubt)) ||
-            (next >= 0 && next < input_low &&
-                    tally_check_input(input, slot->partition, next, next, input_low, input_high,
-                            doubt))) {
-        return TALLY_OK;
+    if (tally_check_events(events->topic, slot->partition, at->out_last, 0, events->high, doubt) ||
+            (at->in_next > input->high &&
+                    tally_check_input(input->topic, slot->partition, at->in_next, at->in_next, 0,
+                            input->high, doubt)) ||
+            (next >= 0 && next < input->low &&
+                    tally_check_input(input->topic, slot->partition, next, next, input->low,
+                            input->high, doubt))) {
+        return;
     }
-    note_rest(watch, index, next, input_high);
-    if (anchor->in_last >= input_low && anchor->in_last >= 0) {
-        add_probe(watch, index, input, slot->partition, anchor->in_last, anchor->in_crc);
+    note_rest(watch, index, next, input->high);
+    if (anchor->in_last >= input->low && anchor->in_last >= 0) {
+        add_probe(watch, index, input->topic, slot->partition, anchor->in_last, anchor->in_crc);
     }
-    if (anchor->out_last >= events_low && anchor->out_last >= 0 && !compacted) {
-        add_probe(watch, index, events, slot->partition, anchor->out_last, anchor->out_crc);
+    if (anchor->out_last >= events->low && anchor->out_last >= 0 && !compacted) {
+        add_probe(watch, index, events->topic, slot->partition, anchor->out_last, anchor->out_crc);
     }
-    return TALLY_OK;
+}
+
+static void check_all_ranges(struct tally_position_watch *watch)
+{
+    const struct tally_range *ranges = watch->ranges;
+
+    ask_ranges(watch);
+    for (size_t i = 0; i < watch->slot_count; i++) {
+        if (watch->running[i]) {
+            check_ranges(watch, i, &ranges[0], &ranges[1]);
+            ranges += 2;
+        }
+    }
 }
 
 /* --- records ---------------------------------------------------------------------------------- */
@@ -535,10 +576,10 @@ enum tally_code tally_position_watch_look(struct tally_position_watch *watch,
     code = check_topics(watch, err);
     if (!code && take_positions(watch) > 0) {
         code = need_consumer(watch, err);
-        for (size_t i = 0; i < watch->slot_count && !code; i++) {
-            code = watch->running[i] ? check_ranges(watch, i, err) : TALLY_OK;
+        if (!code) {
+            check_all_ranges(watch);
+            code = read_records(watch, err);
         }
-        code = code ? code : read_records(watch, err);
         if (!code) {
             raise_doubts(watch);
             look_at_tails(watch, err);

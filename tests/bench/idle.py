@@ -4,7 +4,7 @@ import time
 
 from figures import Turns, cpu_seconds, rss_mb
 
-SETTLE_SECONDS = 10  # a JVM is not idle before
+SETTLE_SECONDS = 30  # a JVM is not idle before; nor is tally, which flushes what its start has written
 
 
 def run(setup):
