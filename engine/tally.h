@@ -77,6 +77,8 @@ enum tally_store_kind {
 };
 void tally_store(struct tally_topology *topology, enum tally_store_id store,
         enum tally_store_kind kind);
+/* One that settings may leave out: EVENT_SOURCED if it is kept, else OMITTED. */
+void tally_store_if(struct tally_topology *topology, enum tally_store_id store, bool kept);
 void tally_aggregate(struct tally_topology *topology,
         const struct tally_aggregate *aggregate); /* copied */
 void tally_projection(struct tally_topology *topology,

@@ -124,6 +124,11 @@ void tally_store(struct tally_topology *topology, enum tally_store_id store,
     }
 }
 
+void tally_store_if(struct tally_topology *topology, enum tally_store_id store, bool kept)
+{
+    tally_store(topology, store, kept ? TALLY_EVENT_SOURCED : TALLY_OMITTED);
+}
+
 void tally_aggregate(struct tally_topology *topology, const struct tally_aggregate *aggregate)
 {
     if (topology->error.code) {

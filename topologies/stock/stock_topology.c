@@ -17,14 +17,12 @@ enum tally_code tally_stock_build(struct tally_topology *topology,
         const struct tally_config *config, struct tally_error *err)
 {
     tally_store(topology, TALLY_STORE_LEVEL, TALLY_EVENT_SOURCED);
-    tally_store(topology, TALLY_STORE_LEDGER,
-            config->stock_ledger ? TALLY_EVENT_SOURCED : TALLY_OMITTED);
+    tally_store_if(topology, TALLY_STORE_LEDGER, config->stock_ledger);
     tally_store(topology, TALLY_STORE_SETTING, TALLY_EVENT_SOURCED);
     tally_store(topology, TALLY_STORE_SKU, TALLY_EVENT_SOURCED);
     tally_store(topology, TALLY_STORE_WAREHOUSE, TALLY_EVENT_SOURCED);
     tally_store(topology, TALLY_STORE_HOLD, TALLY_EVENT_SOURCED);
-    tally_store(topology, TALLY_STORE_DEDUP,
-            config->dedup_retention > 0 ? TALLY_EVENT_SOURCED : TALLY_OMITTED);
+    tally_store_if(topology, TALLY_STORE_DEDUP, config->dedup_retention > 0);
     tally_sends_to(topology, STOCK_CATALOGUE_COMMANDS);
     tally_sends_to(topology, STOCK_RESERVATION_COMMANDS);
     tally_sends_to(topology, STOCK_TRANSFER_COMMANDS);

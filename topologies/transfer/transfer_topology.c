@@ -20,8 +20,7 @@ enum tally_code tally_transfer_build(struct tally_topology *topology,
     tally_store(topology, TALLY_STORE_TRANSFER, TALLY_EVENT_SOURCED);
     tally_store(topology, TALLY_STORE_TRANSFER_OPERATION, TALLY_EVENT_SOURCED);
     tally_store(topology, TALLY_STORE_TRANSFER_TIMER, TALLY_EVENT_SOURCED);
-    tally_store(topology, TALLY_STORE_DEDUP,
-            config->dedup_retention > 0 ? TALLY_EVENT_SOURCED : TALLY_OMITTED);
+    tally_store_if(topology, TALLY_STORE_DEDUP, config->dedup_retention > 0);
     tally_sends_to(topology, TRANSFER_STOCK_COMMANDS);
     tally_sends_to(topology, TRANSFER_COMMANDS);
     tally_aggregate(topology, &(struct tally_aggregate){
