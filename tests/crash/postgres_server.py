@@ -2,6 +2,7 @@
 import json
 import os
 import pwd
+import signal
 import subprocess
 import time
 
@@ -61,6 +62,12 @@ class Postgres(Process):
             if not self.running():
                 self.spawn()
             time.sleep(0.05)
+
+    def stop(self, limit=READY_SECONDS):
+        """Clients are not waited for."""
+        self.alive()
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(limit)
 
     def stop_immediately(self):
         """As pg_ctl stop -m immediate: it does not write a checkpoint, and recovers when it starts."""
