@@ -88,7 +88,8 @@ static void connect_client(struct redis_fixture *fixture)
 
 static void set_user(struct redis_fixture *fixture)
 {
-    const char *words[64] = {"ACL", "SETUSER", "tally", "reset", "on", ">" REDIS_FIXTURE_PASSWORD};
+    const char *words[64] = {
+            "ACL", "SETUSER", "tally", "reset", "on", (">" REDIS_FIXTURE_PASSWORD)};
     char rules[1024];
     int count = 6;
     redisReply *reply;
