@@ -220,6 +220,12 @@ enum tally_code redis_connection_send(struct redis_connection *connection,
                 commands.len) != REDIS_OK) {
         return broken(connection, err);
     }
+    for (int done = 0; !done;) {
+        errno = 0;
+        if (redisBufferWrite(connection->context, &done) != REDIS_OK) {
+            return broken(connection, err);
+        }
+    }
     return TALLY_OK;
 }
 

@@ -53,7 +53,7 @@ void redis_connection_bytes(struct tally_buf *command, struct tally_slice argume
 void redis_connection_text(struct tally_buf *command, const char *argument);
 void redis_connection_int(struct tally_buf *command, int64_t argument);
 
-/* Queues commands; the next reply that is waited for sends them. */
+/* Writes commands to the socket; their replies come in the same order. */
 TALLY_MUST_CHECK enum tally_code redis_connection_send(struct redis_connection *connection,
         struct tally_slice commands, struct tally_error *err);
 /* The next reply, the caller's to free with freeReplyObject; never an error reply. AGAIN: NOSCRIPT,

@@ -11,11 +11,10 @@
 #include "engine/base/log.h"
 
 enum {
-    SCRIPT_ROWS = 100,              /* a script's rows: longer ones make others wait in Redis */
-    SCRIPT_BYTES = 1024 * 1024,     /* the same, of large documents */
-    WINDOW_SCRIPTS = 64,            /* on their way at once */
-    WINDOW_BYTES = 2 * 1024 * 1024, /* the same, in bytes */
-    VALUE_MAX = 16 * 1024 * 1024,   /* a document of 1 MiB, all of it escaped */
+    SCRIPT_ROWS = 100,            /* a script's rows: longer ones make others wait in Redis */
+    SCRIPT_BYTES = 1024 * 1024,   /* the same, of large documents */
+    WINDOW_SCRIPTS = 16,          /* on their way at once: Redis has work while rows are written */
+    VALUE_MAX = 16 * 1024 * 1024, /* a document of 1 MiB, all of it escaped */
     BUFFER_MAX = 64 * 1024 * 1024,
     SWEEP_MS = 200, /* of a flush, while a rebuild ends */
     ROW_ARGUMENTS = 5,
@@ -41,8 +40,8 @@ struct redis_sink {
     size_t partition_count;
     struct redis_rows rows;
     struct redis_sweep sweep;
-    struct tally_buf out; /* scripts that wait to be sent */
-    size_t scripts;       /* how many */
+    struct tally_buf out; /* a script */
+    size_t sent, awaited; /* scripts of this flush; of them on their way */
     struct tally_buf keys, arguments, value;
 };
 
@@ -250,53 +249,60 @@ static enum tally_code redis_sink_put(struct tally_sink *base,
     return TALLY_OK;
 }
 
-/* All replies are read, whatever they are: each belongs to a command. *first: which one failed. */
-static enum tally_code read_replies(struct redis_sink *sink, size_t *first, struct tally_error *err)
+static void take_phase(struct redis_sink *sink, redisReply *reply)
+{
+    struct tally_slice phase = redis_connection_string(reply);
+
+    if (phase.len < sizeof sink->sweep.phase) {
+        memcpy(sink->sweep.phase, phase.len ? (const char *)phase.data : "", phase.len);
+        sink->sweep.phase[phase.len] = '\0';
+    }
+    freeReplyObject(reply);
+}
+
+/* Waits until at most `left` scripts are on their way; after an error until none is, as each reply
+ * belongs to a command. */
+static enum tally_code await(struct redis_sink *sink, size_t left, struct tally_error *err)
 {
     enum tally_code failed = TALLY_OK;
 
-    for (size_t i = 0; i < sink->scripts; i++) {
+    while (sink->awaited > (failed ? 0 : left) && !sink->connection->broken) {
         struct tally_error here = {0};
         redisReply *reply;
         enum tally_code code = redis_connection_reply(sink->connection, &reply, &here);
-        struct tally_slice phase = redis_connection_string(reply);
 
-        if (!code && phase.len < sizeof sink->sweep.phase) {
-            memcpy(sink->sweep.phase, phase.len ? (const char *)phase.data : "", phase.len);
-            sink->sweep.phase[phase.len] = '\0';
-        }
-        freeReplyObject(reply);
-        if (code && !failed) {
+        sink->awaited--;
+        if (!code) {
+            take_phase(sink, reply);
+        } else if (!failed) {
             failed = code;
-            *first = i;
             *err = here;
         }
-        if (sink->connection->broken) {
-            break;
-        }
+    }
+    if (failed == TALLY_AGAIN) {
+        failed = tally_error_set(err, TALLY_UNAVAILABLE, "redis forgot a script in the middle");
     }
     return failed;
 }
 
-/* Sends what waits and reads the answers; once more after a script that Redis has forgotten. */
-static enum tally_code drain(struct redis_sink *sink, struct tally_error *err)
+/* The first script of a flush is waited for, as Redis may have forgotten its text. */
+static enum tally_code submit(struct redis_sink *sink, struct tally_error *err)
 {
-    size_t first = 0;
-    enum tally_code code =
-            redis_connection_send(sink->connection, tally_buf_bytes(&sink->out), err);
+    struct tally_slice script = tally_buf_bytes(&sink->out);
+    redisReply *reply;
+    enum tally_code code;
 
-    code = code ? code : read_replies(sink, &first, err);
-    if (code == TALLY_AGAIN && first == 0) {
-        code = redis_script_load(sink->connection, REDIS_SCRIPT_WRITE, err);
-        code = code ? code
-                    : redis_connection_send(sink->connection, tally_buf_bytes(&sink->out), err);
-        code = code ? code : read_replies(sink, &first, err);
-    }
-    if (code == TALLY_AGAIN) {
-        code = tally_error_set(err, TALLY_UNAVAILABLE, "redis forgot a script in the middle");
+    if (sink->sent++ == 0) {
+        code = redis_script_call(sink->connection, REDIS_SCRIPT_WRITE, script, &reply, err);
+        if (!code) {
+            take_phase(sink, reply);
+        }
+    } else {
+        code = redis_connection_send(sink->connection, script, err);
+        sink->awaited += !code;
+        code = code ? code : await(sink, WINDOW_SCRIPTS, err);
     }
     tally_buf_clear(&sink->out);
-    sink->scripts = 0;
     return code;
 }
 
@@ -336,8 +342,8 @@ struct step {
     size_t rows;
 };
 
-static void append_script(struct redis_sink *sink, const struct partition *partition,
-        const struct step *step)
+static enum tally_code send_script(struct redis_sink *sink, const struct partition *partition,
+        const struct step *step, struct tally_error *err)
 {
     struct tally_buf *out = &sink->out;
 
@@ -359,7 +365,7 @@ static void append_script(struct redis_sink *sink, const struct partition *parti
             (int)partition->partition);
     redis_connection_bytes(out, tally_buf_bytes(&sink->value));
     tally_buf_slice(out, tally_buf_bytes(&sink->arguments));
-    sink->scripts++;
+    return submit(sink, err);
 }
 
 static enum tally_code write_partition(struct redis_sink *sink, const struct partition *partition,
@@ -386,11 +392,8 @@ static enum tally_code write_partition(struct redis_sink *sink, const struct par
             return code;
         }
         step.to = row ? TALLY_OFFSET_NONE : to;
-        append_script(sink, partition, &step);
+        code = send_script(sink, partition, &step, err);
         step.number++;
-        if (sink->scripts == WINDOW_SCRIPTS || sink->out.len > WINDOW_BYTES) {
-            code = drain(sink, err);
-        }
     } while (row && !code);
     return code;
 }
@@ -398,6 +401,7 @@ static enum tally_code write_partition(struct redis_sink *sink, const struct par
 static enum tally_code write_all(struct redis_sink *sink,
         const struct tally_topic_partition *positions, size_t count, struct tally_error *err)
 {
+    struct tally_error late;
     enum tally_code code = TALLY_OK;
 
     for (size_t i = 0; i < count && !code; i++) {
@@ -412,7 +416,11 @@ static enum tally_code write_all(struct redis_sink *sink,
         }
         code = write_partition(sink, partition, rows, positions[i].offset, err);
     }
-    return code || sink->scripts == 0 ? code : drain(sink, err);
+    if (code) {
+        (void)await(sink, 0, &late);
+        return code;
+    }
+    return await(sink, 0, err);
 }
 
 static enum tally_code redis_sink_flush(struct tally_sink *base,
@@ -426,7 +434,7 @@ static enum tally_code redis_sink_flush(struct tally_sink *base,
         return tally_error_set(err, TALLY_UNAVAILABLE, "the redis sink is not started");
     }
     tally_buf_clear(&sink->out);
-    sink->scripts = 0;
+    sink->sent = sink->awaited = 0;
     code = TALLY_FAILPOINT_CODE(REDIS_BEFORE, TALLY_UNAVAILABLE, err);
     code = code ? code : write_all(sink, positions, count, err);
     for (size_t i = 0; i < count && !code; i++) {
