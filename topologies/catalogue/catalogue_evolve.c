@@ -30,8 +30,8 @@ static void put(struct tally_context *ctx, struct tally_key key,
 
 static void pack_warehouse(const struct catalogue_event *event, struct tally_buf *row)
 {
-    stock_warehouse_pack(
-            &(struct stock_warehouse_row){.state = event->state, .name = event->name}, row);
+    stock_warehouse_pack(&(struct stock_warehouse_row){.state = event->state, .name = event->name},
+            row);
 }
 
 static void pack_product(const struct catalogue_event *event, struct tally_buf *row)
@@ -46,8 +46,8 @@ static void pack_operation(const struct catalogue_event *event, struct tally_buf
 
 static void pack_slug(const struct catalogue_event *event, struct tally_buf *row)
 {
-    catalogue_slug_pack(
-            &(struct catalogue_slug_row){.product_id = event->product_id, .op_id = event->op_id},
+    catalogue_slug_pack(&(struct catalogue_slug_row){.product_id = event->product_id,
+                                .op_id = event->op_id},
             row);
 }
 

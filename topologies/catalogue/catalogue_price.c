@@ -55,8 +55,7 @@ static struct catalogue_price price_of(const struct catalogue_call *call,
             price.presence.present |= TALLY_BIT(optional[i].price);
         }
     }
-    price.kind = has(&price, CATALOGUE_PRICE_VALID_FROM) ||
-                                 has(&price, CATALOGUE_PRICE_VALID_UNTIL)
+    price.kind = has(&price, CATALOGUE_PRICE_VALID_FROM) || has(&price, CATALOGUE_PRICE_VALID_UNTIL)
                          ? CATALOGUE_SALE
                          : CATALOGUE_BASE;
     return price;
