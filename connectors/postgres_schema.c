@@ -15,12 +15,6 @@ enum { MIGRATION_MS = 3600 * 1000 }; /* a statement of it: an index over everyth
 #define FOR_CONTROL "-- for: control\n"
 #define FOR_CONTENT "-- for: content\n"
 
-const char *tally_postgres_migration(size_t n, const char **text)
-{
-    *text = postgres_migrations[n].text;
-    return postgres_migrations[n].name;
-}
-
 /* Whether the file is there, with the same content. */
 static enum tally_code find_applied(struct postgres_connection *connection,
         const struct postgres_migration *migration, bool *applied, struct tally_error *err)

@@ -13,6 +13,3 @@ typedef void (*tally_migration_fn)(void *context, const char *file, bool now);
  * changed then. Needs a user that may create schemas in the database of postgres.url. */
 TALLY_MUST_CHECK enum tally_code tally_postgres_migrate(const struct tally_config *config,
         tally_migration_fn report, void *context, struct tally_error *err);
-
-/* For tests and documents: the files in order, NULL after the last. */
-const char *tally_postgres_migration(size_t n, const char **text);

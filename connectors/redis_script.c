@@ -344,7 +344,8 @@ void redis_script_begin(const struct redis_connection *connection, enum redis_sc
     redis_connection_int(command, (int64_t)keys);
 }
 
-enum tally_code redis_script_load(struct redis_connection *connection, enum redis_script_id id,
+/* Sends the script itself, which then does nothing. */
+static enum tally_code load(struct redis_connection *connection, enum redis_script_id id,
         struct tally_error *err)
 {
     struct tally_buf command;
@@ -368,7 +369,7 @@ enum tally_code redis_script_call(struct redis_connection *connection, enum redi
     enum tally_code code = redis_connection_call(connection, command, reply, err);
 
     if (code == TALLY_AGAIN) {
-        code = redis_script_load(connection, id, err);
+        code = load(connection, id, err);
         code = code ? code : redis_connection_call(connection, command, reply, err);
     }
     if (code == TALLY_AGAIN) {

@@ -25,9 +25,6 @@ TALLY_MUST_CHECK enum tally_code redis_script_prepare(struct redis_connection *c
 /* Begins an EVALSHA of `keys` keys and `arguments` arguments, which are to be appended. */
 void redis_script_begin(const struct redis_connection *connection, enum redis_script_id id,
         struct tally_buf *command, size_t keys, size_t arguments);
-/* Sends the script itself, which then does nothing. */
-TALLY_MUST_CHECK enum tally_code redis_script_load(struct redis_connection *connection,
-        enum redis_script_id id, struct tally_error *err);
 /* Sends one call, after the script where the server does not know it (any more). */
 TALLY_MUST_CHECK enum tally_code redis_script_call(struct redis_connection *connection,
         enum redis_script_id id, struct tally_slice command, redisReply **reply,

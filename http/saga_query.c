@@ -94,8 +94,7 @@ static enum tally_code read_lines(struct exchange *exchange, struct tally_read *
     list->items = tally_arena_alloc(list->arena, RESERVATION_LINES_MAX * sizeof *list->items);
     tally_key_begin(&lower, TALLY_STORE_RESERVATION_LINE);
     tally_key_string(&lower, exchange->request.params[0]);
-    upper = lower;
-    upper.bytes[upper.len - 1] = 1; /* behind the 0x00 that ends the id */
+    upper = tally_key_behind(lower);
     return tally_read_scan(read, tally_key_bytes(&lower), tally_key_bytes(&upper), false, add_line,
             list, err);
 }

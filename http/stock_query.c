@@ -51,8 +51,7 @@ static enum tally_code scan_sku(struct tally_read *read, enum tally_store_id sto
 
     tally_key_begin(&lower, store);
     tally_key_string(&lower, sku);
-    upper = lower;
-    upper.bytes[upper.len - 1] = 1; /* behind the 0x00 that ends the SKU */
+    upper = tally_key_behind(lower);
     return tally_read_scan(read, tally_key_bytes(&lower), tally_key_bytes(&upper), false, row,
             context, err);
 }
@@ -460,8 +459,7 @@ void stock_query_warehouses(struct exchange *exchange)
     }
     reading_headers(exchange, tally_read_info(read));
     tally_key_begin(&lower, TALLY_STORE_WAREHOUSE);
-    upper = lower;
-    upper.bytes[0]++;
+    upper = tally_key_behind(lower);
     code = tally_read_scan(read, tally_key_bytes(&lower), tally_key_bytes(&upper), false,
             add_warehouse, &list, &err);
     if (!code && list.damaged) {

@@ -255,6 +255,11 @@ struct stock_event {
     struct tally_array signals; /* of struct tally_slice, names of enum stock_signal */
     struct tally_slice product_id, op_id, name;
 };
+/* Whether it changed a level, and so has a seq, deltas and numbers after it. */
+static inline bool stock_event_has_level(const struct stock_event *event)
+{
+    return event->presence.present & TALLY_BIT(STOCK_EVENT_SEQ);
+}
 extern const struct tally_schema
         *const stock_event_schemas[]; /* by enum stock_event_type, then NULL */
 

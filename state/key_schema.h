@@ -24,6 +24,14 @@ static inline struct tally_slice tally_key_bytes(const struct tally_key *key)
     return (struct tally_slice){key->bytes, key->len};
 }
 
+/* The bound behind all keys that begin with this prefix: a store's byte, or parts whose last one is
+ * a string with its 0x00. */
+static inline struct tally_key tally_key_behind(struct tally_key prefix)
+{
+    prefix.bytes[prefix.len - 1]++;
+    return prefix;
+}
+
 /* Starts a key with its store's byte; then one call for each part, in order. A string part that
  * is not the last one ends with 0x00; a key that stops early is a prefix for scans.
  * Strings hold no NUL (checked at ingest); a key over TALLY_KEY_MAX asserts. */

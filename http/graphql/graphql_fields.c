@@ -110,7 +110,7 @@ static enum graphql_step reservation_out(struct graphql_call *call, struct tally
     return GRAPHQL_DONE;
 }
 
-enum graphql_step graphql_reservation_find(struct graphql_call *call, struct tally_slice id,
+static enum graphql_step find_reservation(struct graphql_call *call, struct tally_slice id,
         struct graphql_out *out)
 {
     struct graphql_reads *reads = &((struct graphql_world *)call->context)->reads;
@@ -128,8 +128,7 @@ enum graphql_step graphql_reservation_find(struct graphql_call *call, struct tal
     tally_key_tail(&key, id);
     tally_key_begin(&lower, TALLY_STORE_RESERVATION_LINE);
     tally_key_string(&lower, id);
-    upper = lower;
-    upper.bytes[upper.len - 1] = 1; /* behind the 0x00 that ends the id */
+    upper = tally_key_behind(lower);
     header = graphql_reads_row(reads, owner, &key);
     lines = graphql_reads_rows(reads, owner, &lower, &upper, false, RESERVATION_LINES_MAX);
     if (!header || !lines) {
@@ -150,7 +149,7 @@ enum graphql_step graphql_reservation_find(struct graphql_call *call, struct tal
 
 static enum graphql_step reservation(struct graphql_call *call, struct graphql_out *out)
 {
-    return graphql_reservation_find(call, graphql_call_text(call, "id"), out);
+    return find_reservation(call, graphql_call_text(call, "id"), out);
 }
 
 /* --- node ------------------------------------------------------------------------------------- */
@@ -177,7 +176,7 @@ static enum graphql_step node(struct graphql_call *call, struct graphql_out *out
         return graphql_stock_find(call, key, NULL, out);
     }
     if (cut_prefix(id, "Reservation:", &key)) {
-        return graphql_reservation_find(call, key, out);
+        return find_reservation(call, key, out);
     }
     return GRAPHQL_DONE;
 }

@@ -16,8 +16,6 @@ enum graphql_step graphql_stock_find(struct graphql_call *call, struct tally_sli
         const struct graphql_input *warehouses, struct graphql_out *out);
 enum graphql_step graphql_product_find(struct graphql_call *call, struct tally_slice product_id,
         struct graphql_out *out);
-enum graphql_step graphql_reservation_find(struct graphql_call *call, struct tally_slice id,
-        struct graphql_out *out);
 
 void graphql_stock_bind(struct graphql_schema *schema);
 void graphql_ledger_bind(struct graphql_schema *schema);

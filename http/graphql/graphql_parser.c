@@ -75,7 +75,7 @@ static void describe(const struct graphql_token *token, char *to, size_t size)
     }
 }
 
-void graphql_parser_unexpected(struct graphql_parser *parser, const char *expected)
+static void unexpected(struct graphql_parser *parser, const char *expected)
 {
     char found[96], what[192];
 
@@ -91,7 +91,7 @@ void graphql_parser_unexpected(struct graphql_parser *parser, const char *expect
     fail(parser, what);
 }
 
-bool graphql_parser_sees(const struct graphql_parser *parser, const char *punctuator)
+static bool sees(const struct graphql_parser *parser, const char *punctuator)
 {
     return parser->token.kind == GRAPHQL_TOKEN_PUNCTUATOR &&
            tally_slice_equal(parser->token.text, tally_slice_string(punctuator));
@@ -105,7 +105,7 @@ bool graphql_parser_sees_word(const struct graphql_parser *parser, const char *w
 
 bool graphql_parser_take(struct graphql_parser *parser, const char *punctuator)
 {
-    if (!graphql_parser_sees(parser, punctuator)) {
+    if (!sees(parser, punctuator)) {
         return false;
     }
     graphql_parser_advance(parser);
@@ -118,7 +118,7 @@ void graphql_parser_expect(struct graphql_parser *parser, const char *punctuator
 
     if (!graphql_parser_take(parser, punctuator)) {
         snprintf(quoted, sizeof quoted, "\"%s\"", punctuator);
-        graphql_parser_unexpected(parser, quoted);
+        unexpected(parser, quoted);
     }
 }
 
@@ -127,7 +127,7 @@ struct tally_slice graphql_parser_name(struct graphql_parser *parser)
     struct tally_slice name = parser->token.text;
 
     if (parser->token.kind != GRAPHQL_TOKEN_NAME) {
-        graphql_parser_unexpected(parser, "Name");
+        unexpected(parser, "Name");
         return tally_slice_of("", 0);
     }
     graphql_parser_advance(parser);
@@ -243,7 +243,7 @@ static void parse_scalar(struct graphql_parser *parser, struct graphql_value *va
         value->kind = GRAPHQL_VALUE_STRING;
         break;
     default:
-        graphql_parser_unexpected(parser, NULL);
+        unexpected(parser, NULL);
         return;
     }
     value->text = parser->token.text;
@@ -258,11 +258,11 @@ struct graphql_value *graphql_parser_value(struct graphql_parser *parser, bool c
     if (!enter(parser)) {
         return value;
     }
-    if (graphql_parser_sees(parser, "[")) {
+    if (sees(parser, "[")) {
         parse_list(parser, constant, value);
-    } else if (graphql_parser_sees(parser, "{")) {
+    } else if (sees(parser, "{")) {
         parse_object(parser, constant, value);
-    } else if (graphql_parser_sees(parser, "$") && !constant) {
+    } else if (sees(parser, "$") && !constant) {
         graphql_parser_advance(parser);
         value->kind = GRAPHQL_VALUE_VARIABLE;
         value->text = graphql_parser_name(parser);
@@ -298,7 +298,7 @@ static struct graphql_directive *parse_directives(struct graphql_parser *parser,
 {
     struct graphql_directive *first = NULL, **end = &first;
 
-    while (graphql_parser_sees(parser, "@")) {
+    while (sees(parser, "@")) {
         struct graphql_directive *directive = make(parser, sizeof *directive);
 
         directive->at = parser->token.at;
@@ -323,7 +323,7 @@ static void parse_field(struct graphql_parser *parser, struct graphql_selection 
     }
     field->arguments = parse_arguments(parser, false);
     field->directives = parse_directives(parser, false);
-    if (graphql_parser_sees(parser, "{")) {
+    if (sees(parser, "{")) {
         field->selections = parse_selections(parser);
     }
 }
@@ -407,7 +407,7 @@ static struct graphql_operation *parse_operation(struct graphql_parser *parser)
     operation->kind = graphql_parser_sees_word(parser, "mutation")       ? GRAPHQL_MUTATION
                       : graphql_parser_sees_word(parser, "subscription") ? GRAPHQL_SUBSCRIPTION
                                                                          : GRAPHQL_QUERY;
-    if (!graphql_parser_sees(parser, "{")) {
+    if (!sees(parser, "{")) {
         graphql_parser_advance(parser);
         operation->name_at = parser->token.at;
         if (parser->token.kind == GRAPHQL_TOKEN_NAME) {
@@ -428,11 +428,11 @@ static struct graphql_fragment *parse_fragment(struct graphql_parser *parser)
     graphql_parser_advance(parser);
     fragment->name_at = parser->token.at;
     if (graphql_parser_sees_word(parser, "on")) {
-        graphql_parser_unexpected(parser, NULL);
+        unexpected(parser, NULL);
     }
     fragment->name = graphql_parser_name(parser);
     if (!graphql_parser_sees_word(parser, "on")) {
-        graphql_parser_unexpected(parser, "\"on\"");
+        unexpected(parser, "\"on\"");
     }
     graphql_parser_advance(parser);
     fragment->type_at = parser->token.at;
@@ -444,7 +444,7 @@ static struct graphql_fragment *parse_fragment(struct graphql_parser *parser)
 
 static bool begins_operation(const struct graphql_parser *parser)
 {
-    return graphql_parser_sees(parser, "{") || graphql_parser_sees_word(parser, "query") ||
+    return sees(parser, "{") || graphql_parser_sees_word(parser, "query") ||
            graphql_parser_sees_word(parser, "mutation") ||
            graphql_parser_sees_word(parser, "subscription");
 }
@@ -473,7 +473,7 @@ struct graphql_document *graphql_parse(struct tally_slice source, size_t tokens_
             fragment->index = document->fragment_count++;
             APPEND(fragments, fragment);
         } else {
-            graphql_parser_unexpected(&parser, NULL);
+            unexpected(&parser, NULL);
         }
     } while (!parser.failed && parser.token.kind != GRAPHQL_TOKEN_END);
     return parser.failed ? NULL : document;

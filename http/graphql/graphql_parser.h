@@ -23,8 +23,6 @@ struct graphql_parser {
 void graphql_parser_init(struct graphql_parser *parser, struct tally_slice source,
         size_t tokens_max, struct graphql_errors *errors);
 void graphql_parser_advance(struct graphql_parser *parser);
-void graphql_parser_unexpected(struct graphql_parser *parser, const char *expected);
-bool graphql_parser_sees(const struct graphql_parser *parser, const char *punctuator);
 bool graphql_parser_sees_word(const struct graphql_parser *parser, const char *word);
 bool graphql_parser_take(struct graphql_parser *parser,
         const char *punctuator); /* if it is there */

@@ -379,15 +379,6 @@ bool graphql_schema_overlap(const struct graphql_type *a, const struct graphql_t
     return false;
 }
 
-bool graphql_schema_same(const struct graphql_type_ref *a, const struct graphql_type_ref *b)
-{
-    while (a->wrap == b->wrap && a->wrap != GRAPHQL_NAMED) {
-        a = a->of;
-        b = b->of;
-    }
-    return a->wrap == b->wrap && tally_slice_equal(a->name, b->name);
-}
-
 void graphql_schema_print_type(const struct graphql_type_ref *type, struct tally_buf *out)
 {
     char ends[2 * GRAPHQL_NESTING_MAX + 2];

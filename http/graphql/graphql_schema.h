@@ -103,5 +103,4 @@ bool graphql_schema_is_composite(const struct graphql_type *type); /* has fields
 /* Whether an object of this type may also be of that. */
 bool graphql_schema_is_possible(const struct graphql_type *type, const struct graphql_type *object);
 bool graphql_schema_overlap(const struct graphql_type *a, const struct graphql_type *b);
-bool graphql_schema_same(const struct graphql_type_ref *a, const struct graphql_type_ref *b);
 void graphql_schema_print_type(const struct graphql_type_ref *type, struct tally_buf *out);

@@ -45,12 +45,8 @@ static const struct graphql_load *load_store(const struct stock *stock, enum tal
     tally_key_begin(&lower, store);
     if (of_sku) {
         tally_key_string(&lower, stock->sku);
-        upper = lower;
-        upper.bytes[upper.len - 1] = 1; /* behind the 0x00 that ends the SKU */
-    } else {
-        upper = lower;
-        upper.bytes[0]++;
     }
+    upper = tally_key_behind(lower);
     return graphql_reads_rows(stock->reads, stock->owner, &lower, &upper, false, limit);
 }
 

@@ -9,6 +9,7 @@
 #include "connectors/kafka_admin.h"
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "tests/integration/suite.h"
 
 static int64_t now_ms(void)
 {
@@ -308,21 +309,9 @@ char *kafka_fixture_read(struct kafka_fixture *fixture, const char *topic, int32
 
 int kafka_fixture_main(const char *name, void (*add)(TCase *tcase))
 {
-    Suite *suite = suite_create(name);
-    TCase *tcase = tcase_create("broker");
-    SRunner *runner = NULL;
-    int failed = 0;
-
     if (!kafka_fixture_servers()) {
         (void)fprintf(stderr, "%s: no broker, set TEST_KAFKA=host:port\n", name);
         return EXIT_FAILURE;
     }
-    tcase_set_timeout(tcase, 120);
-    add(tcase);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_main(name, add);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "connectors/postgres_schema.h"
+#include "tests/integration/suite.h"
 
 static PGconn *connect_to(const char *database)
 {
@@ -100,21 +101,9 @@ void postgres_fixture_expect(struct postgres_fixture *fixture, const char *state
 
 int postgres_fixture_main(const char *name, void (*add)(TCase *tcase))
 {
-    Suite *suite = suite_create(name);
-    TCase *tcase = tcase_create("server");
-    SRunner *runner;
-    int failed;
-
     if (!getenv("TEST_POSTGRES")) {
         (void)fprintf(stderr, "%s: no server, set TEST_POSTGRES to its connection string\n", name);
         return EXIT_FAILURE;
     }
-    tcase_set_timeout(tcase, 120);
-    add(tcase);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_main(name, add);
 }

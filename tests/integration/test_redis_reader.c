@@ -11,6 +11,7 @@
 #include "connectors/redis_limiter.h"
 #include "engine/base/thread.h"
 #include "tests/integration/redis_fixture.h"
+#include "tests/integration/suite.h"
 
 static struct redis_fixture fixture;
 static struct tally_sink *sink;
@@ -416,15 +417,9 @@ START_TEST(window_of_many)
 }
 END_TEST
 
-int main(void)
+static void add(TCase *tcase)
 {
-    Suite *suite = suite_create("redis_reader");
-    TCase *tcase = tcase_create("all");
-    SRunner *runner = srunner_create(suite);
-    int failed;
-
     tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, values);
     tcase_add_test(tcase, flushall);
     tcase_add_test(tcase, older_data);
@@ -436,9 +431,9 @@ int main(void)
     tcase_add_test(tcase, claims_while_building);
     tcase_add_test(tcase, window);
     tcase_add_test(tcase, window_of_many);
-    suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(void)
+{
+    return suite_main("redis_reader", add);
 }

@@ -9,6 +9,7 @@
 
 #include "engine/base/failpoint.h"
 #include "tests/integration/redis_fixture.h"
+#include "tests/integration/suite.h"
 
 static struct redis_fixture fixture;
 static struct tally_sink *sink;
@@ -743,15 +744,9 @@ START_TEST(other_application)
 }
 END_TEST
 
-int main(void)
+static void add(TCase *tcase)
 {
-    Suite *suite = suite_create("redis_sink");
-    TCase *tcase = tcase_create("all");
-    SRunner *runner = srunner_create(suite);
-    int failed;
-
     tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, every_event);
     tcase_add_test(tcase, large_batches);
     tcase_add_test(tcase, repeated_and_older);
@@ -778,9 +773,9 @@ int main(void)
 #endif
     tcase_add_test(tcase, publication);
     tcase_add_test(tcase, other_application);
-    suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(void)
+{
+    return suite_main("redis_sink", add);
 }

@@ -32,7 +32,7 @@ static void low_stock_touch(struct tally_touch *touch, const struct tally_event 
 {
     const struct stock_event *event = envelope->body;
 
-    for (int severity = 0; has(event, STOCK_EVENT_SEQ) && severity < LOW_STOCK_SEVERITIES;
+    for (int severity = 0; stock_event_has_level(event) && severity < LOW_STOCK_SEVERITIES;
             severity++) {
         struct tally_key key = row_key(severity, event);
 
@@ -96,8 +96,8 @@ static void low_stock_apply(struct tally_context *ctx, const struct tally_event 
     struct tally_key key;
     int was, is;
 
-    if (!has(event, STOCK_EVENT_SEQ)) {
-        return; /* not about a level */
+    if (!stock_event_has_level(event)) {
+        return;
     }
     was = find_row(ctx, event, &low);
     if (has(event, STOCK_EVENT_SETTING)) {

@@ -29,11 +29,6 @@ static const struct tally_window windows[WINDOWS] = {
                 .retention_ms = 732 * DAY_MS},
 };
 
-static bool is_movement(const struct stock_event *event)
-{
-    return event->presence.present & TALLY_BIT(STOCK_EVENT_SEQ);
-}
-
 static void end_key(struct tally_key *key, const struct stock_event *event)
 {
     tally_key_string(key, event->warehouse);
@@ -44,7 +39,7 @@ static void movements_touch(struct tally_touch *touch, const struct tally_event 
 {
     const struct stock_event *event = envelope->body;
 
-    for (uint8_t number = 0; is_movement(event) && number < WINDOWS; number++) {
+    for (uint8_t number = 0; stock_event_has_level(event) && number < WINDOWS; number++) {
         struct tally_key key;
 
         tally_touch_window(touch, number, envelope->time_ms, &key);
@@ -93,7 +88,7 @@ static void movements_apply(struct tally_context *ctx, const struct tally_event 
 {
     const struct stock_event *event = envelope->body;
 
-    for (uint8_t number = 0; is_movement(event) && number < WINDOWS; number++) {
+    for (uint8_t number = 0; stock_event_has_level(event) && number < WINDOWS; number++) {
         struct tally_key key;
 
         if (tally_window_open(ctx, number, envelope->time_ms, &key)) {
