@@ -6,6 +6,7 @@
 
 #include "engine/base/failpoint.h"
 #include "engine/base/metrics.h"
+#include "http/problem.h"
 #include "schemas/envelope.h"
 
 /* Text of a table's cell: '|' would end it. */
@@ -186,22 +187,6 @@ void reference_metrics(struct tally_buf *out)
     }
 }
 
-static const char *reaction_text(enum tally_reaction reaction)
-{
-    static const char *const texts[] = {
-            [TALLY_REACT_NONE] = "the caller's matter",
-            [TALLY_REACT_RETRY] = "the same call again, bounded",
-            [TALLY_REACT_SKIP] = "the record goes to the dead letters",
-            [TALLY_REACT_ABORT] = "the transaction is aborted and its input read again",
-            [TALLY_REACT_REBUILD] = "the directory is set aside and built again from events",
-            [TALLY_REACT_RELEASE] = "nothing is written any more; restored from events",
-            [TALLY_REACT_HALT] = "the task is paused and checked again; the others go on",
-            [TALLY_REACT_EXIT] = "the process ends",
-    };
-
-    return texts[reaction];
-}
-
 static void put_remedies(struct tally_buf *out)
 {
     tally_buf_string(out, "\n## Ways out of a halt\n\nA task that halts says in the log, in "
@@ -221,30 +206,49 @@ static void put_remedies(struct tally_buf *out)
     }
 }
 
+static void put_problems(struct tally_buf *out)
+{
+    tally_buf_string(out,
+            "\n## Codes of HTTP itself\n\nAnswers that need no command to be decided. "
+            "`GET /problems/{code}` has these and those above, in small letters and "
+            "with `-`.\n\n"
+            "| code | title | retryable | HTTP | what to do |\n|---|---|---|---|---|\n");
+    for (int code = PROBLEM_NONE + 1; code < PROBLEM_CODES; code++) {
+        struct problem_account account = problem_account((enum problem_code)code);
+
+        tally_buf_format(out, "| %s | %s | %s | %d | %s |\n", account.name, account.title,
+                account.retryable ? "yes" : "", account.status, account.help);
+    }
+}
+
 void reference_errors(struct tally_buf *out)
 {
     tally_buf_string(out, "# Errors\n\nWritten by `tally docs errors` from "
                           "`engine/base/error.def`, `engine/base/remedy.def`, "
-                          "`schemas/reject.def` and `schemas/refusal.def`.\n\n## Failures\n\n"
+                          "`schemas/reject.def`, `http/problem.def` and "
+                          "`schemas/refusal.def`.\n\n## Failures\n\n"
                           "| code | means | what happens | HTTP |\n|---|---|---|---|\n");
     for (int code = TALLY_OK + 1; code < TALLY_CODES; code++) {
         tally_buf_format(out, "| %s | %s | %s | %d |\n", tally_code_name((enum tally_code)code),
                 tally_code_text((enum tally_code)code),
-                reaction_text(tally_code_reaction((enum tally_code)code)),
+                tally_reaction_text(tally_code_reaction((enum tally_code)code)),
                 tally_code_http((enum tally_code)code));
     }
     put_remedies(out);
-    tally_buf_string(out, "\n## Rejections of commands\n\nOutcomes, not failures: they are events "
-                          "and are remembered by their command id. Retryable: the same command may "
-                          "succeed later, under a new id.\n\n"
-                          "| code | title | retryable | HTTP |\n|---|---|---|---|\n");
+    tally_buf_string(out,
+            "\n## Rejections of commands\n\nOutcomes, not failures: they are events "
+            "and are remembered by their command id. Retryable: the same command may "
+            "succeed later, under a new id.\n\n"
+            "| code | title | retryable | HTTP | what to do |\n|---|---|---|---|---|\n");
     for (int reject = TALLY_REJECT_NONE + 1; reject < TALLY_REJECTS; reject++) {
-        tally_buf_format(out, "| %s | %s | %s | %d |\n",
+        tally_buf_format(out, "| %s | %s | %s | %d | %s |\n",
                 tally_reject_name((enum tally_reject)reject),
                 tally_reject_title((enum tally_reject)reject),
                 tally_reject_retryable((enum tally_reject)reject) ? "yes" : "",
-                tally_reject_http((enum tally_reject)reject));
+                tally_reject_http((enum tally_reject)reject),
+                tally_reject_help((enum tally_reject)reject));
     }
+    put_problems(out);
     tally_buf_string(out, "\n## Reasons of dead letters\n\n");
     for (int refusal = TALLY_REFUSAL_NONE + 1; refusal < TALLY_REFUSALS; refusal++) {
         tally_buf_format(out, "- %s\n", tally_refusal_name((enum tally_refusal)refusal));

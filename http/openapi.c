@@ -178,7 +178,7 @@ static void write_content(struct api_text *text, const char *types, const char *
         memcpy(name, type.data, type.len);
         name[type.len] = '\0';
         api_text_map(text, name);
-        if (component && component[0]) {
+        if (component && component[0] && !plain) {
             write_reference(text, "schema", "schemas", component);
         } else {
             api_text_json(text, "schema",
@@ -306,6 +306,9 @@ static void collect(const struct route *route, struct codes *codes)
     }
     if (route->id == ROUTE_OPS_STORE || route->id == ROUTE_OPS_DUMP) {
         ADD(codes, PROBLEM_NOT_FOUND, PROBLEM_NOT_OWNER, PROBLEM_STORE_ERROR);
+    }
+    if (route->id == ROUTE_PROBLEM) {
+        ADD(codes, PROBLEM_NOT_FOUND);
     }
     add_business(codes, api_routes[route->id].codes);
 }

@@ -11,17 +11,11 @@
 
 enum { DETAIL_BYTES_MAX = 512, TYPE_BYTES_MAX = 96 };
 
-/* What a problem says, wherever it comes from. */
-struct account {
-    int status;
-    bool retryable;
-    const char *name, *title;
-};
-
-static struct account own_account(enum problem_code code)
+struct problem_account problem_account(enum problem_code code)
 {
-    static const struct account accounts[PROBLEM_CODES] = {
-#define X(code, status, retryable, title) [PROBLEM_##code] = {status, retryable, #code, title},
+    static const struct problem_account accounts[PROBLEM_CODES] = {
+#define X(code, status, retryable, title, help) \
+    [PROBLEM_##code] = {#code, title, help, status, retryable},
 #include "http/problem.def"
 #undef X
     };
@@ -32,18 +26,20 @@ static struct account own_account(enum problem_code code)
 
 int problem_status(enum problem_code code)
 {
-    return own_account(code).status;
+    return problem_account(code).status;
 }
 
 const char *problem_name(enum problem_code code)
 {
-    return own_account(code).name;
+    return problem_account(code).name;
 }
 
-static struct account reject_account(enum tally_reject code)
+static struct problem_account reject_account(enum tally_reject code)
 {
-    return (struct account){tally_reject_http(code), tally_reject_retryable(code),
-            tally_reject_name(code), tally_reject_title(code)};
+    return (struct problem_account){.name = tally_reject_name(code),
+            .title = tally_reject_title(code),
+            .status = tally_reject_http(code),
+            .retryable = tally_reject_retryable(code)};
 }
 
 /* `/problems/insufficient-stock`, or what IANA has registered. */
@@ -76,7 +72,7 @@ static void write_text(struct tally_writer *writer, const char *name, const char
 
 /* Starts the answer and writes the members that all problems have, up to `retryable`. instance is
  * what the problem is about: the request's path, or the command's resource. */
-static void begin(struct exchange *exchange, const struct account *account,
+static void begin(struct exchange *exchange, const struct problem_account *account,
         struct tally_slice detail, struct tally_slice instance, uint32_t more_members,
         struct tally_writer *writer)
 {
@@ -124,7 +120,7 @@ static struct tally_slice format_detail(char space[static DETAIL_BYTES_MAX], con
 
 void problem_answer(struct exchange *exchange, enum problem_code code, const char *detail, ...)
 {
-    struct account account = own_account(code);
+    struct problem_account account = problem_account(code);
     char space[DETAIL_BYTES_MAX];
     struct tally_writer writer;
     struct tally_slice text;
@@ -146,7 +142,7 @@ void problem_answer(struct exchange *exchange, enum problem_code code, const cha
 
 void problem_limited(struct exchange *exchange, const char *policy, int64_t wait_s)
 {
-    struct account account = own_account(PROBLEM_RATE_LIMITED);
+    struct problem_account account = problem_account(PROBLEM_RATE_LIMITED);
     struct tally_writer writer;
 
     response_header(&exchange->response, "Retry-After", "%lld", (long long)wait_s);
@@ -170,7 +166,7 @@ static void write_violation(struct tally_writer *writer, const struct tally_viol
 void problem_reject(struct exchange *exchange, enum tally_reject code,
         const struct tally_violations *errors, const char *detail, ...)
 {
-    struct account account = reject_account(code);
+    struct problem_account account = reject_account(code);
     char space[DETAIL_BYTES_MAX];
     struct tally_writer writer;
     struct tally_slice text;
@@ -192,7 +188,7 @@ void problem_outcome(struct exchange *exchange, enum tally_reject code,
 {
     static const char *const members[] = {"command_id", "position", "errors", "duplicate"};
     enum { MEMBERS = sizeof members / sizeof *members };
-    struct account account = reject_account(code);
+    struct problem_account account = reject_account(code);
     const struct tally_token *detail = tally_token_member(outcome, "detail");
     const struct tally_token *id = tally_token_member(outcome, "command_id");
     char instance[256]; /* ids have at most 128 characters */

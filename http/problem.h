@@ -6,13 +6,22 @@
 
 enum problem_code {
     PROBLEM_NONE,
-#define X(code, status, retryable, title) PROBLEM_##code,
+#define X(code, status, retryable, title, help) PROBLEM_##code,
 #include "http/problem.def"
 #undef X
     PROBLEM_CODES
 };
 int problem_status(enum problem_code code);
 const char *problem_name(enum problem_code code); /* "NOT_FOUND" */
+
+/* What a code says of itself, whether it is one of HTTP, of the business or of a failure. */
+struct problem_account {
+    const char *name, *title;
+    const char *help; /* what it means and what to do */
+    int status;
+    bool retryable;
+};
+struct problem_account problem_account(enum problem_code code);
 
 /* One of HTTP's own codes; the detail is formatted, NULL: none. */
 void problem_answer(struct exchange *exchange, enum problem_code code, const char *detail, ...)

@@ -17,6 +17,7 @@
 #include "http/ledger_query.h"
 #include "http/low_stock_query.h"
 #include "http/ops.h"
+#include "http/problem_page.h"
 #include "http/sink_ops.h"
 #include "http/product_query.h"
 #include "http/saga_query.h"

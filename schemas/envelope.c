@@ -20,13 +20,14 @@
  * ------------------------------------------------------------------------------------------- */
 
 struct reject_row {
-    const char *name, *title;
+    const char *name, *title, *help;
     int http;
     bool retryable;
 };
 static const struct reject_row rejects[TALLY_REJECTS] = {
-        [TALLY_REJECT_NONE] = {"NONE", "", 200, false},
-#define X(code, http, retryable, title) [TALLY_REJECT_##code] = {#code, title, http, retryable},
+        [TALLY_REJECT_NONE] = {"NONE", "", "", 200, false},
+#define X(code, http, retryable, title, help) \
+    [TALLY_REJECT_##code] = {#code, title, help, http, retryable},
 #include "schemas/reject.def"
 #undef X
 };
@@ -49,6 +50,12 @@ const char *tally_reject_title(enum tally_reject reject)
 {
     tally_assert(reject < TALLY_REJECTS);
     return rejects[reject].title;
+}
+
+const char *tally_reject_help(enum tally_reject reject)
+{
+    tally_assert(reject < TALLY_REJECTS);
+    return rejects[reject].help;
 }
 
 bool tally_reject_retryable(enum tally_reject reject)

@@ -11,13 +11,14 @@ const char *tally_status_name(enum tally_status status);
 
 enum tally_reject {
     TALLY_REJECT_NONE,
-#define X(code, http, retryable, title) TALLY_REJECT_##code,
+#define X(code, http, retryable, title, help) TALLY_REJECT_##code,
 #include "schemas/reject.def"
 #undef X
     TALLY_REJECTS
 };
 const char *tally_reject_name(enum tally_reject reject);
 const char *tally_reject_title(enum tally_reject reject);
+const char *tally_reject_help(enum tally_reject reject); /* what it means and what to do */
 bool tally_reject_retryable(enum tally_reject reject);
 int tally_reject_http(enum tally_reject reject);
 enum tally_reject tally_reject_find(struct tally_slice code); /* NONE: unknown */

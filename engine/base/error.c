@@ -90,6 +90,22 @@ enum tally_reaction tally_code_reaction(enum tally_code code)
     return (unsigned)code < TALLY_CODES ? codes[code].reaction : TALLY_REACT_EXIT;
 }
 
+const char *tally_reaction_text(enum tally_reaction reaction)
+{
+    static const char *const texts[] = {
+            [TALLY_REACT_NONE] = "the caller's matter",
+            [TALLY_REACT_RETRY] = "the same call again, bounded",
+            [TALLY_REACT_SKIP] = "the record goes to the dead letters",
+            [TALLY_REACT_ABORT] = "the transaction is aborted and its input read again",
+            [TALLY_REACT_REBUILD] = "the directory is set aside and built again from events",
+            [TALLY_REACT_RELEASE] = "nothing is written any more; restored from events",
+            [TALLY_REACT_HALT] = "the task is paused and checked again; the others go on",
+            [TALLY_REACT_EXIT] = "the process ends",
+    };
+
+    return texts[reaction];
+}
+
 const char *tally_code_remedy(enum tally_code code, const char **options)
 {
     *options = (unsigned)code < TALLY_CODES ? remedies[code].options : NULL;

@@ -57,6 +57,8 @@ const char *tally_code_name(enum tally_code code);
 const char *tally_code_text(enum tally_code code);
 int tally_code_http(enum tally_code code);
 enum tally_reaction tally_code_reaction(enum tally_code code);
+/* What is done about it: "the task is paused and checked again; the others go on". */
+const char *tally_reaction_text(enum tally_reaction reaction);
 /* How a task that halted with the code runs again (remedy.def); NULL: no row. *options: those of
  * `tally reset` that do it, NULL when no reset helps. */
 const char *tally_code_remedy(enum tally_code code, const char **options);

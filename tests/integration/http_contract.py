@@ -5,6 +5,8 @@ TALLY_TEST_HTTP=host:port http_contract.py"""
 import http.client
 import json
 import os
+import pathlib
+import re
 import socket
 import struct
 import sys
@@ -14,6 +16,7 @@ import uuid
 
 HOST, PORT = os.environ.get("TALLY_TEST_HTTP", "127.0.0.1:8080").rsplit(":", 1)
 PATIENCE_S = 60  # for what is bound to come
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 RUN = uuid.uuid4().hex[:8].upper()
 NUMBERS = ("on_hand", "damaged", "quality_control", "held", "reserved", "committed", "safety_stock", "incoming",
            "available", "backordered")
@@ -417,6 +420,32 @@ def probes():
     check('tally_http_request_seconds_count{route="/v1/stock/{sku}"}' in metrics, "metrics: times")
 
 
+def codes(path):
+    return re.findall(r"^X\((\w+),", (ROOT / path).read_text(), re.M)
+
+
+def problem_pages():
+    """Each code of a table has a page, in three forms."""
+    for path in ("http/problem.def", "schemas/reject.def", "engine/base/error.def"):
+        for code in codes(path):
+            where = "/problems/" + code.lower().replace("_", "-")
+            answer = get(where)
+            page = expect(where, answer, 200, code=code)
+            check(list(page) == ["code", "title", "status", "retryable", "help"] and page["title"] and len(page["help"]) > 20
+                  and 400 <= page["status"] < 600, f"{where}: members", page)
+            check(answer.headers["Vary"] == "Accept", f"{where}: Vary", answer)
+            check(ask("HEAD", where).headers["Content-Length"] == str(len(answer.body)), f"{where}: HEAD")
+    page = get("/problems/insufficient-stock").json()
+    browser = get("/problems/insufficient-stock", Accept="text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+    check(browser.headers["Content-Type"] == "text/html; charset=utf-8" and page["help"].encode() in browser.body
+          and browser.body.startswith(b"<!DOCTYPE html>"), "a page for browsers", browser)
+    text = get("/problems/insufficient-stock", Accept="text/plain")
+    check(text.headers["Content-Type"] == "text/plain; charset=utf-8" and page["help"].encode() in text.body, "a page as text", text)
+    expect("a page of another type", get("/problems/insufficient-stock", Accept="image/png"), 406, code="NOT_ACCEPTABLE")
+    for path in ("INSUFFICIENT_STOCK", "none", "insufficient_stock", "a" * 65):
+        expect("no such page", get("/problems/" + path), 404, code="NOT_FOUND")
+
+
 def connections():
     """Many requests on one connection, chunks, 100-continue."""
     with socket.create_connection((HOST, int(PORT)), timeout=PATIENCE_S) as connection:
@@ -464,6 +493,7 @@ def replay():
     positions(warehouse, skus[4])
     operations(skus[0])
     probes()
+    problem_pages()
     connections()
 
 
