@@ -45,6 +45,20 @@ struct parse {
 };
 
 static volatile sig_atomic_t interrupted;
+static cli_describe_fn describe_with;
+static void *describe_context;
+
+void cli_describe_with(cli_describe_fn describe, void *context)
+{
+    describe_with = describe;
+    describe_context = context;
+}
+
+const char *cli_setting(size_t index, bool *is_switch)
+{
+    *is_switch = index < SETTING_COUNT && settings[index].is_switch;
+    return index < SETTING_COUNT ? settings[index].name : NULL;
+}
 
 static void say(const struct cli *cli, const char *format, va_list args) TALLY_PRINTF(2, 0);
 static void say(const struct cli *cli, const char *format, va_list args)
@@ -349,6 +363,10 @@ static int take_option(struct parse *parse, int code, int long_index, int argc, 
     switch (code) {
     case CODE_HELP:
     case 'h':
+        if (describe_with) {
+            describe_with(describe_context, parse->cli);
+            return CLI_OK;
+        }
         print_help(parse->cli);
         return cli_finish(parse->cli, CLI_OK);
     case CODE_CONFIG:

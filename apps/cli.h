@@ -90,6 +90,14 @@ struct cli {
     int arg_count;
 };
 
+/* Who is given a verb's description instead of --help printing it, for other forms of the same
+ * text; NULL: nobody. Lasts until the next call. */
+typedef void (*cli_describe_fn)(void *context, const struct cli *cli);
+void cli_describe_with(cli_describe_fn describe, void *context);
+/* Names of the settings, which are options of every verb but those with no_settings; NULL: no more.
+ * is_switch: it may stand without a value. */
+const char *cli_setting(size_t index, bool *is_switch);
+
 /* CLI_CONTINUE, or the exit status: help was printed, the usage or the settings are wrong. Call
  * cli_end in every case. argv[0] is the verb. */
 TALLY_MUST_CHECK int cli_begin(struct cli *cli, int argc, char **argv);

@@ -1,5 +1,5 @@
 /* apps/cmd.h - the verbs of `tally`, one file each: cmd_<verb>.c. argv[0] is the verb; each returns
- * an exit status of cli.h. The table that names them is in tally.c. @thread main */
+ * an exit status of cli.h. The table that names them is in verbs.c. @thread main */
 #pragma once
 #include "apps/cli.h"
 
@@ -15,7 +15,8 @@
     X(reset, "get tasks out of a halt: plan, and carry out")           \
     X(describe, "show the topologies as text, dot, mermaid or JSON")   \
     X(config, "show, check or document the settings")                  \
-    X(docs, "print generated references: records, metrics, errors")    \
+    X(docs, "print generated references, or a page of the manual")     \
+    X(completion, "print a completion script for bash, zsh or fish")   \
     X(failpoints, "list where a test build can be made to fail")       \
     X(health, "ask a running instance whether it is ready")            \
     X(version, "print the version")                                    \

@@ -1,6 +1,7 @@
-/* apps/cmd_docs.c - prints a generated reference. */
+/* apps/cmd_docs.c - prints a generated reference, or a page of the manual. */
 #include "apps/cmd.h"
 
+#include "apps/manual.h"
 #include "apps/reference.h"
 #include "topologies/registry.h"
 
@@ -33,7 +34,24 @@ static int print_topologies(struct cli *cli, reference_fn reference, struct tall
     return status;
 }
 
-static int print(struct cli *cli, const char *what)
+/* NULL: tally(1) itself. */
+static int print_manual(struct cli *cli, const char *page, struct tally_buf *out)
+{
+    const struct verb *verb = page ? verbs_find(page) : NULL;
+
+    if (!page) {
+        manual_overview(out);
+    } else if (strcmp(page, "settings") == 0) {
+        manual_settings(out);
+    } else if (verb && verb->run != cmd_help) {
+        manual_verb(verb, out);
+    } else {
+        return cli_usage(cli, "no page of \"%s\"", page);
+    }
+    return CLI_OK;
+}
+
+static int print(struct cli *cli, const char *what, const char *page)
 {
     struct tally_buf out;
     int status = CLI_OK;
@@ -51,6 +69,8 @@ static int print(struct cli *cli, const char *what)
         reference_failpoints(&out);
     } else if (strcmp(what, "settings") == 0) {
         tally_config_docs(&out);
+    } else if (strcmp(what, "man") == 0) {
+        status = print_manual(cli, page, &out);
     } else {
         status = cli_usage(cli, "no reference \"%s\"", what);
     }
@@ -64,16 +84,25 @@ static int print(struct cli *cli, const char *what)
 int cmd_docs(int argc, char **argv)
 {
     struct cli cli = {.verb = "docs",
-            .usage = "docs records|domain|metrics|errors|settings|failpoints",
+            .usage = "docs records|domain|metrics|errors|settings|failpoints|man [VERB|settings]",
             .args_min = 1,
-            .args_max = 1,
+            .args_max = 2,
             .about =
-                    "Prints a reference as Markdown, from the tables that the program itself uses.",
-            .examples = "  tally docs records\n"};
+                    "Prints a reference as Markdown, or a page of the manual, from the tables that "
+                    "the program\n"
+                    "itself uses.",
+            .examples = "  tally docs records\n"
+                        "  tally docs man run | man -l -\n"};
     int status = cli_begin(&cli, argc, argv);
 
     if (status == CLI_CONTINUE) {
-        status = print(&cli, cli.args[0]);
+        const char *page = cli.arg_count > 1 ? cli.args[1] : NULL;
+
+        if (page && strcmp(cli.args[0], "man") != 0) {
+            status = cli_usage(&cli, "unexpected argument \"%s\"", page);
+        } else {
+            status = print(&cli, cli.args[0], page);
+        }
     }
     cli_end(&cli);
     return status;

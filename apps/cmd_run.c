@@ -2,6 +2,7 @@
  *
  *   STARTING --[ready]--> RUNNING --[SIGTERM, SIGINT]--> DRAINING --[drained]--> exit 0
  *   STARTING, RUNNING --[failure]--> exit 1       DRAINING --[second signal]--> exit 130
+ *   SIGHUP changes nothing: settings are read at the start.
  *
  *  (1) Signals are blocked before the first thread starts, so only this thread ever sees one.
  *  (2) Parts end in the opposite order: HTTP before the runtime that it reads, the runtime before
@@ -20,6 +21,7 @@
 
 #include "apps/instance.h"
 #include "apps/sinks.h"
+#include "apps/supervisor.h"
 #include "connectors/kafka_admin.h"
 #include "connectors/kafka_client.h"
 #include "connectors/postgres_reader.h"
@@ -49,6 +51,7 @@ struct run {
     struct sinks *sinks;
     struct tally_http *http;
     struct tally_http_readers readers;
+    struct supervisor supervisor;
     int32_t partitions;
 };
 
@@ -57,6 +60,7 @@ static void block_signals(sigset_t *signals)
     sigemptyset(signals);
     sigaddset(signals, SIGTERM);
     sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, signals, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
@@ -74,15 +78,20 @@ static void arm_second_signal(const sigset_t *signals)
 
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    signal(SIGHUP, SIG_IGN);
     pthread_sigmask(SIG_UNBLOCK, signals, NULL);
 }
 
-/* Waits for a signal; 0: none within wait_ms. */
+/* Waits for a signal that ends the process; 0: none within wait_ms. */
 static int next_signal(const sigset_t *signals, int64_t wait_ms)
 {
     struct timespec limit = {.tv_sec = wait_ms / 1000, .tv_nsec = (wait_ms % 1000) * 1000000};
     int number = sigtimedwait(signals, NULL, &limit);
 
+    if (number == SIGHUP) {
+        tally_log(TALLY_LOG_WARN, "SIGHUP changes nothing: restart to have settings read again");
+        return 0;
+    }
     return number > 0 ? number : 0;
 }
 
@@ -145,6 +154,7 @@ static enum tally_code check_topics(struct run *run, const sigset_t *signals,
             break;
         }
         tally_log_error(TALLY_LOG_WARN, "waiting for kafka", err);
+        supervisor_status(&run->supervisor, "waiting for Kafka: %s", err->message);
         if (next_signal(signals, 1000)) {
             break;
         }
@@ -267,6 +277,7 @@ static enum tally_code watch(struct run *run, const sigset_t *signals, struct ta
         if (code) {
             return code;
         }
+        supervisor_watch(&run->supervisor, run->runtime);
         number = next_signal(signals, WATCH_MS);
         if (number) {
             tally_log(TALLY_LOG_INFO, "stopping",
@@ -282,6 +293,7 @@ static void finish(struct run *run)
     struct tally_error late;
     enum tally_code drained = TALLY_OK;
 
+    supervisor_stopping(&run->supervisor, run->config->shutdown_timeout);
     if (run->runtime) {
         tally_runtime_shutting_down(run->runtime);
         drained = tally_runtime_drain(run->runtime, &late);
@@ -321,6 +333,7 @@ static int run_instance(struct run *run)
     block_signals(&signals);
     raise_file_limit();
     start_log(run->config);
+    supervisor_init(&run->supervisor, tally_clock_real());
     tally_series_set(tally_series_of(TALLY_METRIC_BUILD_INFO, tally_version(), tally_commit()), 1);
     code = start(run, &signals, &err);
     if (code == TALLY_OK) {
@@ -333,6 +346,7 @@ static int run_instance(struct run *run)
     }
     arm_second_signal(&signals);
     finish(run);
+    supervisor_deinit(&run->supervisor);
     tally_log(TALLY_LOG_INFO, "tally stopped",
             TALLY_LOG_STR("code", code ? tally_code_name(code) : "OK"));
     return code ? CLI_FAILED : CLI_OK;
@@ -346,8 +360,13 @@ int cmd_run(int argc, char **argv)
             .options = options,
             .about = "Processes the commands of the configured topologies, exactly once, and "
                      "answers HTTP.\n"
-                     "SIGTERM or SIGINT commits, closes the state and ends with 0; a second one "
-                     "ends at once.",
+                     "SIGTERM or SIGINT commits, closes the state and ends with 0 within "
+                     "shutdown.timeout; a\n"
+                     "second one ends at once with 130. What cannot start or go on ends with 1, "
+                     "and a supervisor\n"
+                     "starts it again. SIGHUP changes nothing. With NOTIFY_SOCKET it tells systemd "
+                     "when it is\n"
+                     "ready, how far a restore is, and that it lives.",
             .examples = "  tally run\n"
                         "  tally run --config tally.yaml --state.dir /var/lib/tally "
                         "--engine.threads 2\n"};
