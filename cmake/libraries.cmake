@@ -2,8 +2,8 @@
 # the table that tests/lint checks. tally_allocator: what only the program links.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
-pkg_check_modules(tally_pkg REQUIRED IMPORTED_TARGET
-    rdkafka yajl libxxhash yaml-0.1 libcrypto libpq hiredis)
+set(tally_modules rdkafka yajl libxxhash yaml-0.1 libcrypto libpq hiredis)
+pkg_check_modules(tally_pkg REQUIRED IMPORTED_TARGET ${tally_modules})
 
 function(tally_find name header library)
     find_path(${name}_INCLUDE_DIR ${header})

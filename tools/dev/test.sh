@@ -151,7 +151,7 @@ run_tests() { # preset, kind ...
     for kind in "$@"; do
         case $kind in
             lint) run_lint "$preset" ;;
-            unit | topology | property | sim) run_kind "$preset" "$kind" ;;
+            unit | topology | property | sim | packages) run_kind "$preset" "$kind" ;;
             integration)
                 servers_wait
                 run_kind "$preset" integration
@@ -173,7 +173,7 @@ kinds() { # allowed kinds, default kinds, given
 }
 
 verb_test() {
-    local chosen all='lint unit topology property sim bugs instructions integration crash'
+    local chosen all='lint unit topology property sim bugs instructions packages integration crash'
     chosen=$(kinds "$all" "$all" "${1:-}")
     # shellcheck disable=SC2086
     run_tests dev $chosen

@@ -1,0 +1,12 @@
+# find_package(Tally): the target tally::tally, from what pkg-config says of tally.
+include(CMakeFindDependencyMacro)
+find_dependency(PkgConfig)
+cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH Tally_cmake_dir)
+cmake_path(GET Tally_cmake_dir PARENT_PATH Tally_libdir)
+set(Tally_path_before "$ENV{PKG_CONFIG_PATH}")
+set(ENV{PKG_CONFIG_PATH} "${Tally_libdir}/pkgconfig:$ENV{PKG_CONFIG_PATH}")
+pkg_check_modules(Tally QUIET IMPORTED_TARGET GLOBAL tally)
+set(ENV{PKG_CONFIG_PATH} "${Tally_path_before}")
+if(Tally_FOUND AND NOT TARGET tally::tally)
+    add_library(tally::tally ALIAS PkgConfig::Tally)
+endif()
