@@ -68,6 +68,9 @@ struct cli_option {
     }
 #define CLI_OPT_BROKERS \
     CLI_OPT_SETTING('b', "brokers", "kafka.bootstrap.servers", "LIST", "brokers to start from")
+#define CLI_OPT_TOKEN                                  \
+    CLI_OPT_SETTING(0, "token", "http.token", "TOKEN", \
+            "token or key for the instance; better TALLY_HTTP_TOKEN or TALLY_HTTP_TOKEN_FILE")
 #define CLI_OPT_END     \
     {                   \
         .kind = CLI_END \

@@ -12,6 +12,7 @@
     X(get, "print one row of a store")                                 \
     X(fsck, "prove that the state is sound, or dump it")               \
     X(sink, "show, pause, resume or rebuild sinks; make their tables") \
+    X(keys, "make and check the keys of programs that use the API")    \
     X(reset, "get tasks out of a halt: plan, and carry out")           \
     X(describe, "show the topologies as text, dot, mermaid or JSON")   \
     X(config, "show, check or document the settings")                  \

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "apps/instance.h"
+#include "http/server.h"
 
 #define TEXT_MAX (1024 * 1024)
 
@@ -18,7 +19,7 @@ static int check(struct cli *cli)
         fwrite(cli->mistakes.data, cli->mistakes.len, 1, stderr);
         return cli_failed(cli, "the settings are wrong");
     }
-    if (instance_build(&instance, &cli->config, &err)) {
+    if (instance_build(&instance, &cli->config, &err) || tally_http_check(&cli->config, &err)) {
         status = cli_error(cli, &err);
     } else {
         printf("settings ok\n");

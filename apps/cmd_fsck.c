@@ -312,7 +312,8 @@ static enum tally_code read_task(struct fsck *fsck, const char *topology, int64_
     if (code) {
         return code;
     }
-    code = ops_stream(fsck->cli->config.http_listen, path, TIMEOUT_MS, pass_on, fsck, &answer, err);
+    code = ops_stream(OPS_TARGET(&fsck->cli->config), path, TIMEOUT_MS, pass_on, fsck, &answer,
+            err);
     if (code == TALLY_OK && answer.status != 200) {
         struct tally_slice reason = ops_problem(&answer);
 
@@ -357,7 +358,7 @@ static enum tally_code read_tasks(struct fsck *fsck, const struct tally_token *r
 static enum tally_code ask_tasks(struct fsck *fsck, struct ops_answer *answer,
         struct tally_error *err)
 {
-    return ops_get(fsck->cli->config.http_listen, "/v1/ops/tasks", TIMEOUT_MS, answer, err);
+    return ops_get(OPS_TARGET(&fsck->cli->config), "/v1/ops/tasks", TIMEOUT_MS, answer, err);
 }
 
 static enum tally_code read_instance(struct fsck *fsck, const struct ops_answer *answer,
@@ -528,7 +529,7 @@ int cmd_fsck(int argc, char **argv)
                     "with --state: no command was waiting, so nothing is on its way"),
             CLI_OPT_FLAG(0, "no-replay", &no_replay_wanted,
                     "leave I9 out: do not read the logs again"),
-            CLI_OPT_BROKERS,
+            CLI_OPT_BROKERS, CLI_OPT_TOKEN,
             CLI_OPT_INT('n', "show", &fsck.show, 0, 1000000, "N", "differences to print (20)"),
             CLI_OPT_END};
     struct cli cli = {.verb = "fsck",

@@ -122,7 +122,8 @@ static enum tally_code ask_page(struct get *get, const char *topology, struct ta
         ops_encode(&path, *cursor);
     }
     tally_buf_byte(&path, '\0');
-    code = ops_get(get->cli->config.http_listen, (const char *)path.data, TIMEOUT_MS, &answer, err);
+    code = ops_get(OPS_TARGET(&get->cli->config), (const char *)path.data, TIMEOUT_MS, &answer,
+            err);
     *cursor = TALLY_NONE;
     if (code == TALLY_OK && answer.status == 200) {
         code = tally_document_parse(tally_buf_bytes(&answer.body), &get->arena, &root, &refusal,
@@ -232,7 +233,7 @@ int cmd_get(int argc, char **argv)
     const struct cli_option options[] = {
             CLI_OPT_CHOICE('o', "output", &get.form, forms, "FORM", "text (default) or json"),
             CLI_OPT_TEXT(0, "state", &get.dir, "DIR", "read the state of a stopped instance"),
-            CLI_OPT_END};
+            CLI_OPT_TOKEN, CLI_OPT_END};
     struct cli cli = {.verb = "get",
             .usage = "get [TOPOLOGY/]STORE KEY [options]",
             .options = options,

@@ -9,7 +9,7 @@ static int ask(struct cli *cli, const char *path, int timeout_ms, bool verbose)
 {
     struct ops_answer answer;
     struct tally_error err;
-    enum tally_code code = ops_get(cli->config.http_listen, path, timeout_ms, &answer, &err);
+    enum tally_code code = ops_get(OPS_TARGET(&cli->config), path, timeout_ms, &answer, &err);
     int status = CLI_OK;
 
     if (code) {

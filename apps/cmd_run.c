@@ -2,7 +2,7 @@
  *
  *   STARTING --[ready]--> RUNNING --[SIGTERM, SIGINT]--> DRAINING --[drained]--> exit 0
  *   STARTING, RUNNING --[failure]--> exit 1       DRAINING --[second signal]--> exit 130
- *   SIGHUP changes nothing: settings are read at the start.
+ *   SIGHUP has the files of keys read again, and nothing else: settings are read at the start.
  *
  *  (1) Signals are blocked before the first thread starts, so only this thread ever sees one.
  *  (2) Parts end in the opposite order: HTTP before the runtime that it reads, the runtime before
@@ -82,14 +82,25 @@ static void arm_second_signal(const sigset_t *signals)
     pthread_sigmask(SIG_UNBLOCK, signals, NULL);
 }
 
+static void reload(struct run *run)
+{
+    struct tally_error err;
+
+    if (!run->http || strcmp(run->config->http_auth, "none") == 0) {
+        tally_log(TALLY_LOG_WARN, "SIGHUP changes nothing: restart to have settings read again");
+    } else if (tally_http_reload(run->http, &err)) {
+        tally_log_error(TALLY_LOG_ERROR, "http keys not read, those from before are good", &err);
+    }
+}
+
 /* Waits for a signal that ends the process; 0: none within wait_ms. */
-static int next_signal(const sigset_t *signals, int64_t wait_ms)
+static int next_signal(struct run *run, const sigset_t *signals, int64_t wait_ms)
 {
     struct timespec limit = {.tv_sec = wait_ms / 1000, .tv_nsec = (wait_ms % 1000) * 1000000};
     int number = sigtimedwait(signals, NULL, &limit);
 
     if (number == SIGHUP) {
-        tally_log(TALLY_LOG_WARN, "SIGHUP changes nothing: restart to have settings read again");
+        reload(run);
         return 0;
     }
     return number > 0 ? number : 0;
@@ -155,7 +166,7 @@ static enum tally_code check_topics(struct run *run, const sigset_t *signals,
         }
         tally_log_error(TALLY_LOG_WARN, "waiting for kafka", err);
         supervisor_status(&run->supervisor, "waiting for Kafka: %s", err->message);
-        if (next_signal(signals, 1000)) {
+        if (next_signal(run, signals, 1000)) {
             break;
         }
         code = TALLY_OK;
@@ -214,8 +225,12 @@ static void close_readers(struct run *run)
 
 static enum tally_code start(struct run *run, const sigset_t *signals, struct tally_error *err)
 {
-    enum tally_code code = instance_build(&run->instance, run->config, err);
+    enum tally_code code =
+            run->config->http_listen[0] ? tally_http_check(run->config, err) : TALLY_OK;
 
+    if (code)
+        goto out;
+    code = instance_build(&run->instance, run->config, err);
     if (code)
         goto out;
     code = tally_kafka_client_create(run->config, run->config->http_listen, &run->client, err);
@@ -278,7 +293,7 @@ static enum tally_code watch(struct run *run, const sigset_t *signals, struct ta
             return code;
         }
         supervisor_watch(&run->supervisor, run->runtime);
-        number = next_signal(signals, WATCH_MS);
+        number = next_signal(run, signals, WATCH_MS);
         if (number) {
             tally_log(TALLY_LOG_INFO, "stopping",
                     TALLY_LOG_STR("signal", number == SIGINT ? "SIGINT" : "SIGTERM"));
@@ -364,8 +379,9 @@ int cmd_run(int argc, char **argv)
                      "shutdown.timeout; a\n"
                      "second one ends at once with 130. What cannot start or go on ends with 1, "
                      "and a supervisor\n"
-                     "starts it again. SIGHUP changes nothing. With NOTIFY_SOCKET it tells systemd "
-                     "when it is\n"
+                     "starts it again. SIGHUP reads the files of http.api_keys and http.jwt.keys "
+                     "again. With\n"
+                     "NOTIFY_SOCKET it tells systemd when it is\n"
                      "ready, how far a restore is, and that it lives.",
             .examples = "  tally run\n"
                         "  tally run --config tally.yaml --state.dir /var/lib/tally "

@@ -96,7 +96,7 @@ static int print(struct sink_verb *verb, const struct ops_answer *answer)
 
 static int ask(struct sink_verb *verb, const char *name, const char *action)
 {
-    const char *address = verb->cli->config.http_listen;
+    struct ops_target target = OPS_TARGET(&verb->cli->config);
     struct ops_answer answer;
     struct tally_buf path;
     struct tally_error err = {.code = TALLY_OK};
@@ -111,8 +111,8 @@ static int ask(struct sink_verb *verb, const char *name, const char *action)
         tally_buf_format(&path, "/%s", action);
     }
     tally_buf_byte(&path, 0);
-    code = name ? ops_post(address, (const char *)path.data, TIMEOUT_MS, &answer, &err)
-                : ops_get(address, (const char *)path.data, TIMEOUT_MS, &answer, &err);
+    code = name ? ops_post(target, (const char *)path.data, TIMEOUT_MS, &answer, &err)
+                : ops_get(target, (const char *)path.data, TIMEOUT_MS, &answer, &err);
     if (code) {
         status = cli_error(verb->cli, &err);
     } else if (answer.status != 200 && answer.status != 202) {
@@ -177,7 +177,7 @@ int cmd_sink(int argc, char **argv)
     struct sink_verb verb = {.form = FORM_TEXT};
     const struct cli_option options[] = {
             CLI_OPT_CHOICE('o', "output", &verb.form, forms, "FORM", "text (default) or json"),
-            CLI_OPT_END};
+            CLI_OPT_TOKEN, CLI_OPT_END};
     struct cli cli = {.verb = "sink",
             .usage = "sink list|pause NAME|resume NAME|rebuild NAME|migrate [options]",
             .options = options,

@@ -269,12 +269,13 @@ static enum tally_code read_head(struct answer_stream *stream, const char *addre
     }
 }
 
-static enum tally_code ask(const char *method, const char *address, const char *path,
+static enum tally_code ask(const char *method, struct ops_target target, const char *path,
         int timeout_ms, ops_take_fn take, void *context, struct ops_answer *answer,
         struct tally_error *err)
 {
     struct answer_stream stream = {.fd = -1, .take = take, .context = context, .answer = answer};
     struct answer_head head = {.chunked = false};
+    const char *address = target.address;
     struct tally_buf request;
     enum tally_code code;
 
@@ -284,8 +285,12 @@ static enum tally_code ask(const char *method, const char *address, const char *
     tally_buf_init(&stream.in, HEAD_MAX + PIECE);
     tally_buf_init(&request, HEAD_MAX);
     tally_buf_format(&request,
-            "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nAccept: */*\r\n%s\r\n", method,
-            path, address, strcmp(method, "POST") == 0 ? "Content-Length: 0\r\n" : "");
+            "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nAccept: */*\r\n%s", method, path,
+            address, strcmp(method, "POST") == 0 ? "Content-Length: 0\r\n" : "");
+    if (target.token[0]) {
+        tally_buf_format(&request, "Authorization: Bearer %s\r\n", target.token);
+    }
+    tally_buf_string(&request, "\r\n");
     code = connect_to(address, timeout_ms, &stream.fd, err);
     if (code)
         goto out;
@@ -313,22 +318,22 @@ out:
     return code;
 }
 
-enum tally_code ops_stream(const char *address, const char *path, int timeout_ms, ops_take_fn take,
-        void *context, struct ops_answer *answer, struct tally_error *err)
+enum tally_code ops_stream(struct ops_target target, const char *path, int timeout_ms,
+        ops_take_fn take, void *context, struct ops_answer *answer, struct tally_error *err)
 {
-    return ask("GET", address, path, timeout_ms, take, context, answer, err);
+    return ask("GET", target, path, timeout_ms, take, context, answer, err);
 }
 
-enum tally_code ops_get(const char *address, const char *path, int timeout_ms,
+enum tally_code ops_get(struct ops_target target, const char *path, int timeout_ms,
         struct ops_answer *answer, struct tally_error *err)
 {
-    return ops_stream(address, path, timeout_ms, NULL, NULL, answer, err);
+    return ops_stream(target, path, timeout_ms, NULL, NULL, answer, err);
 }
 
-enum tally_code ops_post(const char *address, const char *path, int timeout_ms,
+enum tally_code ops_post(struct ops_target target, const char *path, int timeout_ms,
         struct ops_answer *answer, struct tally_error *err)
 {
-    return ask("POST", address, path, timeout_ms, NULL, NULL, answer, err);
+    return ask("POST", target, path, timeout_ms, NULL, NULL, answer, err);
 }
 
 void ops_answer_deinit(struct ops_answer *answer)

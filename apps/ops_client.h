@@ -9,20 +9,28 @@ struct ops_answer {
     struct tally_buf body;
 };
 
-/* address: host:port as in http.listen ("0.0.0.0:8080" is asked on loopback). path: with query,
+/* address: host:port as in http.listen ("0.0.0.0:8080" is asked on loopback); token: credentials
+ * for it, "" for none. */
+struct ops_target {
+    const char *address, *token;
+};
+#define OPS_TARGET(config) ((struct ops_target){(config)->http_listen, (config)->http_token})
+
+/* path: with query,
  * already encoded. The body goes to answer->body, which is made here: ops_answer_deinit in every
  * case. UNAVAILABLE: nobody listens, or it broke off; TIMEOUT; TOO_LARGE; BAD_RECORD: no HTTP. */
-TALLY_MUST_CHECK enum tally_code ops_get(const char *address, const char *path, int timeout_ms,
+TALLY_MUST_CHECK enum tally_code ops_get(struct ops_target target, const char *path, int timeout_ms,
         struct ops_answer *answer, struct tally_error *err);
 /* The same with POST and no body. */
-TALLY_MUST_CHECK enum tally_code ops_post(const char *address, const char *path, int timeout_ms,
-        struct ops_answer *answer, struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code ops_post(struct ops_target target, const char *path,
+        int timeout_ms, struct ops_answer *answer, struct tally_error *err);
 void ops_answer_deinit(struct ops_answer *answer);
 /* As ops_get, but every piece of a 200 body goes to take() as it comes, so that it may be of any
  * size; another status leaves the body in answer. take() false: stop, TALLY_OK. */
 typedef bool (*ops_take_fn)(void *context, struct tally_slice bytes);
-TALLY_MUST_CHECK enum tally_code ops_stream(const char *address, const char *path, int timeout_ms,
-        ops_take_fn take, void *context, struct ops_answer *answer, struct tally_error *err);
+TALLY_MUST_CHECK enum tally_code ops_stream(struct ops_target target, const char *path,
+        int timeout_ms, ops_take_fn take, void *context, struct ops_answer *answer,
+        struct tally_error *err);
 /* Appends text as one query value or path segment: everything but A-Za-z0-9._~:- as %XX. */
 void ops_encode(struct tally_buf *path, struct tally_slice text);
 /* What a problem+json body says ("detail" or "title"), for a message; borrows from it. */

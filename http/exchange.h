@@ -6,12 +6,14 @@
 #include "http/cursor.h"
 #include "http/request.h"
 #include "http/response.h"
+#include "http/role.h"
 
 struct mg_connection; /* civetweb's */
 struct graphql_schema;
 struct route;
 struct waiting;
 struct api_documents;
+struct auth;
 struct limits;
 
 struct exchange {
@@ -20,6 +22,8 @@ struct exchange {
     struct tally_read_search *search; /* likewise */
     const struct api_documents *documents;
     const struct limits *limits;
+    struct auth *auth;
+    struct principal principal; /* who asks; set by auth_admit */
     const struct cursor_key *cursor_key;
     const struct graphql_schema *graphql;
     struct waiting *waiting; /* how many requests wait for an outcome */

@@ -26,7 +26,7 @@ void limits_init(struct limits *limits, const struct tally_config *config,
 
 enum limits_policy limits_policy_of(const struct route *route)
 {
-    if (route->permission == PERMISSION_PUBLIC || route->permission == PERMISSION_OPERATOR) {
+    if (strcmp(route->by, "process") == 0) {
         return LIMITS_NONE;
     }
     if (strcmp(route->pattern, "/v1/products") == 0 || strcmp(route->pattern, "/graphql") == 0) {

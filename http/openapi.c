@@ -292,8 +292,8 @@ static void collect(const struct route *route, struct codes *codes)
     if (is_by(route, "P")) {
         ADD(codes, PROBLEM_POSTGRES_UNAVAILABLE, PROBLEM_MIN_POSITION_UNSUPPORTED);
     }
-    if (route->permission == PERMISSION_OPERATOR) {
-        ADD(codes, PROBLEM_FORBIDDEN);
+    if (route->permission != PERMISSION_PUBLIC) {
+        ADD(codes, PROBLEM_UNAUTHENTICATED, PROBLEM_FORBIDDEN);
     }
     if (route->id == ROUTE_COMMAND_SEND) {
         ADD(codes, PROBLEM_IDEMPOTENCY_KEY_MISSING, PROBLEM_REQUEST_IN_PROGRESS);
@@ -394,12 +394,15 @@ static void write_body(struct api_text *text, const struct route *route)
 
 static void write_operation(struct api_text *text, const struct route *route)
 {
-    static const char *const roles[] = {"public", "reader", "writer", "operator"};
-
     api_text_map(text, route->method == REQUEST_POST ? "post" : "get");
     api_text_string(text, "operationId", route_names[route->id]);
     api_text_string(text, "summary", route->help);
-    api_text_string(text, "x-tally-role", roles[route->permission]);
+    api_text_string(text, "x-tally-role",
+            route->permission == PERMISSION_PUBLIC ? "public"
+                                                   : role_name((enum role)route->permission));
+    if (route->permission == PERMISSION_PUBLIC) {
+        api_text_json(text, "security", "[]");
+    }
     write_parameters(text, route);
     write_body(text, route);
     api_text_map(text, "responses");
@@ -548,6 +551,7 @@ static void write_header_components(struct api_text *text)
 
 void openapi_write(struct tally_runtime *runtime, struct tally_buf *out)
 {
+    bool asks = strcmp(tally_runtime_config(runtime)->http_auth, "none") != 0;
     struct api_text text;
 
     api_text_begin(&text, out, API_JSON);
@@ -559,8 +563,13 @@ void openapi_write(struct tally_runtime *runtime, struct tally_buf *out)
             "Stock and catalogue on Kafka. Every GET also answers HEAD; another method is 405 with "
             "Allow, another path 404.");
     api_text_close(&text);
+    api_text_json(&text, "security", asks ? "[{\"bearer\":[]}]" : "[{},{\"bearer\":[]}]");
     write_paths(&text);
     api_text_map(&text, "components");
+    api_text_json(&text, "securitySchemes",
+            "{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\",\"description\":\"a JWT or an "
+            "API "
+            "key, with the role x-tally-role of the operation\"}}");
     write_schemas(&text, runtime);
     write_header_components(&text);
     api_text_close(&text);

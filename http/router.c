@@ -117,8 +117,3 @@ const struct route *router_find(struct request *request, char allowed[static ROU
     }
     return NULL;
 }
-
-bool router_authorize(const struct request *request, enum permission permission)
-{
-    return permission != PERMISSION_OPERATOR || request->from_loopback;
-}

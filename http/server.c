@@ -19,6 +19,7 @@
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "http/api_documents.h"
+#include "http/auth.h"
 #include "http/body.h"
 #include "http/cors.h"
 #include "http/exposition.h"
@@ -60,6 +61,7 @@ struct tally_http {
     struct waiting waiting;
     struct api_documents documents;
     struct limits limits;
+    struct auth *auth;
     struct body_watch watch;
     int64_t started_us;
     char address[ADDRESS_LEN_MAX];
@@ -113,6 +115,7 @@ static void begin_exchange(struct worker *worker, struct mg_connection *connecti
     exchange->route = NULL;
     exchange->problem = NULL;
     exchange->keep_alive = false;
+    exchange->principal = (struct principal){.by = ""};
     exchange->request.method = REQUEST_OTHER;
     exchange->request.method_name = NULL;
     exchange->request.path = TALLY_NONE;
@@ -204,8 +207,8 @@ static void check_route(struct exchange *exchange)
     struct tally_slice name;
     const char *wrong;
 
-    if (!router_authorize(&exchange->request, route->permission)) {
-        problem_answer(exchange, PROBLEM_FORBIDDEN, "operations are answered on loopback only");
+    if (!auth_admit(exchange, route->permission)) {
+        exchange->response.close = guard_has_body(&exchange->request); /* which nobody reads */
     } else if (!request_query_parse(&exchange->request, route->queries, &exchange->arena, &name,
                        &wrong)) {
         problem_answer(exchange, PROBLEM_INVALID_PARAMETER, "%.*s: %s", (int)name.len,
@@ -237,7 +240,7 @@ static void read_body(struct worker *worker)
                 strcmp(exchange->request.version, "1.1") == 0;
     enum body_result result;
 
-    if (!guard_has_body(&exchange->request)) {
+    if (!guard_has_body(&exchange->request) || exchange->response.close) {
         return;
     }
     if (asks && exchange->response.status != 0) {
@@ -379,6 +382,7 @@ static void *init_thread(const struct mg_context *context, int type)
     worker->exchange.search = http->readers.search;
     worker->exchange.documents = &http->documents;
     worker->exchange.limits = &http->limits;
+    worker->exchange.auth = http->auth;
     worker->exchange.cursor_key = &http->cursor_key;
     worker->exchange.graphql = http->graphql;
     worker->exchange.waiting = &http->waiting;
@@ -477,6 +481,7 @@ static void destroy(struct tally_http *http)
 {
     body_watch_stop(&http->watch);
     graphql_route_schema_destroy(http->graphql);
+    auth_destroy(http->auth);
     api_documents_deinit(&http->documents);
     tally_cond_deinit(&http->idle);
     tally_mutex_deinit(&http->mutex);
@@ -509,7 +514,10 @@ enum tally_code tally_http_start(struct tally_runtime *runtime,
     api_documents_init(&http->documents, runtime);
     body_watch_start(&http->watch, http->workers_max);
     http->graphql = graphql_route_schema();
-    code = cursor_key_make(config->http_cursor_key, &http->cursor_key, err);
+    code = auth_create(config, &http->auth, err);
+    if (!code) {
+        code = cursor_key_make(config->http_cursor_key, &http->cursor_key, err);
+    }
     if (!code) {
         code = start_library(http, config, err);
     }
@@ -537,6 +545,20 @@ void tally_http_stop(struct tally_http *http)
     tally_mutex_unlock(&http->mutex);
     mg_stop(http->context);
     destroy(http);
+}
+
+enum tally_code tally_http_check(const struct tally_config *config, struct tally_error *err)
+{
+    struct auth *auth = NULL;
+    enum tally_code code = auth_create(config, &auth, err);
+
+    auth_destroy(auth);
+    return code;
+}
+
+enum tally_code tally_http_reload(struct tally_http *http, struct tally_error *err)
+{
+    return auth_reload(http->auth, err);
 }
 
 const char *tally_http_address(const struct tally_http *http)

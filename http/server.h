@@ -12,6 +12,10 @@ struct tally_http_readers {
     struct tally_limiter *limiter;
 };
 struct tally_http;
+/* What can be said about the settings before anything else is there: whether the files of keys are
+ * good. CONFIG. */
+TALLY_MUST_CHECK enum tally_code tally_http_check(const struct tally_config *config,
+        struct tally_error *err);
 /* Listens on http.listen, which is not empty. CONFIG: no address, or it is taken. The runtime
  * outlives the server. */
 TALLY_MUST_CHECK enum tally_code tally_http_start(struct tally_runtime *runtime,
@@ -19,5 +23,8 @@ TALLY_MUST_CHECK enum tally_code tally_http_start(struct tally_runtime *runtime,
         struct tally_error *err);
 /* Open requests finish, for a bounded time; new ones get 503 SHUTTING_DOWN; then no one listens. */
 void tally_http_stop(struct tally_http *http);
+/* Reads the files of keys again; after an error those from before are good. */
+TALLY_MUST_CHECK enum tally_code tally_http_reload(struct tally_http *http,
+        struct tally_error *err);
 /* host:port that is listened on, with the real port if http.listen says 0. */
 const char *tally_http_address(const struct tally_http *http);

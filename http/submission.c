@@ -6,6 +6,7 @@
  *      the same fields give the same one over HTTP and over Kafka. */
 #include "http/submission.h"
 
+#include "http/auth.h"
 #include "http/document.h"
 #include "http/header_field.h"
 #include "http/problem.h"
@@ -63,6 +64,14 @@ static bool read_actor(struct exchange *exchange, struct submission *submission)
         problem_answer(exchange, PROBLEM_INVALID_PARAMETER,
                 "X-Actor: expected at most %d bytes of UTF-8", ACTOR_BYTES_MAX);
         return false;
+    }
+    if (actor.len > 0 && auth_asks(exchange->auth) &&
+            !tally_slice_equal(actor, tally_slice_string(exchange->principal.name)) &&
+            !auth_require(exchange, PERMISSION_OPERATOR, "another X-Actor than oneself")) {
+        return false;
+    }
+    if (actor.len == 0) {
+        actor = tally_slice_string(exchange->principal.name);
     }
     submission->actor = actor.len > 0 ? actor : TALLY_NONE;
     return true;

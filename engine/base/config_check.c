@@ -21,6 +21,7 @@ static const struct {
 } choices[] = {
         {CONFIG_start_offset, {"earliest", "latest"}, "earliest or latest"},
         {CONFIG_events_format, {"msgpack", "json"}, "msgpack or json"},
+        {CONFIG_http_auth, {"none", "bearer"}, "none or bearer"},
         {CONFIG_log_level, {"debug", "info", "warn", "error"}, "debug, info, warn or error"},
         {CONFIG_log_format, {"logfmt", "json"}, "logfmt or json"},
 };
@@ -96,8 +97,8 @@ bool config_secret(enum config_index index, const char *text)
     char name[CONFIG_NAME_MAX];
 
     if (index != CONFIG_kafka_properties) {
-        return index == CONFIG_http_cursor_key || index == CONFIG_postgres_password ||
-               index == CONFIG_redis_password;
+        return index == CONFIG_http_cursor_key || index == CONFIG_http_token ||
+               index == CONFIG_postgres_password || index == CONFIG_redis_password;
     }
     if (!text || !strchr(text, '=')) {
         return true;
@@ -199,7 +200,7 @@ static bool check_listen(const char *text, char why[static CONFIG_WHY_MAX])
     if (colon && colon[1] && ends_with(colon, "s")) {
         (void)snprintf(why, CONFIG_WHY_MAX,
                 "\"%.60s\" asks for TLS, which is not served: let a "
-                "proxy in front end it and leave the 's' out",
+                "proxy in front end it, as in k8s/nginx.conf, and leave the 's' out",
                 text);
         return false;
     }
@@ -263,6 +264,18 @@ static bool check_address(const char *text, char why[static CONFIG_WHY_MAX])
     return false;
 }
 
+/* What may stand behind "Bearer" in a header. */
+static bool check_token(const char *text, char why[static CONFIG_WHY_MAX])
+{
+    for (; *text; text++) {
+        if (*text <= ' ' || *text > '~') {
+            (void)snprintf(why, CONFIG_WHY_MAX, "expected a token or a key, without spaces");
+            return false;
+        }
+    }
+    return true;
+}
+
 /* As browsers write it into the header Origin: no path, no final slash. */
 static bool check_origin(const char *text, char why[static CONFIG_WHY_MAX])
 {
@@ -301,6 +314,8 @@ bool config_check_value(enum config_index index, const char *text, char why[stat
         return check_listen(text, why);
     case CONFIG_http_trusted_proxies:
         return check_address(text, why);
+    case CONFIG_http_token:
+        return check_token(text, why);
     case CONFIG_http_cors_origins:
         return check_origin(text, why);
     case CONFIG_postgres_url:
@@ -379,13 +394,13 @@ static void check_network(struct config_load *load)
     char host[300], text[400];
 
     if (good(load, CONFIG_http_listen, CONFIG_http_insecure) && config->http_listen[0] &&
-            !config->http_insecure) {
+            !config->http_insecure && strcmp(config->http_auth, "none") == 0) {
         (void)snprintf(host, sizeof host, "%.*s", (int)strcspn(config->http_listen, ":"),
                 config->http_listen);
         if (!loopback(host)) {
             mistake_between(load, CONFIG_http_listen, CONFIG_http_insecure, "http.listen",
-                    "other machines could use HTTP without credentials: listen on 127.0.0.1 behind "
-                    "a proxy, or set http.insecure to true");
+                    "other machines could use HTTP without credentials: set http.auth to bearer, "
+                    "listen on 127.0.0.1 behind a proxy, or set http.insecure to true");
         }
     }
     if (good(load, CONFIG_kafka_servers, CONFIG_kafka_insecure) &&
@@ -415,10 +430,36 @@ static void require(struct config_load *load, enum config_index index, enum conf
     mistake_between(load, index, other, NULL, text);
 }
 
+/* Whoever asks for credentials needs something to check them with, and a token that is not bound to
+ * an issuer and to tally would be good for any other service of that issuer. */
+static void check_credentials(struct config_load *load)
+{
+    const struct tally_config *config = load->config;
+    bool tokens = config->http_jwt_keys.count > 0;
+
+    if (good(load, CONFIG_http_auth, CONFIG_http_api_keys) &&
+            good(load, CONFIG_http_auth, CONFIG_http_jwt_keys) &&
+            strcmp(config->http_auth, "bearer") == 0 && !tokens && !config->http_api_keys[0]) {
+        mistake_between(load, CONFIG_http_auth, CONFIG_http_api_keys, "http.auth",
+                "nobody could come in: set http.api_keys, or http.jwt.keys, to files of keys");
+    }
+    if (good(load, CONFIG_http_jwt_keys, CONFIG_http_jwt_issuer) && tokens &&
+            !config->http_jwt_issuer[0]) {
+        mistake_between(load, CONFIG_http_jwt_keys, CONFIG_http_jwt_issuer, "http.jwt.keys",
+                "tokens of any issuer would be taken: set http.jwt.issuer");
+    }
+    if (good(load, CONFIG_http_jwt_keys, CONFIG_http_jwt_audience) && tokens &&
+            !config->http_jwt_audience[0]) {
+        mistake_between(load, CONFIG_http_jwt_keys, CONFIG_http_jwt_audience, "http.jwt.keys",
+                "tokens for any service would be taken: set http.jwt.audience");
+    }
+}
+
 void config_check_together(struct config_load *load)
 {
     const struct tally_config *config = load->config;
 
+    check_credentials(load);
     require(load, CONFIG_http_wait_max, CONFIG_http_threads,
             config->http_wait_max < config->http_threads, "must be below", config->http_threads);
     require(load, CONFIG_session_timeout, CONFIG_transaction_timeout,

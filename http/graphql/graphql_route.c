@@ -211,11 +211,7 @@ static bool may_execute(struct exchange *exchange, const struct graphql_prepared
         problem_answer(exchange, PROBLEM_METHOD_NOT_ALLOWED, "a mutation is sent by POST");
         return false;
     }
-    if (!router_authorize(&exchange->request, PERMISSION_WRITER)) {
-        problem_answer(exchange, PROBLEM_FORBIDDEN, "a mutation needs the role of a writer");
-        return false;
-    }
-    return true;
+    return auth_require(exchange, PERMISSION_WRITER, "a mutation");
 }
 
 static void answer(struct exchange *exchange, const struct graphql_request *request)
@@ -237,7 +233,9 @@ static struct graphql_request begin(const struct exchange *exchange)
 {
     const struct tally_config *config = tally_runtime_config(exchange->runtime);
 
-    return (struct graphql_request){.hides_schema = !config->graphql_introspection};
+    bool hides = auth_asks(exchange->auth) && !auth_allows(exchange, PERMISSION_OPERATOR);
+
+    return (struct graphql_request){.hides_schema = hides || !config->graphql_introspection};
 }
 
 void graphql_route_get(struct exchange *exchange)

@@ -37,7 +37,7 @@ FOREIGN = {
     r"yajl/|xxhash\.h": "schemas",
     r"rocksdb/": "state",
     r"librdkafka/|libpq-fe\.h|hiredis/": "connectors",
-    r"civetweb\.h|openssl/": "http",
+    r"civetweb\.h|openssl/|jwt\.h|jansson\.h": "http",
 }
 LIBC = (r"(sys|arpa|net|netinet|linux|sanitizer)/|(assert|ctype|dirent|errno|fcntl|ftw|getopt|inttypes|"
         r"limits|link|math|netdb|nmmintrin|poll|regex|sched|signal|stdarg|stdatomic|stdbool|stddef|"
@@ -45,7 +45,7 @@ LIBC = (r"(sys|arpa|net|netinet|linux|sanitizer)/|(assert|ctype|dirent|errno|fcn
 BANNED = "strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atoll|strtok|time|setjmp|longjmp"
 ALLOCATORS = "malloc|calloc|realloc|strdup|strndup|asprintf|vasprintf"
 # Whoever calls one of these gets memory of malloc, and may free it.
-GIVERS = r"\b(getline|getdelim|realpath|open_memstream)\s*\("
+GIVERS = r"\b(getline|getdelim|realpath|open_memstream|jwt_get_(grants|headers)_json)\s*\("
 FAILPOINTS = pathlib.Path("engine/base/failpoint.def")
 FAILPOINT_READERS = ["engine/base/config_env.c", "apps/cli.c", "apps/cmd_failpoints.c", "apps/reference.c"]
 COLUMNS, FUNCTION_LINES, FILE_LINES = 100, 70, 800

@@ -246,6 +246,9 @@ START_TEST(other_machines_need_a_word)
             "");
     unload();
     assert_loads("http: {listen: '0.0.0.0:80', insecure: true}\n", "");
+    assert_loads("http: {listen: '0.0.0.0:80', auth: bearer, api_keys: keys.txt}\n", "");
+    assert_loads("http: {auth: bearer, jwt: {keys: [a.pem, b.json], issuer: i, audience: a}}\n",
+            "");
     unload();
     assert_loads("kafka.bootstrap.servers: '127.0.0.1:1,localhost:2,[::1]:3,127.9.9.9:4'\n",
             "--http.listen 127.0.0.2:0");
@@ -375,9 +378,10 @@ static const struct {
                 "tally.yaml:1:29: log.format: expected logfmt or json, got \"xml\"\n"},
         {"events.format: avro\n",
                 "tally.yaml:1:16: events.format: expected msgpack or json, got \"avro\"\n"},
-        {"http.listen: 127.0.0.1:8443s\n", "tally.yaml:1:14: http.listen: \"127.0.0.1:8443s\" asks "
-                                           "for TLS, which is not served: "
-                                           "let a proxy in front end it and leave the 's' out\n"},
+        {"http.listen: 127.0.0.1:8443s\n",
+                "tally.yaml:1:14: http.listen: \"127.0.0.1:8443s\" asks "
+                "for TLS, which is not served: "
+                "let a proxy in front end it, as in k8s/nginx.conf, and leave the 's' out\n"},
         {"http.listen: localhost:80\n",
                 "tally.yaml:1:14: http.listen: expected an IPv4 address and a port such as "
                 "127.0.0.1:8080, got \"localhost:80\"\n"},
@@ -422,7 +426,19 @@ static const struct {
                 "keywords such as host=127.0.0.1 dbname=tally\n"},
         {"http.listen: 0.0.0.0:8080\n",
                 "tally.yaml:1:14: http.listen: other machines could use HTTP without credentials: "
-                "listen on 127.0.0.1 behind a proxy, or set http.insecure to true\n"},
+                "set http.auth to bearer, listen on 127.0.0.1 behind a proxy, or set "
+                "http.insecure to true\n"},
+        {"http: {auth: basic}\n",
+                "tally.yaml:1:14: http.auth: expected none or bearer, got \"basic\"\n"},
+        {"http: {auth: bearer}\n", "tally.yaml:1:14: http.auth: nobody could come in: set "
+                                   "http.api_keys, or http.jwt.keys, to files of keys\n"},
+        {"http: {jwt: {keys: [a.pem]}}\n",
+                "tally.yaml:1:20: http.jwt.keys: tokens of any issuer would be taken: set "
+                "http.jwt.issuer\n"
+                "tally.yaml:1:20: http.jwt.keys: tokens for any service would be taken: set "
+                "http.jwt.audience\n"},
+        {"http.token: 'a b'\n",
+                "tally.yaml:1:13: http.token: expected a token or a key, without spaces\n"},
         {"kafka.bootstrap.servers: b1\n", "tally.yaml:1:26: kafka.bootstrap.servers: expected "
                                           "host:port joined by commas, got "
                                           "\"b1\"\n"},

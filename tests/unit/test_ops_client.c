@@ -61,9 +61,10 @@ static enum tally_code get(const char *text, struct ops_answer *answer)
     enum tally_code code;
 
     start(&server, text);
-    code = ops_get(server.address, "/path?a=b", 5000, answer, &err);
+    code = ops_get((struct ops_target){server.address, "a.b.c"}, "/path?a=b", 5000, answer, &err);
     stop(&server);
     ck_assert_int_eq(strncmp(server.asked, "GET /path?a=b HTTP/1.1\r\n", 24), 0);
+    ck_assert_ptr_nonnull(strstr(server.asked, "\r\nAuthorization: Bearer a.b.c\r\n"));
     return code;
 }
 
@@ -110,9 +111,11 @@ START_TEST(says_when_nobody_listens)
     struct ops_answer answer;
     struct tally_error err;
 
-    ck_assert_int_eq(ops_get("127.0.0.1:1", "/", 1000, &answer, &err), TALLY_UNAVAILABLE);
+    ck_assert_int_eq(ops_get((struct ops_target){"127.0.0.1:1", ""}, "/", 1000, &answer, &err),
+            TALLY_UNAVAILABLE);
     ops_answer_deinit(&answer);
-    ck_assert_int_eq(ops_get("nonsense", "/", 1000, &answer, &err), TALLY_CONFIG);
+    ck_assert_int_eq(ops_get((struct ops_target){"nonsense", ""}, "/", 1000, &answer, &err),
+            TALLY_CONFIG);
     ops_answer_deinit(&answer);
 }
 END_TEST
@@ -134,7 +137,8 @@ START_TEST(streams_and_stops)
 
     tally_buf_init(&taken, 1024);
     start(&server, "HTTP/1.1 200 OK\r\n\r\none, two, three, four, five");
-    ck_assert_int_eq(ops_stream(server.address, "/", 5000, take_until_comma, &taken, &answer, &err),
+    ck_assert_int_eq(ops_stream((struct ops_target){server.address, ""}, "/", 5000,
+                             take_until_comma, &taken, &answer, &err),
             TALLY_OK);
     stop(&server);
     ck_assert(tally_slice_starts(tally_buf_bytes(&taken), TALLY_SLICE("one,")));
