@@ -413,28 +413,13 @@ static void add_stock(struct postgres_batch *batch, const struct tally_sink_reco
         break;
     case STOCK_CONFIGURED:
         add_setting(batch, event);
+        break;
+    default: /* a level alone, or nothing of these tables */
+        break;
+    }
+    if (stock_event_has_level(event)) {
         add_level(batch, record->event, event);
         add_entry(batch, record->event, event);
-        break;
-    case STOCK_RECEIVED:
-    case STOCK_ADJUSTED:
-    case STOCK_SHIPPED:
-    case STOCK_RETURNED:
-    case STOCK_UNITS_HELD:
-    case STOCK_UNITS_RESERVED:
-    case STOCK_UNITS_COMMITTED:
-    case STOCK_UNITS_RELEASED:
-    case STOCK_TRANSFERRED_OUT:
-    case STOCK_TRANSFERRED_BACK:
-    case STOCK_TRANSFER_EXPECTED:
-    case STOCK_TRANSFERRED_IN:
-    case STOCK_TRANSFER_LOST:
-        add_level(batch, record->event, event);
-        add_entry(batch, record->event, event);
-        break;
-    case STOCK_HOLD_TOMBSTONED:
-    case STOCK_EVENT_TYPES:
-        break;
     }
 }
 

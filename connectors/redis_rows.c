@@ -84,39 +84,23 @@ static bool stock_row(const struct tally_event *event, struct redis_row *row)
     const struct stock_event *stock = event->body;
 
     row->id = stock->sku;
+    if (stock_event_has_level(stock)) {
+        bool configured = event->schema->id == STOCK_CONFIGURED;
+
+        row->kind = configured ? REDIS_ROW_SETTING : REDIS_ROW_LEVEL;
+        row->setting = configured ? &stock->setting : NULL;
+        row->warehouse = stock->warehouse;
+        return true;
+    }
     switch ((enum stock_event_type)event->schema->id) {
     case STOCK_SKU_REGISTERED:
     case STOCK_SKU_RELEASED:
     case STOCK_SKU_FROZEN:
         row->kind = REDIS_ROW_SKU;
         return true;
-    case STOCK_CONFIGURED:
-        row->kind = REDIS_ROW_SETTING;
-        row->setting = &stock->setting;
-        row->warehouse = stock->warehouse;
-        return true;
-    case STOCK_RECEIVED:
-    case STOCK_ADJUSTED:
-    case STOCK_SHIPPED:
-    case STOCK_RETURNED:
-    case STOCK_UNITS_HELD:
-    case STOCK_UNITS_RESERVED:
-    case STOCK_UNITS_COMMITTED:
-    case STOCK_UNITS_RELEASED:
-    case STOCK_TRANSFERRED_OUT:
-    case STOCK_TRANSFERRED_BACK:
-    case STOCK_TRANSFER_EXPECTED:
-    case STOCK_TRANSFERRED_IN:
-    case STOCK_TRANSFER_LOST:
-        row->kind = REDIS_ROW_LEVEL;
-        row->warehouse = stock->warehouse;
-        return true;
-    case STOCK_WAREHOUSE_APPLIED:
-    case STOCK_HOLD_TOMBSTONED:
-    case STOCK_EVENT_TYPES:
-        break;
+    default: /* no read model */
+        return false;
     }
-    return false;
 }
 
 static bool catalogue_row(const struct tally_event *event, struct redis_row *row)

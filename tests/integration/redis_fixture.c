@@ -239,6 +239,7 @@ struct tally_sink_record redis_fixture_level(enum stock_event_type type, int64_t
     made->stock.sku = tally_slice_string(sku);
     made->stock.warehouse = tally_slice_string(warehouse);
     made->stock.version = made->stock.seq = version;
+    made->stock.presence.present = TALLY_BIT(STOCK_EVENT_SEQ);
     made->stock.after.n[STOCK_ON_HAND] = on_hand;
     made->stock.after.n[STOCK_RESERVED] = 4;
     return record_of(made, "stock", offset, stock_event_schemas[type], &made->stock);

@@ -50,6 +50,9 @@ static struct stock_event *add_stock(int32_t partition, enum stock_event_type ty
             .warehouse = tally_slice_string(warehouse),
             .version = version,
             .setting = {.policy = STOCK_BACKORDER}};
+    if (warehouse) {
+        event->presence.present = TALLY_BIT(STOCK_EVENT_SEQ);
+    }
     add("stock", partition, stock_event_schemas[type], event);
     return event;
 }
@@ -118,6 +121,24 @@ START_TEST(settings)
 }
 END_TEST
 
+/* An event has a level where it says which change of it that was, whatever its type. */
+START_TEST(levels_and_no_levels)
+{
+    for (enum stock_event_type type = 0; type < STOCK_EVENT_TYPES; type++) {
+        bool sku = type == STOCK_SKU_REGISTERED || type == STOCK_SKU_RELEASED ||
+                   type == STOCK_SKU_FROZEN;
+
+        redis_rows_clear(&rows);
+        add_stock(0, type, "A", NULL, 1);
+        ck_assert_uint_eq(of(0)->count, sku);
+        add_stock(0, type, "A", "W1", 1);
+        ck_assert_uint_eq(of(0)->count, sku + 1);
+        ck_assert_int_eq(of(0)->last->kind,
+                type == STOCK_CONFIGURED ? REDIS_ROW_SETTING : REDIS_ROW_LEVEL);
+    }
+}
+END_TEST
+
 START_TEST(slugs_and_nothing)
 {
     const struct redis_row *row;
@@ -176,6 +197,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, last_row_of_a_key);
     tcase_add_test(tcase, settings);
+    tcase_add_test(tcase, levels_and_no_levels);
     tcase_add_test(tcase, slugs_and_nothing);
     tcase_add_test(tcase, many_keys);
     suite_add_tcase(suite, tcase);
