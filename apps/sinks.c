@@ -58,9 +58,9 @@ static enum tally_code resume(struct tally_sinks *base, size_t index, struct tal
     return tally_sink_task_resume(self(base)->tasks[index], err);
 }
 
-static void rebuild(struct tally_sinks *base, size_t index)
+static enum tally_code rebuild(struct tally_sinks *base, size_t index, struct tally_error *err)
 {
-    tally_sink_task_rebuild(self(base)->tasks[index]);
+    return tally_sink_task_rebuild(self(base)->tasks[index], err);
 }
 
 static const struct tally_sinks_ops ops = {.count = count,

@@ -187,12 +187,19 @@ static void discard_old(struct postgres_sink *sink)
 static enum tally_code try_swap(struct postgres_sink *sink, struct tally_error *err)
 {
     PGresult *result;
-    enum tally_code code =
-            postgres_connection_query(&sink->connection, "could not finish the rebuild",
-                    "SELECT tally_sink.rebuild_swap()", 0, NULL, &result, err);
-    bool swapped = !code && PQgetvalue(result, 0, 0)[0] == 't';
+    enum tally_code code = TALLY_FAILPOINT_CODE(PG_SWAP_BEFORE, TALLY_UNAVAILABLE, err);
+    bool swapped;
 
+    if (code) {
+        return code;
+    }
+    code = postgres_connection_query(&sink->connection, "could not finish the rebuild",
+            "SELECT tally_sink.rebuild_swap()", 0, NULL, &result, err);
+    swapped = !code && PQgetvalue(result, 0, 0)[0] == 't';
     PQclear(result);
+    if (!code && swapped) {
+        code = TALLY_FAILPOINT_CODE(PG_SWAP_AFTER, TALLY_UNAVAILABLE, err);
+    }
     if (!code && swapped) {
         tally_log(TALLY_LOG_INFO, "rebuilt content is read now", TALLY_LOG_STR("sink", "postgres"));
         code = choose_content(sink, err);
@@ -512,6 +519,11 @@ static enum tally_code rebuild(struct tally_sink *base, struct tally_error *err)
     return code;
 }
 
+static bool is_rebuilding(const struct tally_sink *base)
+{
+    return ((const struct postgres_sink *)(const void *)base)->building;
+}
+
 static void destroy(struct tally_sink *base)
 {
     struct postgres_sink *sink = self(base);
@@ -532,6 +544,7 @@ static const struct tally_sink_ops ops = {.name = "postgres",
         .close = close_partitions,
         .stop = stop,
         .rebuild = rebuild,
+        .rebuilding = is_rebuilding,
         .destroy = destroy};
 
 enum tally_code tally_postgres_sink_create(const struct tally_config *config,

@@ -13,7 +13,7 @@
 enum {
     SCRIPT_ROWS = 100,            /* a script's rows: longer ones make others wait in Redis */
     SCRIPT_BYTES = 1024 * 1024,   /* the same, of large documents */
-    WINDOW_SCRIPTS = 16,          /* on their way at once: Redis has work while rows are written */
+    WINDOW_SCRIPTS = 48,          /* on their way at once: Redis has work while more is read */
     VALUE_MAX = 16 * 1024 * 1024, /* a document of 1 MiB, all of it escaped */
     BUFFER_MAX = 64 * 1024 * 1024,
     SWEEP_MS = 200, /* of a flush, while a rebuild ends */
@@ -41,7 +41,8 @@ struct redis_sink {
     struct redis_rows rows;
     struct redis_sweep sweep;
     struct tally_buf out; /* a script */
-    size_t sent, awaited; /* scripts of this flush; of them on their way */
+    bool known;           /* Redis has run a script of this flush */
+    size_t awaited;       /* scripts on their way; also when a flush has returned */
     struct tally_buf keys, arguments, value;
 };
 
@@ -106,6 +107,56 @@ static struct partition *find_or_make(struct redis_sink *sink, const char *topic
     return found;
 }
 
+/* --- replies ---------------------------------------------------------------------------------- */
+
+static void take_phase(struct redis_sink *sink, redisReply *reply)
+{
+    struct tally_slice phase = redis_connection_string(reply);
+
+    if (phase.len < sizeof sink->sweep.phase) {
+        memcpy(sink->sweep.phase, phase.len ? (const char *)phase.data : "", phase.len);
+        sink->sweep.phase[phase.len] = '\0';
+    }
+    freeReplyObject(reply);
+}
+
+/* Waits until at most `left` scripts are on their way; after an error until none is, as each reply
+ * belongs to a command. */
+static enum tally_code await(struct redis_sink *sink, size_t left, struct tally_error *err)
+{
+    enum tally_code failed = TALLY_OK;
+
+    while (sink->awaited > (failed ? 0 : left) && !sink->connection->broken) {
+        struct tally_error here = {0};
+        redisReply *reply;
+        enum tally_code code = redis_connection_reply(sink->connection, &reply, &here);
+
+        sink->awaited--;
+        if (!code) {
+            take_phase(sink, reply);
+        } else if (!failed) {
+            failed = code;
+            *err = here;
+        }
+    }
+    if (failed == TALLY_AGAIN) {
+        failed = tally_error_set(err, TALLY_UNAVAILABLE, "redis forgot a script in the middle");
+    } else if (!failed && sink->awaited > left) {
+        failed = tally_error_set(err, TALLY_UNAVAILABLE, "the connection to redis is broken");
+    }
+    return failed;
+}
+
+/* What a flush has left behind is not waited for by a settle: whether Redis took it, open tells. */
+static void give_up(struct redis_sink *sink)
+{
+    struct tally_error late;
+
+    if (sink->connection && sink->awaited > 0) {
+        (void)await(sink, 0, &late);
+    }
+}
+
 /* --- start, open, close ----------------------------------------------------------------------- */
 
 static void redis_sink_stop(struct tally_sink *base)
@@ -114,6 +165,7 @@ static void redis_sink_stop(struct tally_sink *base)
 
     redis_connection_close(sink->connection);
     sink->connection = NULL;
+    sink->awaited = 0;
     redis_rows_clear(&sink->rows);
     for (size_t i = 0; i < sink->partition_count; i++) {
         sink->partitions[i].open = false;
@@ -212,6 +264,7 @@ static enum tally_code redis_sink_open(struct tally_sink *base,
     struct redis_sink *sink = self(base);
     enum tally_code code = TALLY_OK;
 
+    give_up(sink);
     for (size_t i = 0; i < count && !code; i++) {
         struct partition *partition =
                 find_or_make(sink, partitions[i].topic, partitions[i].partition);
@@ -228,6 +281,7 @@ static enum tally_code redis_sink_open(struct tally_sink *base,
 static void redis_sink_close(struct tally_sink *base,
         const struct tally_topic_partition *partitions, size_t count)
 {
+    give_up(self(base));
     for (size_t i = 0; i < count; i++) {
         struct partition *found = find(self(base), partitions[i].topic, partitions[i].partition);
 
@@ -249,42 +303,6 @@ static enum tally_code redis_sink_put(struct tally_sink *base,
     return TALLY_OK;
 }
 
-static void take_phase(struct redis_sink *sink, redisReply *reply)
-{
-    struct tally_slice phase = redis_connection_string(reply);
-
-    if (phase.len < sizeof sink->sweep.phase) {
-        memcpy(sink->sweep.phase, phase.len ? (const char *)phase.data : "", phase.len);
-        sink->sweep.phase[phase.len] = '\0';
-    }
-    freeReplyObject(reply);
-}
-
-/* Waits until at most `left` scripts are on their way; after an error until none is, as each reply
- * belongs to a command. */
-static enum tally_code await(struct redis_sink *sink, size_t left, struct tally_error *err)
-{
-    enum tally_code failed = TALLY_OK;
-
-    while (sink->awaited > (failed ? 0 : left) && !sink->connection->broken) {
-        struct tally_error here = {0};
-        redisReply *reply;
-        enum tally_code code = redis_connection_reply(sink->connection, &reply, &here);
-
-        sink->awaited--;
-        if (!code) {
-            take_phase(sink, reply);
-        } else if (!failed) {
-            failed = code;
-            *err = here;
-        }
-    }
-    if (failed == TALLY_AGAIN) {
-        failed = tally_error_set(err, TALLY_UNAVAILABLE, "redis forgot a script in the middle");
-    }
-    return failed;
-}
-
 /* The first script of a flush is waited for, as Redis may have forgotten its text. */
 static enum tally_code submit(struct redis_sink *sink, struct tally_error *err)
 {
@@ -292,10 +310,11 @@ static enum tally_code submit(struct redis_sink *sink, struct tally_error *err)
     redisReply *reply;
     enum tally_code code;
 
-    if (sink->sent++ == 0) {
+    if (!sink->known) {
         code = redis_script_call(sink->connection, REDIS_SCRIPT_WRITE, script, &reply, err);
         if (!code) {
             take_phase(sink, reply);
+            sink->known = true;
         }
     } else {
         code = redis_connection_send(sink->connection, script, err);
@@ -401,7 +420,6 @@ static enum tally_code write_partition(struct redis_sink *sink, const struct par
 static enum tally_code write_all(struct redis_sink *sink,
         const struct tally_topic_partition *positions, size_t count, struct tally_error *err)
 {
-    struct tally_error late;
     enum tally_code code = TALLY_OK;
 
     for (size_t i = 0; i < count && !code; i++) {
@@ -415,12 +433,9 @@ static enum tally_code write_all(struct redis_sink *sink,
             continue;
         }
         code = write_partition(sink, partition, rows, positions[i].offset, err);
+        partition->position = positions[i].offset;
     }
-    if (code) {
-        (void)await(sink, 0, &late);
-        return code;
-    }
-    return await(sink, 0, err);
+    return code;
 }
 
 static enum tally_code redis_sink_flush(struct tally_sink *base,
@@ -434,23 +449,32 @@ static enum tally_code redis_sink_flush(struct tally_sink *base,
         return tally_error_set(err, TALLY_UNAVAILABLE, "the redis sink is not started");
     }
     tally_buf_clear(&sink->out);
-    sink->sent = sink->awaited = 0;
+    sink->known = false;
     code = TALLY_FAILPOINT_CODE(REDIS_BEFORE, TALLY_UNAVAILABLE, err);
     code = code ? code : write_all(sink, positions, count, err);
-    for (size_t i = 0; i < count && !code; i++) {
-        struct partition *partition = find(sink, positions[i].topic, positions[i].partition);
+    if (code) {
+        give_up(sink);
+    }
+    redis_rows_clear(&sink->rows);
+    return code;
+}
 
-        if (partition && partition->open && positions[i].offset >= 0) {
-            partition->position = positions[i].offset;
-            partition->known = positions[i].offset;
+static enum tally_code redis_sink_settle(struct tally_sink *base, struct tally_error *err)
+{
+    struct redis_sink *sink = self(base);
+    enum tally_code code = await(sink, 0, err);
+
+    for (size_t i = 0; i < sink->partition_count && !code; i++) {
+        struct partition *partition = &sink->partitions[i];
+
+        if (partition->open) {
+            partition->known = partition->position;
         }
     }
     code = code ? code : TALLY_FAILPOINT_CODE(REDIS_AFTER, TALLY_UNAVAILABLE, err);
-    code = code ? code
+    return code ? code
                 : redis_sweep_step(&sink->sweep, sink->connection, tally_buf_bytes(&sink->base),
                           SWEEP_MS, err);
-    redis_rows_clear(&sink->rows);
-    return code;
 }
 
 static enum tally_code redis_sink_rebuild(struct tally_sink *base, struct tally_error *err)
@@ -462,6 +486,7 @@ static enum tally_code redis_sink_rebuild(struct tally_sink *base, struct tally_
     if (code) {
         return code;
     }
+    give_up(sink);
     tally_buf_clear(&sink->out);
     redis_script_begin(sink->connection, REDIS_SCRIPT_REBUILD, &sink->out, 2, 1);
     append_control(sink, &sink->out);
@@ -471,6 +496,11 @@ static enum tally_code redis_sink_rebuild(struct tally_sink *base, struct tally_
     tally_buf_clear(&sink->out);
     freeReplyObject(reply);
     return code;
+}
+
+static bool redis_sink_rebuilding(const struct tally_sink *base)
+{
+    return ((const struct redis_sink *)base)->sweep.phase[0] != '\0';
 }
 
 static void redis_sink_destroy(struct tally_sink *base)
@@ -498,9 +528,11 @@ static const struct tally_sink_ops redis_sink_ops = {
         .open = redis_sink_open,
         .put = redis_sink_put,
         .flush = redis_sink_flush,
+        .settle = redis_sink_settle,
         .close = redis_sink_close,
         .stop = redis_sink_stop,
         .rebuild = redis_sink_rebuild,
+        .rebuilding = redis_sink_rebuilding,
         .destroy = redis_sink_destroy,
 };
 

@@ -8,9 +8,12 @@
  *      without one that was written: a target that refuses everything is out of order, and the
  *      records are not to blame.
  *  (4) Records are the consumer's until the batch is dropped.
+ *  (5) A batch may be under way to the target while the next one is read: one, and it is settled
+ *      before anything else is put. Where something has failed, none is.
  * @thread owner */
 #include "connectors/sink_internal.h"
 
+#include "engine/base/failpoint.h"
 #include "engine/base/log.h"
 
 enum {
@@ -194,29 +197,69 @@ static void note_written(struct tally_sink_task *task, size_t chosen)
     tally_mutex_unlock(&task->mutex);
 }
 
-/* One try: rows of these items, and the positions behind them. */
-static enum tally_code write_part(struct tally_sink_task *task, size_t from, size_t count,
-        size_t *chosen, struct tally_error *err)
+/* Waits until the part that was flushed last is written. */
+static enum tally_code land(struct tally_sink_task *task, struct tally_error *err)
 {
-    int64_t start_us = tally_mono_us(task->options.clock);
-    size_t positions;
-    enum tally_code code = choose(task, from, count, chosen, err);
+    enum tally_code code = TALLY_OK;
 
-    if (code) {
-        return code;
+    task->flying = false;
+    if (task->sink->ops->settle) {
+        code = task->sink->ops->settle(task->sink, err);
     }
-    positions = positions_behind(task, from, count);
-    if (*chosen > 0) {
-        code = task->sink->ops->put(task->sink, task->records, *chosen, err);
-    }
-    code = code ? code : task->sink->ops->flush(task->sink, task->positions, positions, err);
+    code = code ? code : TALLY_FAILPOINT_CODE(SINK_WRITTEN, TALLY_UNAVAILABLE, err);
     if (!code) {
-        note_written(task, *chosen);
-        tally_series_observe_us(task->series.flush, tally_mono_us(task->options.clock) - start_us);
+        note_written(task, task->flown);
+        tally_series_observe_us(task->series.flush,
+                tally_mono_us(task->options.clock) - task->flown_us);
     } else {
         tally_series_add(task->series.failed, 1);
     }
     return code;
+}
+
+enum tally_code sink_batch_settle(struct tally_sink_task *task, struct tally_error *err)
+{
+    enum tally_code code = task->flying ? land(task, err) : TALLY_OK;
+
+    if (code == TALLY_SINK_REFUSED) {
+        task->careful = true;
+        code = TALLY_AGAIN;
+    }
+    return code;
+}
+
+/* One try: rows of these items, and the positions behind them; flies then. */
+static enum tally_code send_part(struct tally_sink_task *task, size_t from, size_t count,
+        size_t *chosen, struct tally_error *err)
+{
+    size_t positions;
+    enum tally_code code;
+
+    task->flown_us = tally_mono_us(task->options.clock);
+    code = choose(task, from, count, chosen, err);
+    if (code) {
+        return code;
+    }
+    positions = positions_behind(task, from, count);
+    code = TALLY_FAILPOINT_CODE(SINK_PUT_BEFORE, TALLY_UNAVAILABLE, err);
+    if (!code && *chosen > 0) {
+        code = task->sink->ops->put(task->sink, task->records, *chosen, err);
+    }
+    code = code ? code : TALLY_FAILPOINT_CODE(SINK_PUT_AFTER, TALLY_UNAVAILABLE, err);
+    code = code ? code : task->sink->ops->flush(task->sink, task->positions, positions, err);
+    task->flown = *chosen;
+    task->flying = code == TALLY_OK;
+    if (code) {
+        tally_series_add(task->series.failed, 1);
+    }
+    return code;
+}
+
+/* Whether more may be read while the target works on the batch. */
+static bool may_fly(const struct tally_sink_task *task, size_t chosen)
+{
+    return task->sink->ops->settle && !task->careful && chosen > 0 && !task->failure &&
+           task->breaker.state == TALLY_BREAKER_CLOSED;
 }
 
 static void count_foreign(struct tally_sink_task *task)
@@ -252,14 +295,21 @@ enum tally_code sink_batch_write(struct tally_sink_task *task, struct tally_erro
 {
     uint64_t generation = task->generation;
     size_t at = 0, size = task->count;
-    enum tally_code code = TALLY_OK;
+    enum tally_code code = sink_batch_settle(task, err);
 
+    if (code) {
+        return code;
+    }
     task->writing = true;
     do {
         size_t count = task->count - at < size ? task->count - at : size;
         size_t chosen = 0;
 
-        code = write_part(task, at, count, &chosen, err);
+        code = send_part(task, at, count, &chosen, err);
+        if (!code && (count < task->count || !may_fly(task, chosen))) {
+            code = land(task, err);
+            task->careful = task->careful && (code || chosen == 0);
+        }
         if (!code) {
             task->refused_in_row = chosen > 0 ? 0 : task->refused_in_row;
             at += count;
@@ -284,10 +334,13 @@ enum tally_code sink_batch_write(struct tally_sink_task *task, struct tally_erro
 enum tally_code sink_batch_write_once(struct tally_sink_task *task, struct tally_error *err)
 {
     size_t chosen = 0;
-    enum tally_code code;
+    enum tally_code code = sink_batch_settle(task, err);
 
     task->writing = true;
-    code = write_part(task, 0, task->count, &chosen, err);
+    if (!code && task->count > 0) {
+        code = send_part(task, 0, task->count, &chosen, err);
+        code = code ? code : land(task, err);
+    }
     task->writing = false;
     if (!code) {
         count_foreign(task);

@@ -190,7 +190,7 @@ static void on_revoked(void *context, const struct tally_topic_partition *partit
     struct tally_error err = {.code = TALLY_OK};
 
     (void)partitions;
-    if (task->opened && !lost && !task->writing && task->count > 0 &&
+    if (task->opened && !lost && !task->writing && (task->count > 0 || task->flying) &&
             sink_batch_write_once(task, &err)) {
         tally_log_error(TALLY_LOG_WARN, "last batch of a sink not written; it is read again", &err);
         task->sink->ops->stop(task->sink);
@@ -206,7 +206,7 @@ static void on_revoked(void *context, const struct tally_topic_partition *partit
         task->sink->ops->close(task->sink, list, count);
         tally_free(list);
     }
-    task->opened = task->flowing = false;
+    task->opened = task->flowing = task->flying = false;
     for (size_t i = 0; i < task->partition_count; i++) {
         task->partitions[i].owned = task->partitions[i].seen = false;
     }
@@ -257,5 +257,5 @@ void sink_group_leave(struct tally_sink_task *task)
         task->partitions[i].owned = false;
     }
     task->owned_count = 0;
-    task->opened = task->flowing = false;
+    task->opened = task->flowing = task->flying = false;
 }

@@ -43,7 +43,6 @@ struct sink_partition {
     int64_t written;   /* the target's position; NONE: none yet */
     int64_t behind;    /* of the part being written: next offset; NONE: nothing of it */
     int64_t low, high; /* last known begin and end; NONE: unknown */
-    int64_t goal;      /* where a rebuild is done; NONE: none */
     int64_t told;      /* offset that the group was told */
 };
 
@@ -66,7 +65,7 @@ struct tally_sink_task {
     struct tally_sink_task_options options;
     struct tally_sink *sink;
     const char *name;
-    char *group, *dead_letters, *pause_file;
+    char *group, *dead_letters, *pause_file, *rebuild_file;
 
     struct tally_consumer *consumer;   /* NULL: to be made */
     struct sink_partition *partitions; /* of all sources, whosoever they are */
@@ -76,6 +75,10 @@ struct tally_sink_task {
     bool started, opened; /* the sink */
     bool flowing;         /* partitions are not paused */
     bool writing;         /* a batch is on its way */
+    bool flying;          /* one is flushed and not settled; partitions have its `behind` */
+    bool careful;         /* the next batch is settled before more is read */
+    size_t flown;         /* records of it */
+    int64_t flown_us;     /* when it began */
     int64_t polled_ms, positions_ms, looked_ms, told_ms, logged_ms; /* mono; of the last time */
     size_t look_at; /* partition whose end is asked next */
     struct sink_breaker breaker;
@@ -135,6 +138,8 @@ void sink_group_leave(struct tally_sink_task *task);
 /* --- sink_look.c --- */
 
 enum tally_sink_state sink_look_state(const struct tally_sink_task *task);
+/* Takes over from the target whether it is built anew. */
+void sink_look_rebuild(struct tally_sink_task *task);
 void sink_look_show(struct tally_sink_task *task, int64_t lag);
 void sink_look(struct tally_sink_task *task, bool now);
 
@@ -147,11 +152,14 @@ void sink_batch_add(struct tally_sink_task *task, struct sink_partition *partiti
         const struct tally_record *record);
 bool sink_batch_full(const struct tally_sink_task *task);
 void sink_batch_drop(struct tally_sink_task *task);
-/* Writes all of it, and the positions behind it; the batch is empty then. A part that is refused is
- * halved until one record is left, which is buried. */
+/* Writes all of it, and the positions behind it; the batch is empty then, and may be flying. A part
+ * that is refused is halved until one record is left, which is buried. */
 enum tally_code sink_batch_write(struct tally_sink_task *task, struct tally_error *err);
-/* One try with all of it: for those who have no time. */
+/* One try with all of it, settled: for those who have no time. */
 enum tally_code sink_batch_write_once(struct tally_sink_task *task, struct tally_error *err);
+/* Waits until what is flushed is written. AGAIN: it was refused; the batch is dropped and read
+ * again, for sink_batch_write to find out what it is. */
+enum tally_code sink_batch_settle(struct tally_sink_task *task, struct tally_error *err);
 
 /* --- sink_letter.c --- */
 

@@ -65,7 +65,7 @@ static int64_t lag_of(struct tally_sink_task *task)
                                        partition->partition)
                              : TALLY_OFFSET_NONE;
         partition->high = high > partition->high ? high : partition->high;
-        if (task->opened && task->count == 0) { /* a commit marker is no lag */
+        if (task->opened && task->count == 0 && !task->flying) { /* a commit marker is no lag */
             at = sink_group_position(task, partition);
         }
         at = at > 0 ? at : 0;
@@ -77,17 +77,14 @@ static int64_t lag_of(struct tally_sink_task *task)
     return lag;
 }
 
-static void check_rebuild(struct tally_sink_task *task, int64_t lag)
+void sink_look_rebuild(struct tally_sink_task *task)
 {
-    bool there = task->opened;
+    bool rebuilding = task->rebuilding;
 
-    for (size_t i = 0; i < task->partition_count && there && lag != 0; i++) {
-        const struct sink_partition *partition = &task->partitions[i];
-
-        there = !partition->owned || partition->written >= partition->goal;
+    if (task->opened) {
+        task->rebuilding = task->sink->ops->rebuilding(task->sink);
     }
-    if (task->rebuilding && there) {
-        task->rebuilding = false;
+    if (rebuilding && !task->rebuilding) {
         tally_log(TALLY_LOG_INFO, "sink is built", TALLY_LOG_STR("sink", task->name));
     }
 }
@@ -141,9 +138,6 @@ void sink_look(struct tally_sink_task *task, bool now)
         if (now_ms - task->told_ms >= TELL_MS) {
             sink_group_tell(task);
         }
-    }
-    if (task->rebuilding) {
-        check_rebuild(task, lag);
     }
     sink_look_show(task, lag);
 }

@@ -4,6 +4,7 @@
  *   STARTING, RUNNING, REBUILDING --[an error that passes]--> BACKING_OFF --[written]--> RUNNING
  *   STARTING, RUNNING, REBUILDING --[an error to see to]--> FAILED --[written]--> RUNNING
  *   any --[pause]--> PAUSED --[resume]--> STARTING
+ *   REBUILDING comes of the target, also for RUNNING: whoever began it, and when
  *
  * Invariants
  *  (1) Where a partition goes on is what the target says, compared with what the topic has; the
@@ -12,7 +13,9 @@
  *      position: nothing is remembered that the target does not know.
  *  (3) The consumer is polled all the time, with its partitions paused while the target takes
  *      nothing: so the group keeps them here, and memory does not grow.
- *  (4) Before a sink is opened, which fences whoever had its partitions, this member has heard of
+ *  (4) Pauses and rebuilds that were asked for outlast this process, as files in state.dir, the
+ *      latter until the target remembers it.
+ *  (5) Before a sink is opened, which fences whoever had its partitions, this member has heard of
  *      its group within the session timeout: a process that slept for longer joins anew first. */
 #include "connectors/sink_internal.h"
 
@@ -21,6 +24,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "engine/base/failpoint.h"
 #include "engine/base/log.h"
 
 enum {
@@ -36,6 +40,30 @@ int64_t sink_task_now_ms(const struct tally_sink_task *task)
     return tally_mono_ms(task->options.clock);
 }
 
+/* --- what was asked for, as files in state.dir ------------------------------------------------ */
+
+static enum tally_code make_file(const char *path, struct tally_error *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    enum tally_code code = TALLY_OK;
+
+    if (fd < 0 || fsync(fd) < 0) {
+        code = tally_error_set(err, TALLY_SYSTEM, "could not make \"%.150s\": %m", path);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return code;
+}
+
+static enum tally_code remove_file(const char *path, struct tally_error *err)
+{
+    if (unlink(path) < 0 && errno != ENOENT) {
+        return tally_error_set(err, TALLY_SYSTEM, "could not remove \"%.150s\": %m", path);
+    }
+    return TALLY_OK;
+}
+
 /* --- the target ------------------------------------------------------------------------------- */
 
 static void disconnect(struct tally_sink_task *task)
@@ -43,7 +71,7 @@ static void disconnect(struct tally_sink_task *task)
     if (task->started) {
         task->sink->ops->stop(task->sink);
     }
-    task->started = task->opened = false;
+    task->started = task->opened = task->flying = false;
 }
 
 static enum tally_code stood_still(int64_t silent_ms, struct tally_error *err)
@@ -128,20 +156,32 @@ static enum tally_code set_position(struct tally_sink_task *task, struct sink_pa
     return TALLY_OK;
 }
 
+/* The target remembers from now on, unless somebody has asked once more. */
+static enum tally_code forget_wish(struct tally_sink_task *task, struct tally_error *err)
+{
+    enum tally_code code = TALLY_OK;
+
+    tally_mutex_lock(&task->mutex);
+    if (!atomic_load(&task->want_rebuild)) {
+        code = remove_file(task->rebuild_file, err);
+    }
+    tally_mutex_unlock(&task->mutex);
+    return code;
+}
+
 static enum tally_code rebuild(struct tally_sink_task *task, struct tally_error *err)
 {
     enum tally_code code = start_sink(task, err);
 
     code = code ? code : task->sink->ops->rebuild(task->sink, err);
+    code = code ? code : TALLY_FAILPOINT_CODE(SINK_REBUILD_BEGUN, TALLY_UNAVAILABLE, err);
+    code = code ? code : forget_wish(task, err);
     if (code) {
         return code;
     }
     tally_log(TALLY_LOG_INFO, "sink is built anew", TALLY_LOG_STR("sink", task->name));
     task->rebuild_wanted = false;
     task->rebuilding = true;
-    for (size_t i = 0; i < task->partition_count; i++) {
-        task->partitions[i].goal = TALLY_OFFSET_NONE;
-    }
     disconnect(task); /* every owner is fenced, this one too */
     return TALLY_OK;
 }
@@ -159,9 +199,6 @@ static enum tally_code connect_sink(struct tally_sink_task *task, struct tally_e
         struct sink_partition *partition = sink_group_find(task, list[i].topic, list[i].partition);
 
         code = set_position(task, partition, list[i].offset, err);
-        if (!code && task->rebuilding && partition->goal == TALLY_OFFSET_NONE) {
-            partition->goal = partition->high;
-        }
     }
     code = code ? code : sink_group_resume(task, err);
     tally_assert(generation == task->generation);
@@ -245,7 +282,9 @@ static enum tally_code collect(struct tally_sink_task *task, int wait_ms, bool *
 
     for (*due = false; !*due && !atomic_load(&task->stop);) {
         int64_t now_ms = sink_task_now_ms(task);
-        int64_t left_ms = task->count ? task->batch_ms + interval_ms - now_ms : wait_ms;
+        int64_t left_ms = task->count    ? task->batch_ms + interval_ms - now_ms
+                          : task->flying ? 0
+                                         : wait_ms;
         struct tally_record record;
         struct sink_partition *partition;
         enum tally_code code = poll(task, left_ms > 0 ? (int)left_ms : 0, &record, err);
@@ -262,7 +301,12 @@ static enum tally_code collect(struct tally_sink_task *task, int wait_ms, bool *
             return code;
         }
         *due = sink_batch_full(task) || is_over(task, code == TALLY_AGAIN);
-        if (code == TALLY_AGAIN) {
+        if (code == TALLY_AGAIN && !*due && task->flying) { /* there is time */
+            code = sink_batch_settle(task, err);
+            if (code) {
+                return code;
+            }
+        } else if (code == TALLY_AGAIN) {
             break; /* the next turn goes on with this batch */
         }
     }
@@ -308,7 +352,7 @@ static enum tally_code work(struct tally_sink_task *task, int wait_ms, struct ta
         code = sink_batch_write(task, err);
         due = !code;
     }
-    if (!code && (due || task->count == 0)) {
+    if (!code && !task->flying && (due || task->count == 0)) {
         succeeded(task);
     }
     return code;
@@ -349,6 +393,7 @@ static void react(struct tally_sink_task *task, const struct tally_error *err)
             1);
     sink_batch_drop(task);
     disconnect(task);
+    task->careful = true;
     if (task->flowing) {
         sink_group_pause(task);
     }
@@ -435,6 +480,7 @@ void tally_sink_task_turn(struct tally_sink_task *task, int wait_ms)
         (void)tally_cond_wait(&task->wake, &task->mutex, wait_ms);
         tally_mutex_unlock(&task->mutex);
     }
+    sink_look_rebuild(task);
     sink_look(task, sink_look_state(task) != before);
 }
 
@@ -479,6 +525,7 @@ struct tally_sink_task *tally_sink_task_create(const struct tally_sink_task_opti
     task->dead_letters =
             tally_copy_format("%s" TALLY_SINK_DEAD_LETTERS, config->topics_prefix, task->name);
     task->pause_file = tally_copy_format("%s/sink-%s.paused", config->state_dir, task->name);
+    task->rebuild_file = tally_copy_format("%s/sink-%s.rebuild", config->state_dir, task->name);
     task->partition_count = options->source_count * (size_t)options->partitions;
     task->partitions = tally_alloc_zero(task->partition_count + 1, sizeof *task->partitions);
     task->shown = tally_alloc_zero(task->partition_count + 1, sizeof *task->shown);
@@ -488,10 +535,10 @@ struct tally_sink_task *tally_sink_task_create(const struct tally_sink_task_opti
                 .partition = (int32_t)(i % (size_t)options->partitions),
                 .written = TALLY_OFFSET_NONE,
                 .high = TALLY_OFFSET_NONE,
-                .goal = TALLY_OFFSET_NONE,
                 .told = TALLY_OFFSET_NONE};
     }
     task->paused = access(task->pause_file, F_OK) == 0;
+    task->rebuild_wanted = access(task->rebuild_file, F_OK) == 0;
     task->info.name = task->name;
     task->info.lag = -1;
     sink_batch_init(task);
@@ -554,6 +601,7 @@ void tally_sink_task_destroy(struct tally_sink_task *task)
     tally_free(task->group);
     tally_free(task->dead_letters);
     tally_free(task->pause_file);
+    tally_free(task->rebuild_file);
     tally_free(task);
 }
 
@@ -582,34 +630,36 @@ size_t tally_sink_task_positions(struct tally_sink_task *task,
 
 enum tally_code tally_sink_task_pause(struct tally_sink_task *task, struct tally_error *err)
 {
-    int fd = open(task->pause_file, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    enum tally_code code = make_file(task->pause_file, err);
 
-    if (fd < 0 || fsync(fd) < 0) {
-        (void)tally_error_set(err, TALLY_SYSTEM, "could not make \"%.150s\": %m", task->pause_file);
-        if (fd >= 0) {
-            close(fd);
-        }
-        return TALLY_SYSTEM;
+    if (!code) {
+        atomic_store(&task->want_pause, true);
+        wake(task);
     }
-    close(fd);
-    atomic_store(&task->want_pause, true);
-    wake(task);
-    return TALLY_OK;
+    return code;
 }
 
 enum tally_code tally_sink_task_resume(struct tally_sink_task *task, struct tally_error *err)
 {
-    if (unlink(task->pause_file) < 0 && errno != ENOENT) {
-        return tally_error_set(err, TALLY_SYSTEM, "could not remove \"%.150s\": %m",
-                task->pause_file);
+    enum tally_code code = remove_file(task->pause_file, err);
+
+    if (!code) {
+        atomic_store(&task->want_resume, true);
+        wake(task);
     }
-    atomic_store(&task->want_resume, true);
-    wake(task);
-    return TALLY_OK;
+    return code;
 }
 
-void tally_sink_task_rebuild(struct tally_sink_task *task)
+enum tally_code tally_sink_task_rebuild(struct tally_sink_task *task, struct tally_error *err)
 {
-    atomic_store(&task->want_rebuild, true);
-    wake(task);
+    enum tally_code code;
+
+    tally_mutex_lock(&task->mutex); /* against forget_wish */
+    code = make_file(task->rebuild_file, err);
+    if (!code) {
+        atomic_store(&task->want_rebuild, true);
+        tally_cond_broadcast(&task->wake);
+    }
+    tally_mutex_unlock(&task->mutex);
+    return code;
 }

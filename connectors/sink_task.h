@@ -31,7 +31,7 @@ struct tally_sink_task_options {
 };
 
 struct tally_sink_task;
-/* @thread main. Reads from state.dir whether the sink is paused. */
+/* @thread main. Reads from state.dir whether the sink is paused, or to be built anew. */
 struct tally_sink_task *tally_sink_task_create(const struct tally_sink_task_options *options);
 void tally_sink_task_start(struct tally_sink_task *task);
 /* stop begins, and is not waited for. @thread any */
@@ -53,4 +53,5 @@ TALLY_MUST_CHECK enum tally_code tally_sink_task_pause(struct tally_sink_task *t
         struct tally_error *err);
 TALLY_MUST_CHECK enum tally_code tally_sink_task_resume(struct tally_sink_task *task,
         struct tally_error *err);
-void tally_sink_task_rebuild(struct tally_sink_task *task);
+TALLY_MUST_CHECK enum tally_code tally_sink_task_rebuild(struct tally_sink_task *task,
+        struct tally_error *err);

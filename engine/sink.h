@@ -1,18 +1,21 @@
 /* engine/sink.h - where committed events go besides Kafka: one target behind one interface, in the
  * words of Kafka Connect. Two implementations: connectors/postgres_sink.c, connectors/redis_sink.c;
  * the runtime that drives them, connectors/sink_task.c, is the only caller.
- * Life: start -> open -> (put* -> flush)* -> close -> stop; after any error: stop, start, open.
+ * Life: start -> open -> (put* -> flush -> settle)* -> close -> stop; after any error: stop, start,
+ * open. Before a flush is settled more may be read, but nothing put; close and stop give it up.
  * Invariants
  *  (1) The target holds the positions of its partitions, each with an epoch. flush writes rows
- *      and positions as one, or nothing; what is not flushed is read again.
+ *      and positions as one, or nothing; what is not settled is read again from where the target
+ *      is.
  *  (2) open takes a higher epoch. Who holds an older one writes nothing any more: FENCED.
  *  (3) Versions never go back in the target, whatever is written twice or late.
  * Codes, and what the runtime does
  *   TIMEOUT, UNAVAILABLE  back off, start again; nothing is skipped
  *   SINK_SCHEMA, SINK_DENIED, SINK_FULL  the same, slowly; shown as FAILED with the message, which
  *                         says what to do
- *   SINK_REFUSED          of put or flush: some record can never be written. The runtime halves the
- *                         batch until one record is left, and that goes to the dead letters.
+ *   SINK_REFUSED          of put, flush or settle: some record can never be written. The runtime
+ *                         halves the batch until one record is left, and that goes to the dead
+ *                         letters.
  *   FENCED                leave the group, join again
  * @thread the sink's own, but for what says any */
 #pragma once
@@ -44,12 +47,14 @@ struct tally_sink_ops {
     enum tally_code (*put)(struct tally_sink *sink, const struct tally_sink_record *records,
             size_t count, struct tally_error *err);
     /* Writes the batch and the next offsets of partitions as one; the batch is empty then, also
-     * after an error. Called without records too, about once a second while all partitions are read
-     * to their ends: then the positions are past control records, what the target holds is complete
-     * up to now, and a target that has lost its content is found out (UNAVAILABLE; the next open
-     * says from where it is read again). */
+     * after an error. With settle, this may be under way when it returns. Called without records
+     * too, about once a second while all partitions are read to their ends: then the positions are
+     * past control records, what the target holds is complete up to now, and a target that has lost
+     * its content is found out (UNAVAILABLE; the next open says from where it is read again). */
     enum tally_code (*flush)(struct tally_sink *sink, const struct tally_topic_partition *positions,
             size_t count, struct tally_error *err);
+    /* Waits until the last flush is written. NULL: it is when flush returns. */
+    enum tally_code (*settle)(struct tally_sink *sink, struct tally_error *err);
     void (*close)(struct tally_sink *sink, const struct tally_topic_partition *partitions,
             size_t count);
     void (*stop)(struct tally_sink *sink); /* disconnects; fine when not started */
@@ -57,6 +62,8 @@ struct tally_sink_ops {
      * new one has got as far. Every owner is fenced, and finds its partitions at NONE. Survives a
      * restart; when one is on its way, begins again. */
     enum tally_code (*rebuild)(struct tally_sink *sink, struct tally_error *err);
+    /* Whether what is written is not what is read yet, as of the last open, flush or settle. */
+    bool (*rebuilding)(const struct tally_sink *sink);
     void (*destroy)(struct tally_sink *sink); /* stops too */
 };
 struct tally_sink {

@@ -7,8 +7,8 @@
 enum tally_sink_state {
     TALLY_SINK_STARTING,    /* no answer of the target yet, or no partitions */
     TALLY_SINK_RUNNING,     /* writes what comes */
-    TALLY_SINK_REBUILDING,  /* writes everything anew, and is not there yet */
-    TALLY_SINK_PAUSED,      /* somebody asked for it; kept over restarts */
+    TALLY_SINK_REBUILDING,  /* writes everything anew, or is asked to; the old content is read */
+    TALLY_SINK_PAUSED,      /* somebody asked for it; kept over restarts, as a rebuild is */
     TALLY_SINK_BACKING_OFF, /* tries again by itself, soon */
     TALLY_SINK_FAILED,      /* tries again, seldom: somebody has to do something */
     TALLY_SINK_STATES
@@ -39,7 +39,7 @@ struct tally_sinks_ops {
     /* Takes effect at the sink's next turn. SYSTEM: the wish cannot be kept over a restart. */
     enum tally_code (*pause)(struct tally_sinks *sinks, size_t index, struct tally_error *err);
     enum tally_code (*resume)(struct tally_sinks *sinks, size_t index, struct tally_error *err);
-    void (*rebuild)(struct tally_sinks *sinks, size_t index);
+    enum tally_code (*rebuild)(struct tally_sinks *sinks, size_t index, struct tally_error *err);
 };
 struct tally_sinks {
     const struct tally_sinks_ops *ops;

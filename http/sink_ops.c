@@ -165,11 +165,13 @@ void sink_ops_resume(struct exchange *exchange)
 
 void sink_ops_rebuild(struct exchange *exchange)
 {
+    struct tally_error err = {.code = TALLY_OK};
     struct tally_sinks *sinks;
     size_t index;
 
     if (find(exchange, &sinks, &index)) {
-        sinks->ops->rebuild(sinks, index);
-        answer(exchange, sinks, index, TALLY_OK, NULL);
+        enum tally_code code = sinks->ops->rebuild(sinks, index, &err);
+
+        answer(exchange, sinks, index, code, &err);
     }
 }

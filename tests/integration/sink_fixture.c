@@ -146,5 +146,6 @@ enum tally_code sink_fixture_flush(struct sink_fixture *fixture, struct tally_si
     }
     fixture->count = 0;
     code = sink->ops->put(sink, fixture->records, records, err);
-    return code ? code : sink->ops->flush(sink, positions, count, err);
+    code = code ? code : sink->ops->flush(sink, positions, count, err);
+    return code || !sink->ops->settle ? code : sink->ops->settle(sink, err);
 }

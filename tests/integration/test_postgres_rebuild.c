@@ -129,13 +129,16 @@ START_TEST(several_owners_and_a_restart)
     first->ops->destroy(first); /* the rebuild is of the database */
     first = start();
     take(first, 0, 1, 16);
+    ck_assert(first->ops->rebuilding(first));
     second = start();
     take(second, 1, 4, 0);
     write(second, 2, 4); /* with this it is complete */
     expect_building("f");
+    ck_assert(!second->ops->rebuilding(second));
     postgres_fixture_expect(&db, CONTENT, content);
     sink_fixture_event(&events, "catalogue", 0, 16, "CommandAccepted", "P-1", "'key':'P-1'");
     postgres_ok(sink_fixture_flush(&events, first, &err)); /* the swap fences nobody */
+    ck_assert(!first->ops->rebuilding(first));
     postgres_fixture_expect(&db,
             "SELECT next_offset FROM tally.sink_position WHERE topic = 'catalogue.events'", "17");
     first->ops->destroy(first);

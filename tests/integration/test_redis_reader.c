@@ -35,7 +35,8 @@ static enum tally_code write_one(struct tally_sink_record record)
             .topic = record.topic, .partition = 0, .offset = record.offset + 1};
     enum tally_code code = sink->ops->put(sink, &record, 1, &err);
 
-    return code ? code : sink->ops->flush(sink, &position, 1, &err);
+    code = code ? code : sink->ops->flush(sink, &position, 1, &err);
+    return code ? code : sink->ops->settle(sink, &err);
 }
 
 static void setup(void)

@@ -55,7 +55,9 @@ static enum tally_code flush(struct tally_sink *at, const char *topic, int64_t o
 {
     struct tally_topic_partition position = {.topic = topic, .partition = 0, .offset = offset};
 
-    return at->ops->flush(at, &position, 1, &err);
+    enum tally_code code = at->ops->flush(at, &position, 1, &err);
+
+    return code ? code : at->ops->settle(at, &err);
 }
 
 /* One record and the position behind it. */
@@ -392,6 +394,7 @@ START_TEST(rebuild)
     state_is("complete", "3");
     redis_ok(sink->ops->start(sink, &err)); /* as after a restart */
     ck_assert_int_eq(open_at(sink, STOCK_TOPIC, 4), 1);
+    ck_assert(sink->ops->rebuilding(sink));
     redis_ok(write_level(sink, 1, 2, 2));
     redis_ok(write_one(sink, redis_fixture_sku(STOCK_SKU_REGISTERED, 2, "TS-RED-M", 1, "P-1")));
     ck_assert(readable());
@@ -401,6 +404,7 @@ START_TEST(rebuild)
     redis_ok(write_level(sink, 4, 4, 4)); /* not to be replaced by what waits */
     level_is(4, 4, CONFIGURED);
     end_rebuild(sink, 5);
+    ck_assert(!sink->ops->rebuilding(sink));
     level_is(4, 4, CONFIGURED);
     key_is("1", "HLEN tally:level:TS-RED-M");
     key_is("{\"sku\":\"TS-RED-M\",\"product_id\":\"P-1\",\"state\":\"ACTIVE\",\"version\":1}",

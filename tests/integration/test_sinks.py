@@ -174,6 +174,23 @@ def outages(world, first):
             world.caught_up(f"{name} {way}: catches up", first)
 
 
+def rebuilds_that_wait(world, first):
+    """Asked for while the targets are away, and not forgotten by a restart."""
+    for name, forwarder in first.targets.items():
+        forwarder.cut()
+        world.send(first, 50)
+        wait(f"{name} is away", lambda: state_of(first, name) == "BACKING_OFF", first)
+        first.tool("sink", "rebuild", name)
+    first.stop()
+    first.start()
+    wait("both wait", lambda: {row["state"] for row in sinks(first).values()} == {"BACKING_OFF"}, first)
+    for name, forwarder in first.targets.items():
+        forwarder.heal()
+        wait(f"{name} is built anew", lambda: first.logged(f'msg="sink is built" sink={name}'), first)
+        wait(f"{name} runs", lambda: state_of(first, name) == "RUNNING", first)
+    world.caught_up("both have everything", first)
+
+
 def poison(world, first):
     """What a constraint refuses goes to the dead letters, and a rebuild brings it once the constraint is gone."""
     world.sql("alter table tally.stock_level add constraint unlucky check (sku <> 'SKU-BAD')")
@@ -264,7 +281,7 @@ def main():
         world = World(folder)
         try:
             first = begin(world)
-            for part in (outages, poison, pauses, stops, zombie):
+            for part in (outages, rebuilds_that_wait, poison, pauses, stops, zombie):
                 part(world, first)
         finally:
             world.close()

@@ -219,7 +219,8 @@ TABLE = {
 # No topology of the load has timers; tests/topology/test_timers.c fails at each hit of these.
 OF_TIMERS = ("timer.read.before", "timer.fire.after")
 # The load has no sinks; the faults about sinks kill and stop at these, tests/integration/test_redis_sink.c fails there.
-OF_SINKS = ("pg.begin", "pg.rows", "pg.commit.before", "pg.commit.after", "redis.before", "redis.after",
+OF_SINKS = ("sink.put.before", "sink.put.after", "sink.written", "sink.rebuild.begun", "pg.begin", "pg.rows",
+            "pg.commit.before", "pg.commit.after", "pg.swap.before", "pg.swap.after", "redis.before", "redis.after",
             "redis.rebuild")
 
 # Calls that fail for a while, so that they also do while partitions move or the process ends.

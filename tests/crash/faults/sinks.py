@@ -14,11 +14,15 @@ from sinks import Sinks, dump_differences
 AWAKE_SECONDS = 4  # that a zombie has for its mischief
 
 FAILPOINT_SECONDS = 10  # until a failpoint has been hit
-SITES = ("pg.begin", "pg.rows", "pg.commit.before", "pg.commit.after", "redis.before", "redis.after")
+SITES = ("sink.put.before", "sink.put.after", "sink.written", "pg.begin", "pg.rows", "pg.commit.before",
+         "pg.commit.after", "redis.before", "redis.after")
+# Of a rebuild, in turn. The last one is met by the instance alone that lets the contents change places.
+REBUILD_SITES = (("postgres", "pg.swap.before"), ("redis", "redis.rebuild"), ("redis", "sink.rebuild.begun"),
+                 ("postgres", "sink.rebuild.begun"), ("postgres", "pg.swap.after"))
 
 # What dies, in this share.
 DEATHS = ("tally", "postgres", "redis", "tally", "postgres stopped", "redis", "tally", "postgres", "redis",
-          "redis emptied")
+          "redis emptied", "tally in a rebuild")
 
 
 class Scene:
@@ -54,9 +58,9 @@ class Scene:
 
 
 @fault("sinks", scenario=True, needs=("tally killed", "postgres killed", "postgres stopped", "redis killed",
-                                      "redis emptied", "rows of Postgres", "keys of Redis"))
+                                      "redis emptied", "killed in a rebuild", "rows of Postgres", "keys of Redis"))
 def sinks(world):
-    """kill -9 tally, Postgres and Redis, stop Postgres immediately, empty Redis; then all of them hold the same"""
+    """kill -9 tally (in a rebuild too), Postgres, Redis; stop Postgres immediately, empty Redis; all hold the same"""
     with Scene(world) as scene:
         scene.begin(*scene.domain.instances)
         deaths = (DEATHS * (world.options.kills // len(DEATHS) + 1))[:world.options.kills]
@@ -82,6 +86,8 @@ def die(scene, what, number):
     away = scene.world.random.choice((0, 0, 0.3, 1.5))
     if what == "tally":
         kill_tally(scene, domain.instances[number % len(domain.instances)], away)
+    elif what == "tally in a rebuild":
+        kill_in_rebuild(scene, domain.instances[number % len(domain.instances)])
     elif what == "redis emptied":
         with redis.client() as client:
             client("FLUSHALL")
@@ -105,16 +111,39 @@ def kill_tally(scene, instance, away):
     load(scene.domain, RECORDS, away)
     happened["tally killed"] += 1
     if dice.random() < 0.6:
-        site = dice.choice(SITES)
-        instance.environment["TALLY_FAIL"] = f"{site}:{dice.randrange(1, 6)}:kill"
-        instance.start()
-        del instance.environment["TALLY_FAIL"]  # of the next start
-        end = time.monotonic() + FAILPOINT_SECONDS
-        while instance.running() and time.monotonic() < end:
-            load(scene.domain, RECORDS, 0.3)
-        happened["killed in a batch"] += not instance.running()
-        if instance.running():
-            instance.kill()
+        happened["killed in a batch"] += killed_at(scene, instance, f"{dice.choice(SITES)}:{dice.randrange(1, 6)}:kill")
+    instance.start()
+
+
+def killed_at(scene, instance, plan, ask=lambda: None):
+    """Starts it with a plan, under load; whether it died of that. It is dead in any case."""
+    instance.environment["TALLY_FAIL"] = plan
+    instance.start()
+    del instance.environment["TALLY_FAIL"]  # of the next start
+    end = time.monotonic() + FAILPOINT_SECONDS
+    while instance.running() and time.monotonic() < end:
+        ask()
+        load(scene.domain, RECORDS, 0.3)
+    died = not instance.running()
+    if not died:
+        instance.kill()
+    return died
+
+
+def kill_in_rebuild(scene, instance):
+    """What was asked for goes on with whoever starts next."""
+    happened = scene.world.happened
+    name, site = REBUILD_SITES[happened["rebuilds"] % len(REBUILD_SITES)]
+    asked = []
+
+    def ask():
+        if not asked and instance.tool("sink", "rebuild", name, fails=True)[0] == 0:
+            asked.append(name)
+
+    instance.kill()
+    happened["tally killed"] += 1
+    happened["rebuilds"] += 1
+    happened["killed in a rebuild"] += killed_at(scene, instance, f"{site}:1:kill", ask)
     instance.start()
 
 
