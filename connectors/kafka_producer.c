@@ -12,6 +12,9 @@
  *      way, and no next transaction of this producer would be safe from it. The engine replaces it.
  *  (4) Records of one partition stay in order: a run without headers is one batch, and a record
  *      that is not taken ends the call.
+ *  (5) A flush begins when no full batch is on its way or due. librdkafka sends the batches of
+ *      a partition one after the other, and while it flushes its thread turns around until the
+ *      one before is acknowledged. So that is waited for first, asleep.
  * All calls by the owning thread, but for send_offsets of librdkafka, see kafka_offsets.c; the
  * callbacks of sockets and requests, in librdkafka's threads, add to an atomic and tell
  * kafka_offsets.c. */
@@ -33,6 +36,8 @@ enum {
     ASKS_AGAIN_MS = 400, /* from here on the handle itself may ask: fixed, 500 in librdkafka */
     MARKED_MS = 50,      /* after a commit its markers are written, or it costs 20 ms */
     FLUSH_SLICE_MS = 5,
+    SETTLE_MAX_MS = 1000, /* then a flush may cost what it costs */
+    PRODUCE_REQUEST = 0,  /* api key */
 };
 
 struct topic {
@@ -40,9 +45,20 @@ struct topic {
     rd_kafka_topic_t *handle;
 };
 
+/* A partition of the open transaction's records. */
+struct target {
+    const rd_kafka_topic_t *topic;
+    int32_t partition;
+    size_t bytes; /* keys and values, handed over and not delivered */
+};
+
 struct kafka_producer {
     struct tally_producer base;
     rd_kafka_t *rk;
+    struct target *targets;
+    size_t target_count, last_target;
+    size_t batch_bytes; /* batch.size */
+    atomic_int on_way;  /* produce requests that wait for their answer */
     struct topic *topics;
     size_t topic_count;
     struct kafka_offsets *offsets;
@@ -91,12 +107,38 @@ static enum tally_code explain(struct kafka_producer *producer, rd_kafka_resp_er
     return kafka_error_set(KAFKA_ROLE_DELIVERY, producer->rk, error, err, "%s", what);
 }
 
+static struct target *target_of(struct kafka_producer *producer, const rd_kafka_topic_t *topic,
+        int32_t partition)
+{
+    struct target *target = &producer->targets[producer->last_target];
+
+    if (producer->target_count && target->topic == topic && target->partition == partition) {
+        return target;
+    }
+    for (size_t i = 0; i < producer->target_count; i++) {
+        target = &producer->targets[i];
+        if (target->topic == topic && target->partition == partition) {
+            producer->last_target = i;
+            return target;
+        }
+    }
+    producer->last_target = producer->target_count++;
+    producer->targets =
+            tally_realloc(producer->targets, producer->target_count * sizeof *producer->targets);
+    target = &producer->targets[producer->last_target];
+    *target = (struct target){.topic = topic, .partition = partition};
+    return target;
+}
+
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 {
     struct kafka_producer *producer = opaque;
     struct tally_delivery *delivery = message->_private;
+    struct target *target = target_of(producer, message->rkt, message->partition);
 
     (void)rk;
+    tally_assert(target->bytes >= message->len + message->key_len);
+    target->bytes -= message->len + message->key_len;
     if (message->err) {
         producer->doubt = true;
         if (!producer->failed.error) { /* explained later, outside this callback */
@@ -150,7 +192,32 @@ static rd_kafka_resp_err_t on_request_sent(rd_kafka_t *rk, int socket, const cha
     (void)correlation;
     (void)size;
     (void)opaque;
+    if (api_key == PRODUCE_REQUEST) {
+        atomic_fetch_add(&producer->on_way, 1);
+    }
     kafka_offsets_request(producer->offsets, api_key);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* Answered, or given up: of one that was not sent completely too. */
+static rd_kafka_resp_err_t on_response_received(rd_kafka_t *rk, int socket, const char *broker,
+        int32_t broker_id, int16_t api_key, int16_t api_version, int32_t correlation, size_t size,
+        int64_t rtt_us, rd_kafka_resp_err_t error, void *opaque)
+{
+    struct kafka_producer *producer = rd_kafka_opaque(rk);
+
+    (void)socket;
+    (void)broker;
+    (void)broker_id;
+    (void)api_version;
+    (void)correlation;
+    (void)size;
+    (void)rtt_us;
+    (void)error;
+    (void)opaque;
+    if (api_key == PRODUCE_REQUEST) {
+        atomic_fetch_sub(&producer->on_way, 1);
+    }
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
@@ -161,6 +228,7 @@ static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, v
     (void)opaque;
     (void)reason;
     (void)size;
+    (void)rd_kafka_interceptor_add_on_response_received(rk, "tally", on_response_received, NULL);
     return rd_kafka_interceptor_add_on_request_sent(rk, "tally", on_request_sent, NULL);
 }
 
@@ -260,6 +328,7 @@ static enum tally_code producer_begin(struct tally_producer *base, struct tally_
     }
     producer->failed.error = RD_KAFKA_RESP_ERR_NO_ERROR;
     producer->closed_at_begin = atomic_load(&producer->closed);
+    atomic_store(&producer->on_way, 0); /* nothing is; what was given up may have counted twice */
     code = transactional(producer, rd_kafka_begin_transaction(producer->rk), err,
             "begin a transaction");
     producer->open = code == TALLY_OK;
@@ -283,19 +352,46 @@ static void producer_flush(struct tally_producer *base, int timeout_ms)
     (void)rd_kafka_flush(self(base)->rk, timeout_ms);
 }
 
+static bool batch_is_due(const struct kafka_producer *producer)
+{
+    for (size_t i = 0; i < producer->target_count; i++) {
+        if (producer->targets[i].bytes >= producer->batch_bytes) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Waits until full batches are delivered: invariant 5. Reports of deliveries end each wait. */
+static void settle(struct kafka_producer *producer, int timeout_ms)
+{
+    int64_t now_ms = tally_mono_ms(tally_clock_real());
+    int64_t deadline_ms = now_ms + (timeout_ms < SETTLE_MAX_MS ? timeout_ms : SETTLE_MAX_MS);
+
+    (void)rd_kafka_poll(producer->rk, 0);
+    while (!producer->failed.error && now_ms < deadline_ms && rd_kafka_outq_len(producer->rk) > 0 &&
+            (atomic_load(&producer->on_way) > 0 || batch_is_due(producer))) {
+        (void)rd_kafka_poll(producer->rk, FLUSH_SLICE_MS);
+        now_ms = tally_mono_ms(tally_clock_real());
+    }
+}
+
 /* Records that are handed over soon after a commit must wait until the coordinator has taken the
  * offsets; later they need not. They are sent although linger.ms is not over. */
-static enum tally_code hand_over(struct kafka_producer *producer,
+static enum tally_code hand_over(struct kafka_producer *producer, int timeout_ms,
         const struct tally_meanwhile *meanwhile, struct tally_error *err)
 {
     bool marked = tally_mono_ms(tally_clock_real()) - producer->ended_ms >= MARKED_MS;
     enum tally_code code = TALLY_OK;
 
-    if (!marked) {
+    if (!marked && rd_kafka_outq_len(producer->rk) == 0) {
         kafka_offsets_wait_sent(producer->offsets);
     }
     if (meanwhile) {
         code = meanwhile->call(meanwhile->context, err);
+    }
+    if (!code) {
+        settle(producer, timeout_ms);
     }
     while (!code && rd_kafka_outq_len(producer->rk) > 0 && !kafka_offsets_done(producer->offsets)) {
         (void)rd_kafka_flush(producer->rk, FLUSH_SLICE_MS);
@@ -323,7 +419,7 @@ static enum tally_code producer_send_offsets(struct tally_producer *base,
     tally_assert(group != NULL);
     TALLY_FAILPOINT(COMMIT_META_AFTER);
     kafka_offsets_start(producer->offsets, producer->rk, list, group, timeout_ms);
-    handed = hand_over(producer, meanwhile, &handed_err);
+    handed = hand_over(producer, timeout_ms, meanwhile, &handed_err);
     code = transactional(producer, kafka_offsets_finish(producer->offsets), err,
             "add offsets to the transaction");
     rd_kafka_consumer_group_metadata_destroy(group);
@@ -482,7 +578,7 @@ static enum tally_code producer_produce(struct tally_producer *base, const char 
     *done = 0;
     while (*done < count) {
         const struct tally_produce *next = records + *done;
-        size_t length = run_length(producer, next, count - *done), taken = 0;
+        size_t length = run_length(producer, next, count - *done), taken = 0, bytes = 0;
         rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
 
         if (length) {
@@ -499,7 +595,9 @@ static enum tally_code producer_produce(struct tally_producer *base, const char 
             if (next[i].delivery) {
                 next[i].delivery->produced++;
             }
+            bytes += next[i].key.len + next[i].value.len;
         }
+        target_of(producer, topic, partition)->bytes += bytes;
         *done += taken;
         if (error == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
             enum tally_code code = producer_poll(base, FULL_WAIT_MS, err);
@@ -549,6 +647,7 @@ static void producer_destroy(struct tally_producer *base)
     tally_free(producer->topics);
     if (kafka_reaper_destroy(producer->rk, KAFKA_REAP_MS) && !producer->left_behind) {
         kafka_offsets_destroy(producer->offsets);
+        tally_free(producer->targets);
         tally_free(producer); /* else a thread of librdkafka may still close a socket */
     }
 }
@@ -580,6 +679,7 @@ struct tally_producer *kafka_producer_create(const struct kafka_options *options
     producer->base.ops = &ops;
     producer->guard = options->config->kafka_guard;
     producer->record_max = (size_t)kafka_config_int(conf, "message.max.bytes");
+    producer->batch_bytes = (size_t)kafka_config_int(conf, "batch.size");
     rd_kafka_conf_set_opaque(conf, producer);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_error_cb(conf, on_error);
