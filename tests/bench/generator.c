@@ -1,8 +1,9 @@
 /* tests/bench/generator.c - the load of the benchmarks: receipts of stock over SKUs that are chosen
  * evenly or by Zipf's law (exponent 0.99). The same arguments always give the same records.
- *   bench_generator BROKERS TOPIC RECORDS SKUS uniform|zipf FIRST
- * FIRST is the number of the first record: ids of other numbers are other commands. Kafka's default
- * partitioner, as every producer in Java has it. */
+ *   bench_generator BROKERS TOPIC RECORDS SKUS uniform|zipf FIRST [RATE]
+ * FIRST is the number of the first record: ids of other numbers are other commands. RATE: so many
+ * a second, evenly; else as fast as it goes. Kafka's default partitioner, as every producer in Java
+ * has it. */
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>
 #include <math.h>
@@ -10,11 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define EXPONENT   0.99
 #define SCATTER    UINT64_C(2654435761) /* hot keys do not sit side by side */
 #define SKUS_MAX   100000000
 #define POLL_EVERY 1000
+#define PACE_EVERY 100
 #define FULL_MS    100 /* the queue is full: deliveries make room */
 #define FLUSH_MS   120000
 
@@ -131,23 +134,47 @@ static void produce(rd_kafka_t *producer, const char *topic, int64_t number, con
     }
 }
 
+/* Waits until the record with this number is due. */
+static void pace(const struct timespec *begin, int64_t number, double rate)
+{
+    double due_s = (double)number / rate;
+    struct timespec at = {
+            .tv_sec = begin->tv_sec + (time_t)due_s,
+            .tv_nsec = begin->tv_nsec + (long)((due_s - (double)(time_t)due_s) * 1e9),
+    };
+
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+}
+
 int main(int argc, char **argv)
 {
-    int64_t records = argc == 7 ? strtoll(argv[3], NULL, 10) : 0;
-    int64_t skus = argc == 7 ? strtoll(argv[4], NULL, 10) : 0;
-    int64_t first = argc == 7 ? strtoll(argv[6], NULL, 10) : 0;
-    bool zipf = argc == 7 && strcmp(argv[5], "zipf") == 0;
+    bool enough = argc == 7 || argc == 8;
+    int64_t records = enough ? strtoll(argv[3], NULL, 10) : 0;
+    int64_t skus = enough ? strtoll(argv[4], NULL, 10) : 0;
+    int64_t first = enough ? strtoll(argv[6], NULL, 10) : 0;
+    double rate = argc == 8 ? strtod(argv[7], NULL) : 0;
+    bool zipf = enough && strcmp(argv[5], "zipf") == 0;
+    struct timespec begin;
     rd_kafka_t *producer;
     double *sums;
 
-    if (records < 1 || skus < 1 || skus > SKUS_MAX || first < 0 ||
+    if (records < 1 || skus < 1 || skus > SKUS_MAX || first < 0 || rate < 0 ||
             (!zipf && strcmp(argv[5], "uniform") != 0)) {
-        fprintf(stderr, "usage: bench_generator BROKERS TOPIC RECORDS SKUS uniform|zipf FIRST\n");
+        fprintf(stderr, "usage: bench_generator BROKERS TOPIC RECORDS SKUS uniform|zipf FIRST "
+                        "[RATE]\n");
         return 2;
     }
     producer = connect_to(argv[1]);
     sums = zipf ? make_table(skus) : NULL;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
     for (int64_t i = 0; i < records; i++) {
+        if (rate > 0 && i % PACE_EVERY == 0) {
+            pace(&begin, i, rate);
+        }
         produce(producer, argv[2], first + i, sums, skus);
         if (i % POLL_EVERY == 0) {
             rd_kafka_poll(producer, 0);

@@ -11,7 +11,8 @@ BEGIN = "<!-- What follows, to the mark at its end, is written by `./dev bench r
 END = "<!-- The end of what `./dev bench report` writes. -->"
 FILLED_ROWS = 100000000  # the goal is about so many
 SIDES = {"tally": "tally", "peer": "peer", "raw": "raw", "peer_default": "peer, default member",
-         "peer_10ms": "peer, 10 ms commits", "empty": "tally, empty state"}
+         "peer_10ms": "peer, 10 ms commits", "empty": "tally, empty state", "epoll": "bare epoll responder", "civetweb": "bare handler of the library",
+         "alone": "without reads", "whole": "tally, whole"}
 # document, its heading, its sides, and the columns: heading, name in the document, unit
 DETAILS = [
     ("stream-full", "Load, `full`", ("tally", "peer", "raw"), (
@@ -39,6 +40,15 @@ DETAILS = [
         ("events/s", "per_s", ""), ("CPU per event", "cpu_us", " µs"), ("peak memory", "rss_mb", " MiB"))),
     ("sinks-redis", "Redis sink", ("tally", "pipe"), (
         ("keys/s", "rows_per_s", ""), ("events/s", "per_s", ""), ("CPU per event", "cpu_us", " µs"))),
+    *((f"http-{case}", heading, ("tally", "epoll", "civetweb"), (
+        ("reads/s", "per_s", ""), ("CPU each", "cpu_us", " µs"), ("median", "p50_ms", " ms"), ("99 %", "p99_ms", " ms"),
+        ("99.9 %", "p999_ms", " ms"))) for case, heading in (
+            ("read", "Reads of one level, 64 connections"), ("spread", "Reads of a thousand levels, 64 connections"))),
+    ("http-beside", "Reads at a fixed rate beside commands, 128 connections", ("tally", "alone"), (
+        ("commands/s", "ingest_per_s", ""), ("reads/s", "per_s", ""), ("median", "p50_ms", " ms"),
+        ("99 %", "p99_ms", " ms"), ("99.9 %", "p999_ms", " ms"), ("share of a core", "cpu_percent", " %"))),
+    ("http-conditional", "A large product: unchanged (304), and whole", ("tally", "whole"), (
+        ("CPU each", "cpu_us", " µs"), ("median", "p50_ms", " ms"), ("99 %", "p99_ms", " ms"))),
     *((f"sinks-{name.lower()}-outage", f"{name} away for a minute", ("tally",), (
         ("events waiting", "backlog", ""), ("caught up after", "catch_up_s", " s"), ("events/s", "catch_up_per_s", ""),
         ("growth of memory", "rss_growth_mb", " MiB"))) for name in ("Postgres", "Redis")),

@@ -45,6 +45,14 @@ def sinks(o):
     return records / TALLY + o.runs * (records * (3 / 2e4 + 2 / 1e5) + 6 * START) + 2 * (20 if o.quick else 190)
 
 
+def http(o):
+    """Reads: four sides of two cases; beside commands: the load once, then twice the time; a product twice."""
+    seconds = max(2, o.seconds // 3)
+    reads = o.runs * 4 * (seconds + 1) + 2 * START
+    beside = o.records * (1 / GENERATOR + 1 / TALLY) + o.runs * 2 * (2 * seconds + 4)
+    return 2 * (reads + min(o.records, 500000) * (1 / GENERATOR + 1 / TALLY)) + beside + o.runs * 2 * (seconds + 1)
+
+
 def instructions(_):
     return 60
 
@@ -53,8 +61,9 @@ def peer(options, seconds):
     return 0 if options.no_peer else seconds
 
 
+MODULES = {"http": "http_suite"}  # of suites that cannot have their own name, which is a library's
 SECONDS = {"stream": stream, "restore": restore, "restart": restart, "latency": latency, "idle": idle, "filled": filled,
-           "saga": saga, "sinks": sinks, "instructions": instructions}
+           "saga": saga, "sinks": sinks, "http": http, "instructions": instructions}
 
 
 def text(suites, options):

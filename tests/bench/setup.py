@@ -31,7 +31,7 @@ class Setup:
         self.commands = f"{self.name}.stock.commands"
         self.events = f"{self.name}.stock.events"
         self.broker = listener(int(options.kafka.rsplit(":", 1)[1]))
-        self.loaded = False
+        self.loaded, self.helpers = False, {}
         self.record_bytes = 0  # of a command; 0 until the raw consumer has read them
         self.began = time.time()
         self.load_average = os.getloadavg()[0]
@@ -43,12 +43,15 @@ class Setup:
         self.admin = kafka.AdminClient({"bootstrap.servers": options.kafka})
 
     def helper(self, name):
-        """A program that is built beside tally."""
+        """A program that is built beside tally, once."""
+        if name in self.helpers:
+            return self.helpers[name]
         path = os.path.join(os.path.dirname(self.program), f"bench_{name}")
         if os.path.exists(os.path.join(os.path.dirname(path), "build.ninja")):
             subprocess.run(["ninja", "-C", os.path.dirname(path), f"bench_{name}"], check=True, stdout=sys.stderr)
         if not os.access(path, os.X_OK):
             raise Unusable(f"{path} is missing: ./dev build release")
+        self.helpers[name] = path
         return path
 
     # --- topics and load ------------------------------------------------------------------------
@@ -87,9 +90,13 @@ class Setup:
         self.admin.incremental_alter_configs([resource])[resource].result(30)
 
     def generate(self, records, first, topic=None):
+        subprocess.run(self.generate_command(records, first, 0, topic), check=True, env=self.environment)
+
+    def generate_command(self, records, first, rate, topic=None):
+        """rate: commands a second; 0: as fast as it goes."""
         options = self.options
-        subprocess.run([self.generator, options.kafka, topic or self.commands, str(records), str(options.skus),
-                        options.keys, str(first)], check=True, env=self.environment)
+        return [self.generator, options.kafka, topic or self.commands, str(records), str(options.skus), options.keys,
+                str(first), str(rate)]
 
     def load(self):
         """The commands topic, once for all suites that read the same commands."""
