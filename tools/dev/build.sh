@@ -5,8 +5,8 @@
 build_preset() { # preset, target ...
     local log=build/$1/dev.log
     case $1 in
-        dev | clang | release | asan | tsan | fuzz) ;;
-        *) fail_usage "no preset \"$1\": one of dev, clang, release, asan, tsan, fuzz" ;;
+        dev | clang | release | package | asan | tsan | fuzz) ;;
+        *) fail_usage "no preset \"$1\": one of dev, clang, release, package, asan, tsan, fuzz" ;;
     esac
     mkdir -p "build/$1"
     if [[ ! -f build/$1/build.ninja ]] && ! cmake --preset "$1" >"$log" 2>&1; then

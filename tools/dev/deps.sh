@@ -8,12 +8,17 @@ java_works() {
     [[ -n $version ]] && ((version >= 17))
 }
 
-# Prints the packages of the list that are neither installed nor stood in for.
-missing_packages() {
-    local name bar command installed
+# Prints the packages of the list that are neither installed nor stood in for; those of the section
+# [ops] only when they are asked for.
+missing_packages() { # ops: with them
+    local name bar command installed section=
     installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p')
     while read -r name bar command; do
-        case $name in '' | '#'*) continue ;; esac
+        case $name in
+            '' | '#'*) continue ;;
+            '['*) section=$name && continue ;;
+        esac
+        [[ $section != '[ops]' || ${1:-} == ops ]] || continue
         grep -qxF "$name" <<<"$installed" && continue
         if [[ $bar == '|' ]] && command -v "$command" >/dev/null; then
             [[ $command != java ]] || java_works || { echo "$name"; continue; }
@@ -23,10 +28,10 @@ missing_packages() {
     done <tools/packages.txt
 }
 
-install_packages() {
+install_packages() { # ops: also those of ops-test
     local missing as_root=()
     command -v dpkg-query >/dev/null || fail 'this is no Debian: install what tools/packages.txt lists'
-    missing=$(missing_packages | tr '\n' ' ')
+    missing=$(missing_packages "$@" | tr '\n' ' ')
     missing=${missing% }
     [[ -n $missing ]] || return 0
     if ((EUID != 0)); then

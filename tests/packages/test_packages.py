@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""tools/packages.txt against what is linked, and against everything that installs packages: none has a list of its own.
+TEST_TALLY: the program."""
+import pathlib
+import re
+
+from install_tree import PROGRAM, ROOT, Checks, run
+
+check = Checks("test_packages")
+LIBC = {"libc6", "libgcc-s1"}
+
+
+def listed(*sections):
+    done = run(ROOT / "tools" / "packages", *sections)
+    check(done.returncode == 0, f"tools/packages {sections}", done.stderr)
+    return done.stdout.split()
+
+
+def linked():
+    """Packages of the libraries that the program asks for."""
+    needed = re.findall(r"\(NEEDED\).*\[(.+)\]", run("readelf", "-d", PROGRAM).stdout)
+    paths = dict(re.findall(r"(\S+) => (/\S+)", run("ldd", PROGRAM).stdout))
+    found = set()
+    for name in needed:
+        if name.startswith("ld-linux"):
+            continue
+        path = pathlib.Path(paths[name])
+        known = [run("dpkg", "-S", place).stdout for place in (path, path.resolve(), f"/usr{path}")]
+        found |= set(re.findall(r"^([a-z0-9.+-]+)(?::\w+)?: ", "".join(known), re.M))
+    return found - LIBC
+
+
+def main():
+    text = (ROOT / "tools" / "packages.txt").read_text()
+    runtime = set(listed("runtime"))
+    libraries = listed("libraries")
+    rows = dict(re.findall(r"^(\S+) > (\S+)$", text, re.M))
+    check(set(rows) == set(libraries), "every library has the package that a run needs", set(rows) ^ set(libraries))
+    extra = re.search(r"^\[runtime\]\n((?:[a-z].*\n)*)", text, re.M)[1].split()
+    check(linked() == runtime - set(extra), "what is linked is what the list says", linked() ^ (runtime - set(extra)))
+    names = [name for section in ("build", "libraries", "tests", "servers") for name in listed(section)]
+    check(len(names) == len(set(names)), "nothing is listed twice", [name for name in names if names.count(name) > 1])
+    done = run(ROOT / "tools" / "packages", "librarys")
+    check(done.returncode == 2 and 'no section "librarys"' in done.stderr, "an unknown section is refused", done.stderr)
+    for path in (ROOT / "k8s" / "Dockerfile", *sorted((ROOT / ".github" / "workflows").glob("*.yml"))):
+        installs = re.findall(r"apt-get(?: -\S+)* install\s+(.*?)(?:&&|;|$)", path.read_text().replace("\\\n", " "), re.M)
+        named = [word for text in installs for word in re.sub(r'\$\([^)]*\)', "", text).split() if not word.startswith("-")]
+        check(not named or path.suffix == ".yml" and set(named) <= {"git", "ca-certificates"},
+              f"{path.name} installs only what the list says", named)
+    check.end()
+
+
+main()
