@@ -1,11 +1,13 @@
 /* connectors/postgres_internal.h - what the files on libpq share; nobody else includes this.
  * In reading order: postgres_error.c, postgres_connection.c, postgres_schema.c, postgres_rows.c,
- * postgres_tables.c, postgres_facts.c, postgres_write.c, postgres_sink.c, postgres_reader.c. */
+ * postgres_tables.c, postgres_facts.c, postgres_write.c, postgres_sink.c, postgres_lists.c,
+ * postgres_reader.c. */
 #pragma once
 #include <libpq-fe.h>
 
 #include "engine/base/config.h"
 #include "engine/base/mem.h"
+#include "engine/read_model.h"
 #include "engine/sink.h"
 
 /* --- postgres_error.c: SQLSTATEs as tally codes --- */
@@ -215,3 +217,16 @@ TALLY_MUST_CHECK enum tally_code postgres_write(struct postgres_writer *writer,
 
 /* For tests and measurements: which way rows are written. */
 struct postgres_writer *postgres_sink_writer(struct tally_sink *sink);
+
+/* --- postgres_lists.c: lists of HTTP --- */
+
+enum { POSTGRES_FILTERS_MAX = 4 };
+struct postgres_list {
+    const char *what; /* could not be done */
+    const char *statement;
+    const char *of_sku; /* where a SKU is given, which is then its last parameter; NULL: the same */
+    const char *topologies; /* whose events are in it, divided by spaces */
+    int filter_count;
+    enum tally_filter filters[POSTGRES_FILTERS_MAX]; /* $3 and those after it */
+};
+const struct postgres_list *postgres_lists_get(enum tally_list list);

@@ -1,4 +1,5 @@
-/* connectors/postgres_reader.c - searches over products: a few connections that threads share.
+/* connectors/postgres_reader.c - searches over products, and lists: a few connections that threads
+ * share.
  * Invariants
  *  (1) A connection is one thread's until its answer is complete; nobody waits for one for longer
  *      than for an answer.
@@ -32,7 +33,7 @@ struct reader_slot {
 struct postgres_reader {
     struct tally_read_search search;
     struct postgres_options options;
-    char *topic; /* whose positions say how complete the content is */
+    const char *prefix; /* of topics */
     struct tally_mutex mutex;
     struct tally_cond freed;
     struct reader_slot slots[CONNECTIONS];
@@ -50,7 +51,7 @@ static const char SEARCH_CATEGORY[] =
         " AND c.category_id = $6 AND c.product_id > $4 ORDER BY c.product_id LIMIT $5::bigint";
 static const char AS_OF[] = "SELECT CASE WHEN bool_and(as_of IS NOT NULL)"
                             " THEN floor(extract(epoch FROM min(as_of)) * 1000)::bigint END"
-                            " FROM sink_position WHERE topic = $1";
+                            " FROM sink_position WHERE topic = ANY($1::text[])";
 
 static struct postgres_reader *self(struct tally_read_search *search)
 {
@@ -136,10 +137,36 @@ static enum tally_code connect_slot(struct postgres_reader *reader, struct reade
 struct asked {
     char limit[24];
     char pattern[2 * TEXT_BYTES_MAX + 3];
-    const char *values[6];
+    const char *values[2 + POSTGRES_FILTERS_MAX + 1];
+    const char *what; /* could not be done */
     const char *statement;
+    const char *topics; /* whose positions say how complete the content is, as an array */
     int count;
 };
+
+/* {a.events,b.events} of the topologies "a b". */
+static const char *topics_of(const struct postgres_reader *reader, struct tally_arena *arena,
+        const char *topologies)
+{
+    struct tally_buf text;
+    char *copy;
+
+    tally_buf_init(&text, TEXT_BYTES_MAX);
+    while (*topologies) {
+        int len = (int)strcspn(topologies, " ");
+
+        tally_buf_format(&text, "%c%s%.*s.events", text.len > 0 ? ',' : '{', reader->prefix, len,
+                topologies);
+        topologies += len;
+        topologies += strspn(topologies, " ");
+    }
+    tally_buf_format(&text, "}");
+    copy = tally_arena_alloc(arena, text.len + 1);
+    memcpy(copy, text.data, text.len);
+    copy[text.len] = '\0';
+    tally_buf_deinit(&text);
+    return copy;
+}
 
 /* What stands for itself in a pattern has a backslash in front. */
 static const char *pattern_of(struct tally_slice text, char pattern[static 2 * TEXT_BYTES_MAX + 3])
@@ -175,8 +202,8 @@ static const char *string_of(struct tally_arena *arena, struct tally_slice text)
 }
 
 /* false: no row can have that. */
-static bool ask(const struct tally_product_query *query, struct tally_arena *arena,
-        struct asked *asked)
+static bool ask(const struct postgres_reader *reader, const struct tally_product_query *query,
+        struct tally_arena *arena, struct asked *asked)
 {
     const struct tally_slice texts[] = {query->text, query->category, query->after};
 
@@ -194,17 +221,45 @@ static bool ask(const struct tally_product_query *query, struct tally_arena *are
     asked->values[5] = string_of(arena, query->category);
     asked->statement = query->category.data ? SEARCH_CATEGORY : SEARCH;
     asked->count = query->category.data ? 6 : 5;
+    asked->what = "could not search products";
+    asked->topics = topics_of(reader, arena, "catalogue");
     return true;
 }
 
-static enum tally_code read_info(struct postgres_reader *reader,
-        struct postgres_connection *connection, struct tally_read_model_info *info,
-        struct tally_error *err)
+/* false: no row can have that. */
+static bool ask_list(const struct postgres_reader *reader, const struct tally_list_query *query,
+        struct tally_arena *arena, struct asked *asked)
 {
-    const char *topic = reader->topic;
+    const struct postgres_list *list = postgres_lists_get(query->list);
+    bool of_sku = list->of_sku && query->filters[TALLY_FILTER_SKU].data;
+
+    for (size_t i = 0; i < TALLY_FILTERS; i++) {
+        if (query->filters[i].len && !tally_utf8_valid(query->filters[i])) {
+            return false;
+        }
+    }
+    (void)snprintf(asked->limit, sizeof asked->limit, "%zu", query->limit + 1);
+    asked->values[0] = query->after.len ? string_of(arena, query->after) : "";
+    asked->values[1] = asked->limit;
+    asked->count = 2;
+    for (int i = 0; i < list->filter_count; i++) {
+        asked->values[asked->count++] = string_of(arena, query->filters[list->filters[i]]);
+    }
+    if (of_sku) {
+        asked->values[asked->count++] = string_of(arena, query->filters[TALLY_FILTER_SKU]);
+    }
+    asked->statement = of_sku ? list->of_sku : list->statement;
+    asked->what = list->what;
+    asked->topics = topics_of(reader, arena, list->topologies);
+    return true;
+}
+
+static enum tally_code read_info(struct postgres_connection *connection, const char *topics,
+        struct tally_read_model_info *info, struct tally_error *err)
+{
     PGresult *result;
     enum tally_code code = postgres_connection_query(connection, "could not read positions", AS_OF,
-            1, &topic, &result, err);
+            1, &topics, &result, err);
 
     *info = (struct tally_read_model_info){.position = -1};
     if (!code && !PQgetisnull(result, 0, 0)) {
@@ -248,11 +303,11 @@ static enum tally_code answer(struct postgres_reader *reader, struct reader_slot
         code = connect_slot(reader, slot, err);
     }
     if (!code) {
-        code = read_info(reader, &slot->connection, info, err);
+        code = read_info(&slot->connection, asked->topics, info, err);
     }
     if (!code) {
-        code = postgres_connection_query(&slot->connection, "could not search products",
-                asked->statement, asked->count, asked->values, result, err);
+        code = postgres_connection_query(&slot->connection, asked->what, asked->statement,
+                asked->count, asked->values, result, err);
     }
     if (code && postgres_connection_is_open(&slot->connection) &&
             (slot->connection.broken || PQstatus(slot->connection.handle) == CONNECTION_BAD)) {
@@ -261,35 +316,65 @@ static enum tally_code answer(struct postgres_reader *reader, struct reader_slot
     return code;
 }
 
+/* The same, on a connection that is then given back. */
+static enum tally_code run(struct postgres_reader *reader, const struct asked *asked,
+        PGresult **result, struct tally_read_model_info *info, struct tally_error *err)
+{
+    struct reader_slot *slot = NULL;
+    enum tally_code code = take_slot(reader, &slot, err);
+    bool reused;
+
+    if (code) {
+        return code;
+    }
+    reused = postgres_connection_is_open(&slot->connection);
+    code = answer(reader, slot, asked, result, info, err);
+    if (code == TALLY_UNAVAILABLE && reused && !postgres_connection_is_open(&slot->connection)) {
+        code = answer(reader, slot, asked, result, info, err);
+    }
+    give_slot(reader, slot);
+    return code;
+}
+
 static enum tally_code products(struct tally_read_search *search,
         const struct tally_product_query *query, tally_document_fn row, void *context,
         struct tally_buf *next, struct tally_read_model_info *info, struct tally_error *err)
 {
-    struct postgres_reader *reader = self(search);
-    struct reader_slot *slot = NULL;
     PGresult *result = NULL;
     struct tally_arena arena;
     struct asked asked;
     enum tally_code code = TALLY_OK;
-    bool reused;
 
     *info = (struct tally_read_model_info){.position = -1};
     tally_arena_init(&arena, 4096);
-    if (!ask(query, &arena, &asked))
-        goto out;
-    code = take_slot(reader, &slot, err);
-    if (code)
-        goto out;
-    reused = postgres_connection_is_open(&slot->connection);
-    code = answer(reader, slot, &asked, &result, info, err);
-    if (code == TALLY_UNAVAILABLE && reused && !postgres_connection_is_open(&slot->connection)) {
-        code = answer(reader, slot, &asked, &result, info, err);
+    if (ask(self(search), query, &arena, &asked)) {
+        code = run(self(search), &asked, &result, info, err);
+        if (!code) {
+            give_rows(result, query->limit, row, context, next);
+        }
     }
-    give_slot(reader, slot);
-    if (!code) {
-        give_rows(result, query->limit, row, context, next);
+    PQclear(result);
+    tally_arena_deinit(&arena);
+    return code;
+}
+
+static enum tally_code list(struct tally_read_search *search, const struct tally_list_query *query,
+        tally_document_fn row, void *context, struct tally_buf *next,
+        struct tally_read_model_info *info, struct tally_error *err)
+{
+    PGresult *result = NULL;
+    struct tally_arena arena;
+    struct asked asked;
+    enum tally_code code = TALLY_OK;
+
+    *info = (struct tally_read_model_info){.position = -1};
+    tally_arena_init(&arena, 4096);
+    if (ask_list(self(search), query, &arena, &asked)) {
+        code = run(self(search), &asked, &result, info, err);
+        if (!code) {
+            give_rows(result, query->limit, row, context, next);
+        }
     }
-out:
     PQclear(result);
     tally_arena_deinit(&arena);
     return code;
@@ -304,11 +389,11 @@ static void destroy(struct tally_read_search *search)
     }
     tally_cond_deinit(&reader->freed);
     tally_mutex_deinit(&reader->mutex);
-    tally_free(reader->topic);
     tally_free(reader);
 }
 
-static const struct tally_read_search_ops ops = {.products = products, .destroy = destroy};
+static const struct tally_read_search_ops ops = {
+        .products = products, .list = list, .destroy = destroy};
 
 enum tally_code tally_postgres_reader_create(const struct tally_config *config,
         struct tally_read_search **search, struct tally_error *err)
@@ -329,8 +414,7 @@ enum tally_code tally_postgres_reader_create(const struct tally_config *config,
                                     : ANSWER_MS,
             .read_only = true,
             .search_path = "tally"};
-    reader->topic = tally_copy_format("%scatalogue.events",
-            config->topics_prefix ? config->topics_prefix : "");
+    reader->prefix = config->topics_prefix ? config->topics_prefix : "";
     tally_mutex_init(&reader->mutex, TALLY_LOCK_CONNECTOR);
     tally_cond_init(&reader->freed);
     *search = &reader->search;

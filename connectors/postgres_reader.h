@@ -1,4 +1,5 @@
-/* connectors/postgres_reader.h - searches over products in PostgreSQL, for HTTP. */
+/* connectors/postgres_reader.h - searches over products and lists of the rest in PostgreSQL, for
+ * HTTP. */
 #pragma once
 #include "engine/base/config.h"
 #include "engine/read_model.h"

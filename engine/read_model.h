@@ -74,6 +74,35 @@ struct tally_product_query {
 /* At most 400 bytes of what the store likes: http/ signs it into the cursor. */
 #define TALLY_PLACE_BYTES_MAX 400
 
+/* Lists for dashboards and reports, each in an order of its own. An item is a JSON object. */
+enum tally_list {
+    TALLY_LIST_STOCK,            /* levels of a warehouse, by SKU */
+    TALLY_LIST_RESERVATIONS,     /* by id */
+    TALLY_LIST_MOVEMENTS,        /* of all SKUs or one, by day (the last first), warehouse, kind */
+    TALLY_LIST_VALUATION,        /* of each level, by warehouse, SKU, currency */
+    TALLY_LIST_VALUATION_TOTALS, /* of each warehouse and currency */
+    TALLY_LIST_TURNOVER,         /* the last day of each level; of one SKU each day */
+    TALLY_LISTS
+};
+enum tally_filter {
+    TALLY_FILTER_WAREHOUSE,
+    TALLY_FILTER_SKU,
+    TALLY_FILTER_PREFIX, /* of SKUs */
+    TALLY_FILTER_BELOW,  /* available units, a number */
+    TALLY_FILTER_STATE,
+    TALLY_FILTER_KIND, /* several are joined by commas */
+    TALLY_FILTER_CURRENCY,
+    TALLY_FILTER_FROM, /* like 2026-01-15T00:00:00.000Z; movements of all SKUs need both */
+    TALLY_FILTER_TO,
+    TALLY_FILTERS
+};
+struct tally_list_query {
+    enum tally_list list;
+    struct tally_slice filters[TALLY_FILTERS]; /* data NULL: any; a list looks at those it has */
+    size_t limit;                              /* 1..200 */
+    struct tally_slice after;                  /* as in tally_product_query */
+};
+
 struct tally_read_search;
 struct tally_read_search_ops {
     /* At most limit products (name: product_id), by product_id.
@@ -81,6 +110,10 @@ struct tally_read_search_ops {
     enum tally_code (*products)(struct tally_read_search *search,
             const struct tally_product_query *query, tally_document_fn row, void *context,
             struct tally_buf *next, struct tally_read_model_info *info, struct tally_error *err);
+    /* At most limit items of a list (name: their places). Appends to *next as products does. */
+    enum tally_code (*list)(struct tally_read_search *search, const struct tally_list_query *query,
+            tally_document_fn row, void *context, struct tally_buf *next,
+            struct tally_read_model_info *info, struct tally_error *err);
     void (*destroy)(struct tally_read_search *search);
 };
 struct tally_read_search {

@@ -13,9 +13,10 @@
 #include "engine/base/hash.h"
 #include "http/problem.h"
 #include "http/reading.h"
+#include "http/search_page.h"
 #include "schemas/catalogue_records.h"
 
-enum { PRODUCT_BYTES_MAX = 512 * 1024, FILTER_BYTES_MAX = 4096, TEXT_BYTES_MAX = 256 };
+enum { PRODUCT_BYTES_MAX = 512 * 1024, TEXT_BYTES_MAX = 256 };
 
 /* What is asked of the prices; currency NULL: nothing. */
 struct pricing {
@@ -461,29 +462,6 @@ void product_query_id(struct exchange *exchange)
 
 /* --- search ----------------------------------------------------------------------------------- */
 
-struct hit {
-    struct tally_slice document;
-    struct hit *next;
-};
-struct hits {
-    struct tally_arena *arena;
-    struct hit *first, *last;
-    uint32_t count;
-};
-
-static bool add_hit(void *context, struct tally_slice name, struct tally_slice document)
-{
-    struct hits *hits = context;
-    struct hit *hit = tally_arena_alloc(hits->arena, sizeof *hit);
-
-    (void)name;
-    *hit = (struct hit){.document = tally_arena_copy(hits->arena, document)};
-    *(hits->last ? &hits->last->next : &hits->first) = hit;
-    hits->last = hit;
-    hits->count++;
-    return true;
-}
-
 static bool read_status(struct exchange *exchange, int *status)
 {
     struct tally_slice text = request_query(&exchange->request, "status");
@@ -502,92 +480,50 @@ static bool read_status(struct exchange *exchange, int *status)
     return true;
 }
 
-static bool read_search(struct exchange *exchange, struct tally_product_query *query,
-        struct tally_buf *filter, struct tally_buf *place)
+/* category: data NULL: that of the query. */
+static bool read_search(struct exchange *exchange, struct tally_slice category,
+        struct tally_product_query *query)
 {
-    static const char *const names[] = {"q", "category", "status"};
-
     query->text = request_query(&exchange->request, "q");
-    query->category = request_query(&exchange->request, "category");
+    query->category = category.data ? category : request_query(&exchange->request, "category");
     if (query->text.data && (query->text.len == 0 || query->text.len > TEXT_BYTES_MAX ||
                                     !tally_utf8_valid(query->text))) {
         problem_answer(exchange, PROBLEM_INVALID_PARAMETER, "q: expected 1 to %d bytes of UTF-8",
                 TEXT_BYTES_MAX);
         return false;
     }
-    if (query->category.data && !tally_text_is(query->category, TALLY_TEXT_ID)) {
+    if (!category.data && query->category.data && !tally_text_is(query->category, TALLY_TEXT_ID)) {
         problem_answer(exchange, PROBLEM_INVALID_PARAMETER, "category: expected the id of one");
         return false;
     }
-    tally_buf_string(filter, "products");
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        tally_buf_byte(filter, 0);
-        tally_buf_slice(filter, request_query(&exchange->request, names[i]));
-    }
-    if (!read_status(exchange, &query->status) || !reading_limit(exchange, &query->limit) ||
-            !reading_cursor(exchange, tally_buf_bytes(filter), place)) {
-        return false;
-    }
-    query->after = tally_buf_bytes(place);
-    if (request_header(&exchange->request, "Tally-Min-Position").data) {
-        problem_answer(exchange, PROBLEM_MIN_POSITION_UNSUPPORTED,
-                "the search answers from PostgreSQL, which knows no positions of commands");
-        return false;
-    }
-    return true;
+    return read_status(exchange, &query->status);
 }
 
-static void search(struct exchange *exchange, const struct tally_product_query *query,
-        struct tally_slice filter, struct tally_buf *next)
+static void search(struct exchange *exchange, struct tally_slice category)
 {
-    struct tally_read_search *postgres = exchange->search;
-    struct hits hits = {.arena = &exchange->arena};
+    struct tally_product_query query = {.limit = 0};
     struct tally_read_model_info info = {.position = -1};
     struct tally_error err = {0};
-    struct tally_writer writer;
+    struct search_page page;
     enum tally_code code;
 
-    if (!postgres) {
-        problem_answer(exchange, PROBLEM_POSTGRES_UNAVAILABLE,
-                "the search needs PostgreSQL: postgres.url is not set here");
-        return;
+    search_page_init(&page, exchange);
+    if (read_search(exchange, category, &query) && search_page_read(&page)) {
+        query.limit = page.limit;
+        query.after = tally_buf_bytes(&page.after);
+        code = exchange->search->ops->products(exchange->search, &query, search_page_add, &page,
+                &page.next, &info, &err);
+        search_page_answer(&page, code, &info, &err);
     }
-    code = postgres->ops->products(postgres, query, add_hit, &hits, next, &info, &err);
-    if (code == TALLY_UNAVAILABLE || code == TALLY_TIMEOUT) {
-        problem_answer(exchange, PROBLEM_POSTGRES_UNAVAILABLE, "PostgreSQL cannot be asked now");
-        return;
-    }
-    if (code == TALLY_SINK_SCHEMA || code == TALLY_SINK_DENIED || code == TALLY_SINK_FULL) {
-        problem_answer(exchange, PROBLEM_POSTGRES_UNAVAILABLE, "%s", err.message);
-        return;
-    }
-    if (code) {
-        problem_error(exchange, code, &err);
-        return;
-    }
-    reading_source_headers(exchange, info.as_of_ms, "postgres");
-    response_json(&exchange->response, 200, &writer);
-    tally_write_map(&writer, 2);
-    tally_write_name(&writer, "items");
-    tally_write_array(&writer, hits.count);
-    for (const struct hit *hit = hits.first; hit; hit = hit->next) {
-        tally_write_raw(&writer, hit->document);
-    }
-    reading_cursor_write(exchange, &writer, filter, tally_buf_bytes(next));
+    search_page_deinit(&page);
 }
 
 void product_query_search(struct exchange *exchange)
 {
-    struct tally_product_query query = {.limit = 0};
-    struct tally_buf filter, place, next;
+    search(exchange, TALLY_NONE);
+}
 
-    tally_buf_init(&filter, FILTER_BYTES_MAX);
-    tally_buf_init(&place, CURSOR_PLACE_BYTES_MAX);
-    tally_buf_init(&next, TALLY_PLACE_BYTES_MAX);
-    if (read_search(exchange, &query, &filter, &place)) {
-        search(exchange, &query, tally_buf_bytes(&filter), &next);
-    }
-    tally_buf_deinit(&filter);
-    tally_buf_deinit(&place);
-    tally_buf_deinit(&next);
+void product_query_category(struct exchange *exchange)
+{
+    search(exchange, exchange->request.params[0]);
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The examples of docs/http.md, sent to a new tally one after the other. TEST_KAFKA: host:port; TEST_TALLY: the
-program. With --write the answers in the document are written anew.
+"""The examples of docs/http.md, sent to a new tally one after the other. TEST_KAFKA,
+TEST_POSTGRES: servers; TEST_TALLY: the program. With --write the answers in the document are written anew.
 
 An example is a block of ```http: `> METHOD /path`, `> Name: value`, `> {body}`, then the status, the headers that
 are shown, and the body if there is one. Times, offsets and what is signed differ in every run, and count as equal."""
@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +22,7 @@ from instance import Instance  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "http.md"
 PATIENCE_S = 60
-VARIES = (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", r"(?<=@)\d+", r'(?<="next_cursor":")[^"]+')
+VARIES = (r'(?<="day":")[^"]+', r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", r"(?<=@)\d+", r'(?<="next_cursor":")[^"]+')
 
 
 class Exchange:
@@ -99,16 +100,24 @@ def replay(instance, prefix, write):
     return results
 
 
+def psql(statement):
+    subprocess.run(["psql", os.environ["TEST_POSTGRES"], "-qXc", statement], check=True)
+
+
 def main():
-    if "TEST_KAFKA" not in os.environ or "TEST_TALLY" not in os.environ:
+    if any(name not in os.environ for name in ("TEST_KAFKA", "TEST_TALLY", "TEST_POSTGRES")):
         print("100%: Checks: 0, Failures: 0, Errors: 0")
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        name = "guide-" + uuid.uuid4().hex[:8]
+        name = "guide_" + uuid.uuid4().hex[:8]
+        server = dict(part.split("=", 1) for part in os.environ["TEST_POSTGRES"].split())
+        psql(f"CREATE DATABASE {name}")
         instance = Instance(os.environ["TEST_TALLY"], folder, os.environ["TEST_KAFKA"], name,
                             {"topologies": ["catalogue", "stock", "reservation", "transfer", "low_stock"],
-                             "topics.partitions": 1, "stock.require_registration": True})
+                             "topics.partitions": 1, "stock.require_registration": True,
+                             "postgres.url": f"postgresql://{server['user']}@{server['host']}:{server['port']}/{name}"})
         instance.tool("topics", "create")
+        instance.tool("sink", "migrate")
         instance.start()
         try:
             end = time.monotonic() + PATIENCE_S
@@ -117,6 +126,7 @@ def main():
             results = replay(instance, f"{name}.", "--write" in sys.argv)
         finally:
             instance.end()
+            psql(f"DROP DATABASE {name} WITH (FORCE)")
     failed = results.count(False) if "--write" not in sys.argv else 0
     print(f"{100 * (len(results) - failed) // max(len(results), 1)}%: Checks: {len(results)}, Failures: {failed}, Errors: 0")
     return 1 if failed or not results else 0

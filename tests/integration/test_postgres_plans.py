@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The queries of docs/postgres.md, and the searches of connectors/postgres_reader.c, use their indexes:
+"""The queries of docs/postgres.md, the searches of connectors/postgres_reader.c and the lists of
+connectors/postgres_lists.c, use their indexes:
 EXPLAIN on a database with TEST_PLANS_VARIANTS variants (default: 100000, in about 20 s; a million:
 TEST_PLANS_VARIANTS=1000000). Nothing is switched off for it, and no time is looked at.
 TEST_POSTGRES: connection string; TEST_TALLY: the program."""
@@ -9,6 +10,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SERVER = os.environ["TEST_POSTGRES"]
@@ -43,7 +45,7 @@ SELECT sku, 'W' || right(sku, 1), 10, 0, 0, 0, 0, 0, 0, 0, 1, now() FROM sku;
 SELECT tally_sink.ledger_partition('tally', '2026-01-01'), tally_sink.ledger_partition('tally', '2026-02-01');
 INSERT INTO ledger_entry SELECT sku, 'W' || right(sku, 1), m, 'StockReceived', 'RECEIVE', 1, 0,0,0,0,0,0,0, 1, 0,0,0,0,0,0,0,
     NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'c-' || sku || m, 0, m,
-    '2026-01-10T00:00:00Z'::timestamptz + make_interval(months => m - 1, secs => right(left(sku, 9), 7)::integer / 10)
+    '2026-01-10T00:00:00Z'::timestamptz + make_interval(months => m - 1, secs => right(left(sku, 9), 7)::integer * (1500000.0 / {PRODUCTS}))
 FROM sku, generate_series(1, 2) AS m;
 INSERT INTO reservation SELECT 'R-' || lpad(n::text, 8, '0'), CASE WHEN n % 50 = 0 THEN 'COMMITTED' ELSE 'FULFILLED' END,
     'cart', NULL, 900, 1, 0, now(), 2, now() FROM generate_series(1, {PRODUCTS}) AS n;
@@ -120,6 +122,43 @@ def searches():
         check_plan(f"search: {name}", statement, indexes)
 
 
+def lists():
+    """The statements of connectors/postgres_lists.c, as the compiler joins them."""
+    source = (ROOT / "connectors/postgres_lists.c").read_text()
+    names = re.findall(r"static const char (\w+)\[\] =", source)
+    program = "#include <stdio.h>\n" + re.sub(r"#include [^\n]*", "", source).split("const struct postgres_list *")[0]
+    program += "int main(void) {" + "".join(f'printf("{name}\\t%s\\n", {name});' for name in names) + "}"
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["cc", "-x", "c", "-o", f"{folder}/statements", "-"], input=program, text=True, check=True)
+        told = subprocess.run([f"{folder}/statements"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    statements = dict(line.split("\t") for line in told.splitlines())
+    middle = PRODUCTS // 2
+    sku, level, null = f"'S-{middle:07}-1'", f"'S-{middle:07}-1 W1'", "NULL"
+    january = ["'2026-01-12T00:00:00.000Z'", "'2026-01-13T00:00:00.000Z'"]
+    seen = set()
+    for name, values, indexes in [
+            ("STOCK", [sku, "51", "'W2'", null, null], ["stock_level_warehouse"]),
+            ("STOCK", ["''", "51", "'W2'", f"'S-{middle // 10:06}'", "11"], ["stock_level_warehouse"]),
+            ("RESERVATIONS", [f"'R-{middle:08}'", "51", null], ["reservation_pkey", "reservation_line_pkey"]),
+            ("RESERVATIONS", ["''", "51", "'COMMITTED'"], ["reservation_state", "reservation_line_pkey"]),
+            ("RESERVATIONS_OF_SKU", ["''", "51", null, sku], ["reservation_line_sku", "reservation_pkey"]),
+            ("MOVEMENTS", ["''", "51", null, null, *january], ["ledger_entry_202601_recorded_at_idx"]),
+            ("MOVEMENTS", ["'2026-01-12 W1 RECEIVE'", "51", "'W2'", "'SHIP,RECEIVE'", *january], ["ledger_entry_202601_recorded_at_idx"]),
+            ("MOVEMENTS_OF_SKU", ["'2026-02-01 W1 SHIP'", "51", null, null, null, null, sku], ["ledger_entry_.*_pkey"]),
+            ("VALUATION", [f"'W2 S-{middle:07}-2 EUR'", "51", null, null, null], ["stock_level_warehouse", "price_pkey", "variant_pkey"]),
+            ("VALUATION", ["''", "51", "'W3'", "'EUR'", null], ["stock_level_warehouse"]),
+            ("TURNOVER", [level, "51", null, null, null], ["stock_level_pkey", "ledger_entry_.*_pkey"]),
+            ("TURNOVER", ["''", "51", "'W2'", *january], ["stock_level_.*", "ledger_entry_.*_pkey"]),
+            ("TURNOVER_OF_SKU", ["'W1 2026-02-01'", "51", null, null, null, sku], ["ledger_entry_.*_pkey"])]:
+        statement = statements[name]
+        for number, value in enumerate(values, 1):
+            statement = statement.replace(f"${number}", value)
+        check("$" not in statement, name, statement)
+        check_plan(f"list: {name}", statement, indexes)
+        seen.add(name)
+    check(seen == set(names) - {"VALUATION_TOTALS"}, "each list", set(names) - seen)  # totals read all there is
+
+
 def main():
     psql("postgres", f"CREATE DATABASE {DATABASE}")
     try:
@@ -129,6 +168,7 @@ def main():
         check(psql(DATABASE, "SELECT count(*) FROM tally.variant").strip() == str(VARIANTS), "variants")
         documented()
         searches()
+        lists()
     finally:
         psql("postgres", f"DROP DATABASE {DATABASE} WITH (FORCE)")
     failed = results.count(False)
