@@ -42,6 +42,8 @@ def main():
     check(len(names) == len(set(names)), "nothing is listed twice", [name for name in names if names.count(name) > 1])
     done = run(ROOT / "tools" / "packages", "librarys")
     check(done.returncode == 2 and 'no section "librarys"' in done.stderr, "an unknown section is refused", done.stderr)
+    version = re.search(r"^project\(tally VERSION ([0-9.]+)", (ROOT / "CMakeLists.txt").read_text(), re.M)[1]
+    check(f"\nARG VERSION={version}\n" in (ROOT / "k8s" / "Dockerfile").read_text(), "the image has the version", version)
     for path in (ROOT / "k8s" / "Dockerfile", *sorted((ROOT / ".github" / "workflows").glob("*.yml"))):
         installs = re.findall(r"apt-get(?: -\S+)* install\s+(.*?)(?:&&|;|$)", path.read_text().replace("\\\n", " "), re.M)
         named = [word for text in installs for word in re.sub(r'\$\([^)]*\)', "", text).split() if not word.startswith("-")]

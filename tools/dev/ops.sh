@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# ./dev package, image, ops-test: what is shipped, and the slow checks of it. They need the network, and root for
+# ./dev package, image, release-check, ops-test: what is shipped, and the slow checks of it. They need the network, and root for
 # chroot; `./dev test packages` has what is fast.
 source tools/dev/test.sh
 
@@ -19,13 +19,25 @@ build_package() {
     fi
 }
 
+version() {
+    sed -nE 's/^project\(tally VERSION ([0-9.]+) .*/\1/p' CMakeLists.txt
+}
+
+# Whether a tag may be released: it is the version, and the changelog tells of it.
+verb_release-check() {
+    local tag=${1:-}
+    [[ $tag == "v$(version)" ]] || fail "the tag \"$tag\" is not v$(version), the version in CMakeLists.txt"
+    grep -q "^## $(version)\b" CHANGELOG.md || fail "CHANGELOG.md has no section \"## $(version)\""
+    say "$tag can be released"
+}
+
 # The image, with whichever of the two is there; another name as the argument.
 verb_image() {
     local engine name=${1:-tally:dev}
     for engine in docker podman; do
         if command -v $engine >/dev/null; then
-            exec $engine build -f k8s/Dockerfile --build-arg "COMMIT=$(git describe --always --dirty --abbrev=12 --exclude '*')" \
-                -t "$name" .
+            exec $engine build -f k8s/Dockerfile --build-arg "VERSION=$(version)" \
+                --build-arg "COMMIT=$(git describe --always --dirty --abbrev=12 --exclude '*')" -t "$name" .
         fi
     done
     fail 'neither docker nor podman is here'
@@ -43,7 +55,9 @@ verb_ops-test() {
     ((EUID == 0)) || fail 'ops-test runs programs in a tree of its own with chroot: run it as root'
     install_packages ops
     verb_deps
+    case " ${chosen//$'\n'/ } " in *' unit '*) with_servers ;; esac
     build_package
+    case " ${chosen//$'\n'/ } " in *' unit '*) servers_wait ;; esac
     mkdir -p .run
     TEST_TALLY=$(built package)
     export TEST_TALLY DEV_CACHE=$cache
