@@ -197,7 +197,7 @@ enum tally_code tally_topics_of(const struct tally_config *config,
         struct tally_topic_spec **result, size_t *count, struct tally_error *err)
 {
     struct tally_topic_spec *specs =
-            tally_alloc_zero(3 * owner_count + 1 + SINKS_MAX, sizeof *specs);
+            tally_alloc_zero(3 * owner_count + 2 + SINKS_MAX, sizeof *specs);
     size_t total = 0;
     enum tally_code code = TALLY_OK;
 
@@ -213,7 +213,13 @@ enum tally_code tally_topics_of(const struct tally_config *config,
     }
     add_setting(&specs[total], "cleanup.policy", "delete", TALLY_TOPIC_EQUAL);
     add_setting(&specs[total++], "retention.ms", "3600000", TALLY_TOPIC_WHEN_CREATED); /* 1 h */
-    code = add_sinks(specs, &total, config, owners, owner_count, err);
+    if (config->http_audit) {
+        code = name_spec(&specs[total], config, "tally", ".audit", err);
+        add_setting(&specs[total], "cleanup.policy", "delete", TALLY_TOPIC_EQUAL);
+        add_setting(&specs[total++], "retention.ms", "31536000000",
+                TALLY_TOPIC_WHEN_CREATED); /* 1 a */
+    }
+    code = code ? code : add_sinks(specs, &total, config, owners, owner_count, err);
     if (code) {
         tally_free(specs);
         return code;

@@ -44,9 +44,9 @@ struct tally_topic_owner {
 };
 
 /* The topics of these topologies ("stock": stock.commands, stock.events, stock.commands-dlt; of a
- * projection its changelog, and the events that it reads), tally.replies and the dead letters of
- * the sinks that are configured, each once, in that order, partitions and replication as
- * configured.
+ * projection its changelog, and the events that it reads), tally.replies, with http.audit also
+ * tally.audit, and the dead letters of the sinks that are configured, each once, in that order,
+ * partitions and replication as configured.
  * *specs: the caller's, tally_free. CONFIG: a name is too long or has a character Kafka refuses. */
 TALLY_MUST_CHECK enum tally_code tally_topics_of(const struct tally_config *config,
         const struct tally_topic_owner *owners, size_t owner_count, struct tally_topic_spec **specs,

@@ -367,6 +367,14 @@ enum tally_code tally_runtime_publish(struct tally_runtime *runtime, const char 
     return code ? code : TALLY_FAILPOINT_CODE(EDGES_HTTP_AFTER, TALLY_UNAVAILABLE, err);
 }
 
+bool tally_runtime_tell(struct tally_runtime *runtime, const char *topic, struct tally_slice key,
+        struct tally_slice value)
+{
+    struct tally_client *client = runtime->options.client;
+
+    return client->ops->reply(client, topic, -1, key, value, NULL, 0);
+}
+
 const struct tally_config *tally_runtime_config(const struct tally_runtime *runtime)
 {
     return runtime->options.config;

@@ -49,6 +49,9 @@ size_t tally_runtime_tasks(struct tally_runtime *runtime, struct tally_task_info
 TALLY_MUST_CHECK enum tally_code tally_runtime_publish(struct tally_runtime *runtime,
         const char *topic, struct tally_slice key, struct tally_slice value, int timeout_ms,
         int32_t *partition, int64_t *offset, struct tally_error *err);
+/* Writes a record to a topic (with prefix), best effort and without waiting; false: dropped. */
+bool tally_runtime_tell(struct tally_runtime *runtime, const char *topic, struct tally_slice key,
+        struct tally_slice value);
 const struct tally_config *tally_runtime_config(const struct tally_runtime *runtime);
 struct tally_topology *const *tally_runtime_topologies(const struct tally_runtime *runtime,
         size_t *count);

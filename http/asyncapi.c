@@ -9,6 +9,7 @@
 
 #include "engine/base/version.h"
 #include "http/api_schema.h"
+#include "http/audit.h"
 
 enum { NAME_BYTES_MAX = 320 };
 
@@ -17,6 +18,18 @@ static const char *const outcome_schema =
         "{"
         "\"command\":{\"type\":\"string\"},\"fingerprint\":{\"type\":\"string\"},"
         "\"status\":{\"type\":\"string\",\"enum\":[\"ACCEPTED\",\"REJECTED\",\"PENDING\"]}}}";
+
+#define NULLABLE "{\"type\":[\"string\",\"null\"]}"
+static const char *const audit_schema =
+        "{\"type\":\"object\",\"required\":[\"time\",\"instance\",\"principal\",\"by\",\"role\","
+        "\"client\",\"method\",\"route\",\"path\",\"command_id\",\"type\",\"outcome\",\"code\","
+        "\"position\",\"status\"],\"properties\":{\"time\":{\"type\":\"string\",\"format\":"
+        "\"date-time\"},\"instance\":{\"type\":\"string\"},\"principal\":" NULLABLE
+        ",\"by\":" NULLABLE ",\"role\":{\"type\":\"string\"},\"client\":" NULLABLE
+        ",\"method\":{\"type\":\"string\"},\"route\":{\"type\":\"string\"},\"path\":{\"type\":"
+        "\"string\"},\"command_id\":" NULLABLE ",\"type\":" NULLABLE ",\"outcome\":" NULLABLE
+        ",\"code\":" NULLABLE ",\"position\":" NULLABLE ",\"status\":{\"type\":\"integer\"}}}";
+#undef NULLABLE
 
 struct name {
     char text[NAME_BYTES_MAX];
@@ -27,6 +40,14 @@ static struct name name_of(const char *first, const char *second)
     struct name name;
 
     snprintf(name.text, sizeof name.text, "%s%s%s", first, second[0] ? "." : "", second);
+    return name;
+}
+
+static struct name name_of_topic(const struct tally_config *config, const char *topic)
+{
+    struct name name;
+
+    snprintf(name.text, sizeof name.text, "%s%s", config->topics_prefix, topic);
     return name;
 }
 
@@ -99,8 +120,8 @@ static void write_aggregate_channels(struct api_text *text, const struct tally_t
             "what cannot be decoded, unchanged, with the reason in headers", "DeadLetter");
 }
 
-static void write_channels(struct api_text *text, struct tally_topology *const *topologies,
-        size_t count)
+static void write_channels(struct api_text *text, const struct tally_config *config,
+        struct tally_topology *const *topologies, size_t count)
 {
     api_text_map(text, "channels");
     for (size_t i = 0; i < count; i++) {
@@ -119,6 +140,10 @@ static void write_channels(struct api_text *text, struct tally_topology *const *
     write_reference(text, "Outcome", "components/messages", "Outcome");
     api_text_close(text);
     api_text_close(text);
+    if (config->http_audit) {
+        write_plain(text, "audit", name_of_topic(config, AUDIT_TOPIC).text,
+                "who has written or operated what over HTTP; best effort", "Audit");
+    }
     api_text_close(text);
 }
 
@@ -141,8 +166,8 @@ static void write_operation(struct api_text *text, const char *action, const cha
     api_text_close(text);
 }
 
-static void write_operations(struct api_text *text, struct tally_topology *const *topologies,
-        size_t count)
+static void write_operations(struct api_text *text, const struct tally_config *config,
+        struct tally_topology *const *topologies, size_t count)
 {
     api_text_map(text, "operations");
     for (size_t i = 0; i < count; i++) {
@@ -156,6 +181,9 @@ static void write_operations(struct api_text *text, struct tally_topology *const
             write_operation(text, "send",
                     name_of(tally_topology_name(topologies[i]), "changelog").text, false);
         }
+    }
+    if (config->http_audit) {
+        write_operation(text, "send", "audit", false);
     }
     api_text_close(text);
 }
@@ -249,6 +277,8 @@ static void write_all_messages(struct api_text *text, struct tally_topology *con
     write_message(text, "Outcome", "what came of a command", "application/json",
             "{\"type\":\"object\",\"required\":[\"command_id\",\"type\",\"key\",\"status\","
             "\"duplicate\"]}");
+    write_message(text, "Audit", "a command or an operation over HTTP, and who asked for it",
+            "application/json", audit_schema);
     api_text_close(text);
 }
 
@@ -256,6 +286,7 @@ void asyncapi_write(struct tally_runtime *runtime, struct tally_buf *out)
 {
     size_t count;
     struct tally_topology *const *topologies = tally_runtime_topologies(runtime, &count);
+    const struct tally_config *config = tally_runtime_config(runtime);
     struct api_text text;
 
     api_text_begin(&text, out, API_YAML);
@@ -267,8 +298,8 @@ void asyncapi_write(struct tally_runtime *runtime, struct tally_buf *out)
             "Commands and events of tally on Kafka. A record is a JSON object or a MessagePack "
             "map; partitions by murmur2 of the key.");
     api_text_close(&text);
-    write_channels(&text, topologies, count);
-    write_operations(&text, topologies, count);
+    write_channels(&text, config, topologies, count);
+    write_operations(&text, config, topologies, count);
     api_text_map(&text, "components");
     api_text_map(&text, "schemas");
     api_text_json(&text, "CommandId", "{\"type\":\"string\",\"minLength\":1,\"maxLength\":64}");

@@ -10,6 +10,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
+#include "http/audit.h"
 #include "http/header_field.h"
 #include "http/problem.h"
 #include "http/reading.h"
@@ -100,16 +101,22 @@ bool commands_publish(struct exchange *exchange, const struct submission *submis
     at->topic = tally_topology_commands(submission->topology);
     code = tally_runtime_publish(exchange->runtime, at->topic, submission->key, submission->record,
             PUBLISH_TIMEOUT_MS, &at->partition, &at->offset, &err);
+    if (code == TALLY_OK) {
+        audit_command(exchange, submission->id, submission->type, at->topic, at->partition,
+                at->offset);
+        return true;
+    }
     if (code == TALLY_TOO_LARGE) {
         problem_answer(exchange, PROBLEM_BODY_TOO_LARGE, "the topic takes no record of this size");
-    } else if (code) {
+    } else {
         if (tally_log_allowed(&limit, 1000)) {
             tally_log_error(TALLY_LOG_WARN, "command not written", &err);
         }
         problem_answer(exchange, PROBLEM_KAFKA_UNAVAILABLE,
                 "Kafka did not acknowledge the command: repeat it with the same Idempotency-Key");
     }
-    return code == TALLY_OK;
+    audit_command(exchange, submission->id, submission->type, at->topic, -1, -1);
+    return false;
 }
 
 /* REJECTED, as a problem. outcome: the outcome record. */
@@ -183,6 +190,13 @@ bool commands_await(struct exchange *exchange, const struct submission *submissi
         found = find_outcome(submission, at, read, outcome);
         position.offset = tally_read_info(read)->position + 1;
         tally_read_close(read);
+    }
+    if (found == FOUND) {
+        const struct tally_outcome_info *info = &outcome->info;
+
+        audit_outcome(exchange, at->topic, at->partition, at->offset,
+                tally_status_name(info->status),
+                info->status == TALLY_REJECTED ? tally_reject_name(info->code) : NULL);
     }
     return found == FOUND;
 }

@@ -16,6 +16,11 @@ struct api_documents;
 struct auth;
 struct limits;
 
+struct audit_note;
+struct audit { /* see audit.h */
+    struct audit_note *first, *last, *cursor;
+};
+
 struct exchange {
     struct tally_runtime *runtime;
     struct tally_read_cache *cache;   /* NULL: none is configured */
@@ -24,6 +29,7 @@ struct exchange {
     const struct limits *limits;
     struct auth *auth;
     struct principal principal; /* who asks; set by auth_admit */
+    struct audit audit;         /* what it has written */
     const struct cursor_key *cursor_key;
     const struct graphql_schema *graphql;
     struct waiting *waiting; /* how many requests wait for an outcome */

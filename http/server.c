@@ -19,6 +19,7 @@
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "http/api_documents.h"
+#include "http/audit.h"
 #include "http/auth.h"
 #include "http/body.h"
 #include "http/cors.h"
@@ -116,6 +117,7 @@ static void begin_exchange(struct worker *worker, struct mg_connection *connecti
     exchange->problem = NULL;
     exchange->keep_alive = false;
     exchange->principal = (struct principal){.by = ""};
+    exchange->audit = (struct audit){0};
     exchange->request.method = REQUEST_OTHER;
     exchange->request.method_name = NULL;
     exchange->request.path = TALLY_NONE;
@@ -328,6 +330,7 @@ static int begin_request(struct mg_connection *connection)
     read_request(worker, mg_get_request_info(connection));
     status = answer(worker);
     if (status != STATUS_SILENT) {
+        audit_end(&worker->exchange);
         exposition_count(worker->exchange.route, status,
                 tally_mono_us(tally_clock_real()) - before_us);
     }

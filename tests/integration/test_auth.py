@@ -264,6 +264,51 @@ def actors(server, writer, operator):
           and found.get("a-5") == "operator", "actor: in the records", found, tail.stderr)
 
 
+def audit(server, writer):
+    """A record for each command, operation and refused attempt, and none for reads."""
+    def send(path, credentials, body, **fields):
+        return server.ask("POST", path, credentials, json.dumps(body), Content_Type="application/json", **fields)
+    warehouse = {"name": "n", "warehouse": "AUD1"}
+    before = json.loads(json.dumps(audited(server)))
+    answers = [
+        send("/v1/commands/RegisterWarehouse", writer, warehouse, Idempotency_Key="au-1", Prefer="wait=30"),
+        send("/v1/commands/RegisterWarehouse", writer, warehouse, Idempotency_Key="au-2", Prefer="wait=30"),
+        send("/v1/commands/RegisterWarehouse", writer, {}, Idempotency_Key="au-3"),
+        send("/v1/commands/RegisterWarehouse", None, {}, Idempotency_Key="au-4"),
+        send("/v1/commands:batch", writer, {"commands": [
+            {"type": "RegisterWarehouse", "command_id": f"au-{i}", **warehouse, "warehouse": f"AUD{i}"} for i in (5, 6)]}),
+        send("/v1/ops/sinks/none/pause", writer, {}),
+        send("/graphql", writer, {"query": 'mutation{submit(type:"RegisterWarehouse",commandId:"au-8",fields:{warehouse:"AUD8",name:"n"}){__typename}}'}),
+    ]
+    server.ask("GET", "/v1/warehouses", writer)
+    server.ask("GET", "/v1/warehouses")
+    end = time.monotonic() + PATIENCE_S
+    while len(records := audited(server)[len(before):]) < 8 and time.monotonic() < end:
+        time.sleep(0.1)
+    found = {(r["command_id"], r["principal"], r["by"], r["role"], r["route"], r["outcome"], r["code"], r["status"], bool(r["position"]))
+             for r in records}
+    one, many = "/v1/commands/{command}", "/v1/commands:batch"
+    who = ("writer", "key", "writer")
+    expected = {("au-1", *who, one, "ACCEPTED", None, 200, True), ("au-2", *who, one, "REJECTED", "WAREHOUSE_EXISTS", 409, True),
+                ("au-3", *who, one, None, "VALIDATION_FAILED", 422, False), ("au-4", None, None, "none", one, None, "UNAUTHENTICATED", 401, False),
+                ("au-5", *who, many, None, None, 202, True), ("au-6", *who, many, None, None, 202, True),
+                (None, *who, "/v1/ops/sinks/{sink}/pause", None, "FORBIDDEN", 403, False),
+                ("au-8", *who, "/graphql", "ACCEPTED", None, 200, True)}
+    check(found == expected and len(records) == 8, "audit: records", found ^ expected, [answer[0] for answer in answers])
+    check(all(r["client"] == "127.0.0.1" and r["method"] == "POST" and r["path"].startswith("/") and r["instance"] == "a" for r in records),
+          "audit: where from", records)
+    document = server.ask("GET", "/asyncapi.yaml", writer)[2].decode()
+    check(f"{server.name}.tally.audit" in document, "audit: the topic is documented")
+    metrics = server.ask("GET", "/metrics", writer)[2].decode()
+    queued = re.search(r'tally_http_audit_records_total\{result="queued"\} (\d+)', metrics)
+    check(queued and int(queued[1]) == len(before) + 8, "audit: counted", queued, len(before))
+
+
+def audited(server):
+    tail = program("tail", "--config", server.config, "-t", f"{server.name}.tally.audit", "-o", "beginning", "-e", "-f", "%s\\n")
+    return [json.loads(line) for line in tail.stdout.splitlines()]
+
+
 def rotate(server, keys_file, lines, old):
     """A second key of the same name, then the first one gone; a broken file changes nothing."""
     new, line = new_key("reader", "reader")
@@ -364,7 +409,7 @@ def main():
         keys_file.chmod(0o600)
         keys = {role: key for role, (key, _) in made.items()}
         server = Server(folder, f'api_keys: "{keys_file}", jwt: {{ keys: ["{rsa.public}", "{folder}/jwks.json"], '
-                                f'issuer: "{auth_tokens.ISSUER}", audience: tally }}')
+                                f'issuer: "{auth_tokens.ISSUER}", audience: tally }}, audit: true')
         check(server.process.poll() is None, "it starts")
         walk(server, [(None, None), ("none", token(rsa, claims("none", sub="u"))), *keys.items()])
         walk(server, [(None, None), *((role, token(ec, claims(role))) for role in ROLES[1:])])
@@ -373,6 +418,7 @@ def main():
         headers(server, keys["reader"])
         graphql(server, keys["reader"], keys["writer"], keys["operator"])
         actors(server, keys["writer"], keys["operator"])
+        audit(server, keys["writer"])
         verbs(server, folder, keys["operator"], keys["reader"])
         rotate(server, keys_file, lines, keys["reader"])
         metrics = server.ask("GET", "/metrics", keys["reader"])[2].decode()
