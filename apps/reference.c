@@ -178,9 +178,9 @@ void reference_metrics(struct tally_buf *out)
                           "| name | kind | labels | meaning |\n|---|---|---|---|\n");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         tally_buf_format(out, "| `%s` | %s | %s | ", rows[i].name,
-                strcmp(rows[i].kind, "COUNTER") == 0 ? "counter"
-                : strcmp(rows[i].kind, "GAUGE") == 0 ? "gauge"
-                                                     : "histogram",
+                strcmp(rows[i].kind, "GAUGE") == 0       ? "gauge"
+                : strcmp(rows[i].kind, "HISTOGRAM") == 0 ? "histogram"
+                                                         : "counter",
                 rows[i].labels);
         put_cell(out, rows[i].help);
         tally_buf_string(out, " |\n");

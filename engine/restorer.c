@@ -97,7 +97,7 @@ static void show_progress(struct restoration *item)
             item->phase == RESTORE_EVENTS && item->stop > item->next ? item->stop - item->next : 0;
 
     atomic_store(&slot->restore_left, left);
-    tally_series_set(item->left_series, left);
+    tally_series_set(item->left_series, left > 0 ? left : TALLY_SERIES_HIDDEN);
 }
 
 static void drop_item(struct tally_restorer *restorer, size_t index)
@@ -107,7 +107,7 @@ static void drop_item(struct tally_restorer *restorer, size_t index)
 
     atomic_store(&slot->restore_left, 0);
     atomic_store(&slot->restore_total, 0);
-    tally_series_set(item->left_series, 0);
+    tally_series_set(item->left_series, TALLY_SERIES_HIDDEN);
     restorer->items[index] = restorer->items[--restorer->count];
     restorer->changed = true;
 }

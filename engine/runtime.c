@@ -1,5 +1,6 @@
 /* engine/runtime.c - see runtime.h. */
 #include "engine/runtime_internal.h"
+#include "engine/runtime_metrics.h"
 
 #include "engine/base/failpoint.h"
 #include "engine/base/log.h"
@@ -71,19 +72,6 @@ static void make_workers(struct tally_runtime *runtime)
     }
 }
 
-/* Numbers that are only worth computing when somebody looks. */
-static void collect(void *context)
-{
-    struct tally_runtime *runtime = context;
-    int64_t overlays, runs, cache;
-
-    (void)tally_state_memory(runtime->state, &overlays, &runs, &cache);
-    tally_series_set(tally_series_of(TALLY_METRIC_STATE_MEMORY, "overlay"), overlays);
-    tally_series_set(tally_series_of(TALLY_METRIC_STATE_MEMORY, "runs"), runs);
-    tally_series_set(tally_series_of(TALLY_METRIC_STATE_MEMORY, "cache"), cache);
-    tally_task_registry_show_sizes(runtime->registry);
-}
-
 enum tally_code tally_runtime_create(const struct tally_runtime_options *options,
         struct tally_runtime **runtime, struct tally_error *err)
 {
@@ -112,7 +100,7 @@ enum tally_code tally_runtime_create(const struct tally_runtime_options *options
             options->partitions, (int)config->http_wait_max);
     make_workers(made);
     tally_task_registry_contact(made->registry, tally_mono_ms(options->clock));
-    tally_metrics_collector(collect, made);
+    tally_metrics_collector(tally_runtime_collect, made);
     *runtime = made;
     return TALLY_OK;
 }
@@ -281,7 +269,7 @@ void tally_runtime_destroy(struct tally_runtime *runtime)
     for (size_t i = 0; i < runtime->worker_count; i++) {
         tally_stream_thread_destroy(runtime->workers[i].stream);
     }
-    tally_metrics_collector(NULL, runtime);
+    tally_metrics_collector_remove(tally_runtime_collect, runtime);
     tally_task_registry_destroy(runtime->registry);
     tally_state_close(runtime->state);
     tally_cond_deinit(&runtime->watch_cond);

@@ -164,6 +164,16 @@ void tally_task_slot_release(struct tally_task_slot *slot)
     tally_rwlock_unlock(&slot->registry->lock);
 }
 
+bool tally_task_slot_is_owned(struct tally_task_slot *slot)
+{
+    bool owned;
+
+    tally_rwlock_read(&slot->registry->lock);
+    owned = slot->owner >= 0;
+    tally_rwlock_unlock(&slot->registry->lock);
+    return owned;
+}
+
 void tally_task_slot_set_lag(struct tally_task_slot *slot, int64_t lag)
 {
     char partition[16];
@@ -397,21 +407,28 @@ int64_t tally_task_registry_contact_ms(const struct tally_task_registry *registr
     return atomic_load(&registry->contact_ms);
 }
 
+/* Slots of a topology stand together. */
 void tally_task_registry_show_sizes(struct tally_task_registry *registry)
 {
+    int64_t bytes = 0, level0 = 0;
+
     for (size_t i = 0; i < registry->count; i++) {
         struct tally_task_slot *slot = &registry->slots[i];
-        const char *topology = tally_topology_name(slot->topology);
-        int64_t bytes = 0, level0 = 0;
-        char partition[16];
+        int64_t its_bytes = 0, its_level0 = 0;
 
         tally_rwlock_read(&registry->lock);
         if (slot->store) {
-            tally_store_sizes(slot->store, &bytes, &level0);
+            tally_store_sizes(slot->store, &its_bytes, &its_level0);
         }
         tally_rwlock_unlock(&registry->lock);
-        (void)snprintf(partition, sizeof partition, "%d", slot->partition);
-        tally_series_set(tally_series_of(TALLY_METRIC_ROCKSDB_BYTES, topology, partition), bytes);
-        tally_series_set(tally_series_of(TALLY_METRIC_ROCKSDB_LEVEL0, topology, partition), level0);
+        bytes += its_bytes;
+        level0 = its_level0 > level0 ? its_level0 : level0;
+        if (i + 1 == registry->count || registry->slots[i + 1].topology != slot->topology) {
+            const char *topology = tally_topology_name(slot->topology);
+
+            tally_series_set(tally_series_of(TALLY_METRIC_ROCKSDB_BYTES, topology), bytes);
+            tally_series_set(tally_series_of(TALLY_METRIC_ROCKSDB_LEVEL0, topology), level0);
+            bytes = level0 = 0;
+        }
     }
 }

@@ -57,6 +57,8 @@ bool tally_task_slot_in_group(const struct tally_task_slot *slot, const char *gr
 /* Makes `owner` the slot's owner; false: another thread still has it. @thread owner */
 bool tally_task_slot_claim(struct tally_task_slot *slot, int owner);
 void tally_task_slot_release(struct tally_task_slot *slot);
+/* Whether a stream thread of this instance has it. @thread any */
+bool tally_task_slot_is_owned(struct tally_task_slot *slot);
 /* Records that its input has left; -1: not known. */
 void tally_task_slot_set_lag(struct tally_task_slot *slot, int64_t lag);
 /* Replaces the store (NULL: none); the old one is the caller's to close. */

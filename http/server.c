@@ -17,6 +17,7 @@
 
 #include "engine/base/failpoint.h"
 #include "engine/base/log.h"
+#include "engine/base/metrics.h"
 #include "engine/base/thread.h"
 #include "http/api_documents.h"
 #include "http/audit.h"
@@ -28,6 +29,7 @@
 #include "http/graphql/graphql_route.h"
 #include "http/header_field.h"
 #include "http/limits.h"
+#include "http/low_stock_metrics.h"
 #include "http/problem.h"
 #include "http/reading.h"
 #include "http/router.h"
@@ -528,6 +530,7 @@ enum tally_code tally_http_start(struct tally_runtime *runtime,
         destroy(http);
         return code;
     }
+    tally_metrics_collector(low_stock_metrics_collect, runtime);
     *out = http;
     return TALLY_OK;
 }
@@ -547,6 +550,7 @@ void tally_http_stop(struct tally_http *http)
     }
     tally_mutex_unlock(&http->mutex);
     mg_stop(http->context);
+    tally_metrics_collector_remove(low_stock_metrics_collect, http->runtime);
     destroy(http);
 }
 

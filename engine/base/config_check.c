@@ -24,6 +24,7 @@ static const struct {
         {CONFIG_http_auth, {"none", "bearer"}, "none or bearer"},
         {CONFIG_log_level, {"debug", "info", "warn", "error"}, "debug, info, warn or error"},
         {CONFIG_log_format, {"logfmt", "json"}, "logfmt or json"},
+        {CONFIG_metrics_compat, {"", "kafka_exporter"}, "kafka_exporter or nothing"},
 };
 #define CHOICES (sizeof choices / sizeof choices[0])
 

@@ -16,7 +16,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/thread.h"
 
-#define SERIES_MAX       500u
+#define SERIES_MAX       4000u
 #define COLLECTORS_MAX   16u
 #define LABELS_MAX_BYTES 1024u
 #define CACHE_LINE       64
@@ -24,7 +24,7 @@
 #define OCTAVES          40u
 #define BUCKETS          ((OCTAVES - SUB_BITS + 1u) << SUB_BITS)
 
-enum kind { COUNTER, GAUGE, HISTOGRAM };
+enum kind { COUNTER, GAUGE, HISTOGRAM, SECONDS };
 
 static const struct {
     const char *name, *labels, *help;
@@ -49,10 +49,8 @@ static const struct {
         {250000, "0.25"},
         {500000, "0.5"},
         {1000000, "1"},
-        {2500000, "2.5"},
         {5000000, "5"},
         {10000000, "10"},
-        {30000000, "30"},
         {60000000, "60"},
 };
 #define BOUNDS (sizeof bounds / sizeof bounds[0])
@@ -279,7 +277,7 @@ int64_t tally_series_quantile_us(const struct tally_series *series, double quant
 
 static void print_head(struct tally_buf *out, size_t metric)
 {
-    static const char *const kinds[] = {"counter", "gauge", "histogram"};
+    static const char *const kinds[] = {"counter", "gauge", "histogram", "counter"};
 
     tally_buf_format(out, "# HELP %s ", metrics[metric].name);
     for (const char *at = metrics[metric].help; *at; at++) {
@@ -314,6 +312,22 @@ static void print_histogram(struct tally_buf *out, const char *name,
     tally_buf_format(out, " %" PRId64 "\n", count);
 }
 
+static void print_series(struct tally_buf *out, size_t metric, const struct tally_series *series)
+{
+    int64_t value = tally_series_read(series);
+
+    if (series->histogram) {
+        print_histogram(out, metrics[metric].name, series);
+        return;
+    }
+    print_sample(out, metrics[metric].name, "", series->labels);
+    if (metrics[metric].kind == SECONDS) {
+        tally_buf_format(out, " %" PRId64 ".%06" PRId64 "\n", value / 1000000, value % 1000000);
+    } else {
+        tally_buf_format(out, " %" PRId64 "\n", value);
+    }
+}
+
 void tally_metrics_print(struct tally_buf *out)
 {
     for (size_t i = 0; i < collector_count; i++) {
@@ -322,18 +336,17 @@ void tally_metrics_print(struct tally_buf *out)
     tally_mutex_lock(&lock);
     create_plain_series();
     for (size_t metric = 0; metric < TALLY_METRICS; metric++) {
-        const struct tally_series *series = series_of[metric];
+        bool has_head = false;
 
-        if (series) {
-            print_head(out, metric);
-        }
-        for (; series; series = series->next) {
-            if (series->histogram) {
-                print_histogram(out, metrics[metric].name, series);
+        for (const struct tally_series *series = series_of[metric]; series; series = series->next) {
+            if (tally_series_read(series) == TALLY_SERIES_HIDDEN) {
                 continue;
             }
-            print_sample(out, metrics[metric].name, "", series->labels);
-            tally_buf_format(out, " %" PRId64 "\n", tally_series_read(series));
+            if (!has_head) {
+                print_head(out, metric);
+                has_head = true;
+            }
+            print_series(out, metric, series);
         }
     }
     tally_mutex_unlock(&lock);
@@ -344,4 +357,14 @@ void tally_metrics_collector(tally_collect_fn collect, void *context)
     tally_assert(collector_count < COLLECTORS_MAX);
     collectors[collector_count].collect = collect;
     collectors[collector_count++].context = context;
+}
+
+void tally_metrics_collector_remove(tally_collect_fn collect, void *context)
+{
+    for (size_t i = 0; i < collector_count; i++) {
+        if (collectors[i].collect == collect && collectors[i].context == context) {
+            collectors[i] = collectors[--collector_count];
+            return;
+        }
+    }
 }

@@ -17,12 +17,13 @@ enum tally_metric {
 
 struct tally_series;
 /* The series of a metric with these label values (count as in metrics.def); made at first use,
- * lives as long as the process. Over 500 series in all, a shared overflow series is returned. */
+ * lives as long as the process. Over 4000 series in all, a shared overflow series is returned. */
 struct tally_series *tally_series_get(enum tally_metric metric, const char *const *label_values);
 #define tally_series_of(metric, ...) \
     tally_series_get((metric), (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
-void tally_series_add(struct tally_series *series, int64_t by);        /* counter */
-void tally_series_set(struct tally_series *series, int64_t to);        /* gauge */
+void tally_series_add(struct tally_series *series, int64_t by); /* counter */
+void tally_series_set(struct tally_series *series, int64_t to); /* gauge */
+#define TALLY_SERIES_HIDDEN INT64_MIN /* set to it, a gauge is not shown until it has a value */
 void tally_series_observe_us(struct tally_series *series, int64_t us); /* histogram */
 void tally_series_observe_many_us(struct tally_series *series, int64_t us, int64_t times);
 int64_t tally_series_read(const struct tally_series *series); /* of a histogram: its count */
@@ -33,4 +34,5 @@ int64_t tally_series_quantile_us(const struct tally_series *series, double quant
  * by the collectors first. */
 void tally_metrics_print(struct tally_buf *out);
 typedef void (*tally_collect_fn)(void *context);
-void tally_metrics_collector(tally_collect_fn collect, void *context); /* @thread init */
+void tally_metrics_collector_remove(tally_collect_fn collect, void *context); /* @thread init */
+void tally_metrics_collector(tally_collect_fn collect, void *context);        /* @thread init */

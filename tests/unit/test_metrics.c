@@ -127,7 +127,7 @@ START_TEST(too_many_series_share_one)
     struct tally_series *last = NULL, *refused = tally_series_of(TALLY_METRIC_SERIES_REFUSED);
     char value[2000];
 
-    for (int i = 0; i < 600; i++) {
+    for (int i = 0; i < 4100; i++) {
         (void)snprintf(value, sizeof value, "%d", i);
         last = tally_series_of(TALLY_METRIC_RESTORED, value);
         tally_series_add(last, 1);
@@ -135,12 +135,35 @@ START_TEST(too_many_series_share_one)
     ck_assert_int_gt(tally_series_read(refused), 100);
     ck_assert_ptr_eq(tally_series_of(TALLY_METRIC_LATENCY, "new"), last);
     tally_series_observe_us(last, 5);
-    ck_assert_ptr_null(strstr(print(), "topology=\"599\""));
+    ck_assert_ptr_null(strstr(print(), "topology=\"4099\""));
     tally_buf_deinit(&out);
     ck_assert_ptr_ne(tally_series_of(TALLY_METRIC_RESTORED, "0"), last);
     memset(value, 'x', sizeof value - 1);
     value[sizeof value - 1] = '\0';
     ck_assert_ptr_eq(tally_series_of(TALLY_METRIC_RESTORED, value), last);
+}
+END_TEST
+
+START_TEST(a_hidden_gauge_is_not_shown)
+{
+    struct tally_series *lag = tally_series_of(TALLY_METRIC_LAG_SECONDS, "stock");
+
+    tally_series_set(lag, TALLY_SERIES_HIDDEN);
+    ck_assert_ptr_null(strstr(print(), "tally_consumer_lag_seconds"));
+    tally_buf_deinit(&out);
+    tally_series_set(lag, 3);
+    assert_shows(print(), "# TYPE tally_consumer_lag_seconds gauge\n"
+                          "tally_consumer_lag_seconds{topology=\"stock\"} 3\n");
+    tally_buf_deinit(&out);
+}
+END_TEST
+
+START_TEST(seconds_are_counted_in_microseconds)
+{
+    tally_series_set(tally_series_of(TALLY_METRIC_CPU_TIME), 12000345);
+    assert_shows(print(), "# TYPE process_cpu_seconds_total counter\n"
+                          "process_cpu_seconds_total 12.000345\n");
+    tally_buf_deinit(&out);
 }
 END_TEST
 
@@ -154,6 +177,10 @@ START_TEST(collectors_run_before_printing)
     int value = 1;
 
     tally_metrics_collector(set_build_info, &value);
+    assert_shows(print(), "tally_build_info{version=\"1.0\",commit=\"abc\"} 1\n");
+    tally_buf_deinit(&out);
+    tally_metrics_collector_remove(set_build_info, &value);
+    value = 2;
     assert_shows(print(), "tally_build_info{version=\"1.0\",commit=\"abc\"} 1\n");
     tally_buf_deinit(&out);
 }
@@ -226,6 +253,8 @@ int main(void)
     tcase_add_test(tests, quantiles_are_close_from_above);
     tcase_add_test(tests, the_largest_values_have_a_bucket);
     tcase_add_test(tests, too_many_series_share_one);
+    tcase_add_test(tests, a_hidden_gauge_is_not_shown);
+    tcase_add_test(tests, seconds_are_counted_in_microseconds);
     tcase_add_test(tests, collectors_run_before_printing);
     tcase_add_test(tests, no_update_is_lost);
     tcase_add_test(tests, series_of_a_name_stand_together);
