@@ -258,6 +258,7 @@ static enum tally_code start(struct run *run, const sigset_t *signals, struct ta
     tally_runtime_set_sinks(run->runtime, sinks_control(run->sinks));
     sinks_start(run->sinks);
     if (run->config->http_listen[0]) {
+        run->readers.client = run->client;
         code = open_readers(run, err);
         if (code)
             goto out;

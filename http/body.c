@@ -99,8 +99,7 @@ static int find_socket(struct mg_connection *connection)
     return -1;
 }
 
-/* Looked for once a connection. */
-static int socket_of(struct mg_connection *connection)
+int body_socket(struct mg_connection *connection)
 {
     intptr_t known = (intptr_t)mg_get_user_connection_data(connection);
 
@@ -168,7 +167,7 @@ enum body_result body_read(struct exchange *exchange, struct body_watch *watch, 
     int64_t end_ms = now_ms() + BODY_TIMEOUT_MS;
     enum body_result result = BODY_OK;
 
-    set_slot(watch, worker, socket_of(exchange->connection), end_ms);
+    set_slot(watch, worker, body_socket(exchange->connection), end_ms);
     tally_buf_clear(body);
     if (guard_is_chunked(&exchange->request)) {
         result = read_chunks(exchange, body);
@@ -185,7 +184,7 @@ enum body_result body_read(struct exchange *exchange, struct body_watch *watch, 
 
 void body_linger(struct exchange *exchange)
 {
-    int descriptor = socket_of(exchange->connection);
+    int descriptor = body_socket(exchange->connection);
     int64_t end_ms = now_ms() + LINGER_MS;
     size_t taken = 0;
     uint8_t space[PIECE_BYTES];

@@ -28,6 +28,9 @@ enum body_result {
 /* Reads all of it into *body. worker: which slot. @thread http */
 enum body_result body_read(struct exchange *exchange, struct body_watch *watch, size_t worker,
         struct tally_buf *body);
+/* The descriptor of a connection, which the library does not show; -1: not found. Looked for once a
+ * connection. @thread http */
+int body_socket(struct mg_connection *connection);
 /* Before the connection closes on an answer to a request whose body was not read: takes what comes
  * for a short while, so that the close does not destroy the answer on its way. @thread http */
 void body_linger(struct exchange *exchange);

@@ -1,23 +1,31 @@
 /* http/cors.c - see cors.h. What is written is the setting's text, never the client's. */
 #include "http/cors.h"
 
-/* NULL: no origin, or one that is not listed. */
-static const char *listed_origin(const struct exchange *exchange)
+static const char *find_origin(const struct exchange *exchange, struct tally_slice origin)
 {
     const struct tally_config_list *origins =
             &tally_runtime_config(exchange->runtime)->http_cors_origins;
-    struct tally_slice origin;
 
-    if (origins->count == 0 || request_header_count(&exchange->request, "Origin") != 1) {
-        return NULL;
-    }
-    origin = request_header(&exchange->request, "Origin");
     for (size_t i = 0; i < origins->count; i++) {
         if (tally_slice_equal(origin, tally_slice_string(origins->items[i]))) {
             return origins->items[i];
         }
     }
     return NULL;
+}
+
+bool cors_is_listed(const struct exchange *exchange, struct tally_slice origin)
+{
+    return find_origin(exchange, origin) != NULL;
+}
+
+/* NULL: no origin, or one that is not listed. */
+static const char *listed_origin(const struct exchange *exchange)
+{
+    if (request_header_count(&exchange->request, "Origin") != 1) {
+        return NULL;
+    }
+    return find_origin(exchange, request_header(&exchange->request, "Origin"));
 }
 
 void cors_headers(struct exchange *exchange)

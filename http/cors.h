@@ -8,4 +8,5 @@
 void cors_headers(struct exchange *exchange);
 /* Whether the request asks, for a listed origin, what it may send to a path that exists: then 204
  * is answered. */
+bool cors_is_listed(const struct exchange *exchange, struct tally_slice origin);
 bool cors_preflight(struct exchange *exchange);

@@ -15,6 +15,7 @@ struct waiting;
 struct api_documents;
 struct auth;
 struct limits;
+struct websocket_gateway;
 
 struct audit_note;
 struct audit { /* see audit.h */
@@ -32,6 +33,7 @@ struct exchange {
     struct audit audit;         /* what it has written */
     const struct cursor_key *cursor_key;
     const struct graphql_schema *graphql;
+    struct websocket_gateway *gateway;
     struct waiting *waiting; /* how many requests wait for an outcome */
     struct mg_connection *connection;
     const struct route *route; /* NULL: none matched */

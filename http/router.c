@@ -23,6 +23,7 @@
 #include "http/product_query.h"
 #include "http/saga_query.h"
 #include "http/stock_query.h"
+#include "http/websocket/websocket_stream.h"
 
 static const struct route routes[ROUTES] = {
 #define X(id, method, pattern, handler, permission, by, answers, queries, help)                  \

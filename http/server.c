@@ -33,6 +33,7 @@
 #include "http/problem.h"
 #include "http/reading.h"
 #include "http/router.h"
+#include "http/websocket/websocket.h"
 
 enum {
     OUT_BYTES_MAX = RESPONSE_BODY_BYTES_MAX + 64 * 1024,
@@ -61,6 +62,7 @@ struct tally_http {
     struct tally_http_readers readers;
     struct cursor_key cursor_key;
     struct graphql_schema *graphql;
+    struct websocket websocket;
     struct waiting waiting;
     struct api_documents documents;
     struct limits limits;
@@ -365,6 +367,22 @@ static int http_error(struct mg_connection *connection, int status, const char *
     return 0;
 }
 
+/* What every request may use. */
+static void equip(struct tally_http *http, struct exchange *exchange)
+{
+    exchange->runtime = http->runtime;
+    exchange->cache = http->readers.cache;
+    exchange->search = http->readers.search;
+    exchange->documents = &http->documents;
+    exchange->limits = &http->limits;
+    exchange->auth = http->auth;
+    exchange->cursor_key = &http->cursor_key;
+    exchange->graphql = http->graphql;
+    exchange->waiting = &http->waiting;
+    exchange->started_us = http->started_us;
+    exchange->gateway = http->websocket.gateway;
+}
+
 static void *init_thread(const struct mg_context *context, int type)
 {
     struct tally_http *http = mg_get_user_data(context);
@@ -382,16 +400,7 @@ static void *init_thread(const struct mg_context *context, int type)
     tally_buf_init(&worker->body, GUARD_BODY_BYTES_MAX + WORKER_KEEP_BYTES);
     response_init(&worker->exchange.response);
     tally_arena_init(&worker->exchange.arena, ARENA_BLOCK_BYTES);
-    worker->exchange.runtime = http->runtime;
-    worker->exchange.cache = http->readers.cache;
-    worker->exchange.search = http->readers.search;
-    worker->exchange.documents = &http->documents;
-    worker->exchange.limits = &http->limits;
-    worker->exchange.auth = http->auth;
-    worker->exchange.cursor_key = &http->cursor_key;
-    worker->exchange.graphql = http->graphql;
-    worker->exchange.waiting = &http->waiting;
-    worker->exchange.started_us = http->started_us;
+    equip(http, &worker->exchange);
     return worker;
 }
 
@@ -482,8 +491,19 @@ static enum tally_code start_library(struct tally_http *http, const struct tally
     return TALLY_OK;
 }
 
+static void start_websockets(struct tally_http *http, const struct tally_config *config)
+{
+    struct exchange prototype = {.runtime = NULL};
+
+    equip(http, &prototype);
+    websocket_start(&http->websocket,
+            &(struct websocket_options){
+                    .config = config, .client = http->readers.client, .prototype = &prototype});
+}
+
 static void destroy(struct tally_http *http)
 {
+    websocket_destroy(&http->websocket);
     body_watch_stop(&http->watch);
     graphql_route_schema_destroy(http->graphql);
     auth_destroy(http->auth);
@@ -524,6 +544,7 @@ enum tally_code tally_http_start(struct tally_runtime *runtime,
         code = cursor_key_make(config->http_cursor_key, &http->cursor_key, err);
     }
     if (!code) {
+        start_websockets(http, config);
         code = start_library(http, config, err);
     }
     if (code) {
@@ -540,6 +561,7 @@ void tally_http_stop(struct tally_http *http)
     int64_t end_ms = tally_mono_ms(tally_clock_real()) + STOP_TIMEOUT_MS;
 
     atomic_store(&http->stopping, true);
+    websocket_stop(&http->websocket);
     tally_mutex_lock(&http->mutex);
     while (http->active > 0) {
         int64_t left_ms = end_ms - tally_mono_ms(tally_clock_real());

@@ -10,6 +10,7 @@ struct tally_http_readers {
     struct tally_read_cache *cache;
     struct tally_read_search *search;
     struct tally_limiter *limiter;
+    struct tally_client *client; /* of the runtime */
 };
 struct tally_http;
 /* What can be said about the settings before anything else is there: whether the files of keys are

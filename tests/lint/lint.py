@@ -27,7 +27,7 @@ INCLUDES = {
     "topologies": ["engine/tally.h", "schemas/", "topologies/"],
     "topologies/registry": ["engine/tally.h", "engine/topology.h", "topologies/"],
     "connectors": [BASE, r"engine/(client|sink|sink_control|read_model|limiter)\.h", "schemas/", "connectors/"],
-    "http": [BASE, r"engine/(query|read_model|runtime|limiter)\.h", "schemas/", "http/"],
+    "http": [BASE, r"engine/(client|query|read_model|runtime|limiter)\.h", "schemas/", "http/"],
     "apps": [""],
     "tests": [""],
 }

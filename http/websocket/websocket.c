@@ -1,0 +1,62 @@
+/* http/websocket/websocket.c - see websocket.h. Threads end in the order in which they tell each
+ * other things: the gateway first, then those who would tell it. */
+#include "http/websocket/websocket.h"
+
+#include "http/websocket/websocket_stream.h"
+
+static void wake(void *context)
+{
+    struct websocket *websocket = context;
+
+    websocket_gateway_wake(websocket->gateway);
+}
+
+static void work(void *context)
+{
+    struct websocket *websocket = context;
+
+    websocket_hub_work(websocket->hub);
+}
+
+void websocket_start(struct websocket *websocket, const struct websocket_options *options)
+{
+    struct websocket_gateway_options gateway = {.max = (size_t)options->config->http_websocket_max,
+            .ping_ms = options->config->http_websocket_ping,
+            .protocols = {[WEBSOCKET_TALLY] = &websocket_stream_ops,
+                    [WEBSOCKET_GRAPHQL] = &websocket_stream_ops},
+            .context = websocket,
+            .work = work};
+
+    websocket->gateway = websocket_gateway_create(&gateway);
+    websocket->inbox = websocket_inbox_create(wake, websocket);
+    websocket->feed = websocket_feed_create(&(struct websocket_feed_options){
+            .client = options->client, .prototype = options->prototype, .inbox = websocket->inbox});
+    websocket->snapshots =
+            websocket_snapshots_create(options->prototype, websocket->feed, websocket->inbox);
+    websocket->hub = websocket_hub_create(&(struct websocket_hub_options){
+            .feed = websocket->feed, .snapshots = websocket->snapshots, .inbox = websocket->inbox});
+    websocket_feed_start(websocket->feed);
+    websocket_snapshots_start(websocket->snapshots);
+    websocket_gateway_start(websocket->gateway);
+}
+
+void websocket_stop(struct websocket *websocket)
+{
+    websocket_gateway_stop(websocket->gateway);
+}
+
+void websocket_destroy(struct websocket *websocket)
+{
+    if (!websocket->gateway) {
+        return;
+    }
+    websocket_stop(websocket);
+    websocket_inbox_close(websocket->inbox);
+    websocket_snapshots_stop(websocket->snapshots);
+    websocket_feed_stop(websocket->feed);
+    websocket_hub_destroy(websocket->hub);
+    websocket_feed_destroy(websocket->feed);
+    websocket_snapshots_destroy(websocket->snapshots);
+    websocket_inbox_destroy(websocket->inbox);
+    websocket_gateway_destroy(websocket->gateway);
+}

@@ -1,0 +1,53 @@
+/* http/websocket/websocket_gateway.h - all WebSockets of the process, on one thread: reading,
+ * writing without ever waiting for one, pings, limits, the closing handshake. What messages mean is
+ * the protocol's. */
+#pragma once
+#include "engine/base/bytes.h"
+#include "engine/base/thread.h"
+#include "http/websocket/websocket_frame.h"
+#include "http/websocket/websocket_handshake.h"
+
+struct websocket_gateway;
+struct websocket_socket;
+
+/* One protocol. Two implementations: websocket_stream.c, websocket_graphql.c. @thread owner */
+struct websocket_protocol_ops {
+    void *(*open)(void *context, struct websocket_socket *socket);
+    void (*message)(void *session, struct tally_slice text);
+    void (*ready)(void *session);                /* what was queued is mostly sent */
+    void (*tick)(void *session, int64_t now_ms); /* once a second, about; NULL: nothing to do */
+    void (*closed)(void *session);               /* the socket is gone or going */
+};
+struct websocket_gateway_options {
+    size_t max;      /* sockets */
+    int64_t ping_ms; /* between pings; three of them without a pong end a socket */
+    const struct websocket_protocol_ops *protocols[WEBSOCKET_PROTOCOLS];
+    void *context;               /* of open and work */
+    void (*work)(void *context); /* after each wake */
+};
+struct websocket_gateway *websocket_gateway_create(const struct websocket_gateway_options *options);
+void websocket_gateway_start(struct websocket_gateway *gateway);
+/* Closes every socket with 1001, waits a moment for those who answer, ends the thread. */
+void websocket_gateway_stop(struct websocket_gateway *gateway);
+void websocket_gateway_destroy(struct websocket_gateway *gateway); /* after stop */
+void websocket_gateway_wake(struct websocket_gateway *gateway);    /* @thread any */
+
+/* --- @thread http ----------------------------------------------------------------------------- */
+
+bool websocket_gateway_reserve(struct websocket_gateway *gateway); /* false: too many sockets */
+void websocket_gateway_unreserve(struct websocket_gateway *gateway);
+/* The descriptor is the gateway's from now on, as is one place of those reserved. greeting is what
+ * is written first. */
+void websocket_gateway_add(struct websocket_gateway *gateway, int descriptor,
+        enum websocket_protocol protocol, struct tally_slice greeting);
+
+/* --- for protocols. @thread owner: the gateway's ---------------------------------------------- */
+
+/* Queues one text message made of parts. */
+void websocket_socket_send(struct websocket_socket *socket, const struct tally_slice *parts,
+        size_t count);
+size_t websocket_socket_queued(const struct websocket_socket *socket); /* bytes not sent yet */
+/* Queues a close frame; nothing is sent after it. */
+void websocket_socket_close(struct websocket_socket *socket, enum websocket_status status,
+        const char *reason);
+bool websocket_socket_is_open(const struct websocket_socket *socket);
