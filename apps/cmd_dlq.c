@@ -1,6 +1,7 @@
 /* apps/cmd_dlq.c - dead letters: which are open, what is in one, sending them again, giving up.
  *  (1) Works beside running instances: it reads, and writes commands and marks as any producer.
- *  (2) Nothing is changed for many letters at once without --yes. */
+ *  (2) Nothing is changed for many letters at once without --yes.
+ *  (3) An event is never sent again: what a sink could not write, a rebuild of it writes. */
 #include "apps/cmd.h"
 
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include "apps/instance.h"
 #include "apps/tail_format.h"
 #include "engine/base/clock.h"
+#include "engine/base/mem.h"
 #include "schemas/serde.h"
 
 #define VALUE_MAX (64 * 1024 * 1024)
@@ -28,6 +30,9 @@ struct dlq {
     bool json, handled, all, yes, again, rekey, force, raw;
     int64_t since_ms, now_ms;
     struct instance instance;
+    struct tally_topic_spec *topics; /* that the sources name */
+    struct dlq_source *sources;
+    size_t source_count;
     struct tally_buf out, value;
     /* over all topics */
     size_t open, closed, matched, shown, done, refused, failed, old;
@@ -35,16 +40,64 @@ struct dlq {
 
 /* --- which letters ---------------------------------------------------------------------------- */
 
-static bool names_topic(const struct dlq *dlq, const char *name,
-        const struct tally_topology *topology)
-{
-    const char *prefix = dlq->cli->config.topics_prefix;
-    const char *topic = tally_topology_dead_letters(topology);
+#define SINK_LETTERS "tally.sink-"
+#define LETTERS      "-dlt"
 
-    return topic && (strcmp(name, tally_topology_name(topology)) == 0 || strcmp(name, topic) == 0 ||
-                            strcmp(name, topic + strlen(prefix)) == 0 ||
-                            strcmp(name, tally_topology_commands(topology)) == 0 ||
-                            strcmp(name, tally_topology_commands(topology) + strlen(prefix)) == 0);
+/* Topologies first, then the sinks that are configured. */
+static int find_sources(struct dlq *dlq)
+{
+    const struct tally_config *config = &dlq->cli->config;
+    size_t prefix = strlen(config->topics_prefix), count = 0;
+    struct tally_error err = {.code = TALLY_OK};
+
+    if (instance_build(&dlq->instance, config, &err) ||
+            tally_topics_of(config, dlq->instance.owners, dlq->instance.topology_count,
+                    &dlq->topics, &count, &err)) {
+        return cli_error(dlq->cli, &err);
+    }
+    dlq->sources = tally_alloc_zero(dlq->instance.topology_count + count + 1, sizeof *dlq->sources);
+    for (size_t i = 0; i < dlq->instance.topology_count; i++) {
+        struct tally_topology *topology = dlq->instance.topologies[i];
+        struct dlq_source *source = &dlq->sources[dlq->source_count];
+
+        if (tally_topology_dead_letters(topology)) {
+            source->topic = tally_topology_dead_letters(topology);
+            source->topology = topology;
+            (void)snprintf(source->name, sizeof source->name, "%s", tally_topology_name(topology));
+            dlq->source_count++;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *name = dlq->topics[i].name + prefix;
+
+        if (strncmp(name, SINK_LETTERS, strlen(SINK_LETTERS)) == 0) {
+            struct dlq_source *source = &dlq->sources[dlq->source_count++];
+
+            source->topic = dlq->topics[i].name;
+            (void)snprintf(source->name, sizeof source->name, "%.*s",
+                    (int)(strlen(name) - strlen(SINK_LETTERS) - strlen(LETTERS)),
+                    name + strlen(SINK_LETTERS));
+        }
+    }
+    return CLI_CONTINUE;
+}
+
+static bool names_topic(const struct dlq *dlq, const char *name, const struct dlq_source *source)
+{
+    size_t prefix = strlen(dlq->cli->config.topics_prefix);
+    const char *commands = source->topology ? tally_topology_commands(source->topology) : NULL;
+
+    return strcmp(name, source->name) == 0 || strcmp(name, source->topic) == 0 ||
+           strcmp(name, source->topic + prefix) == 0 ||
+           (commands && (strcmp(name, commands) == 0 || strcmp(name, commands + prefix) == 0));
+}
+
+static int no_retry(struct dlq *dlq, const struct dlq_source *source)
+{
+    return cli_failed(dlq->cli,
+            "an event is not sent again: once what its letter says is gone, `tally sink rebuild "
+            "%s` writes it; then drop the letter",
+            source->name);
 }
 
 static bool matches(const struct dlq *dlq, const struct dlq_letter *letter)
@@ -81,7 +134,7 @@ static int parse_since(struct dlq *dlq)
             dlq->since);
 }
 
-/* "<topic>/<partition>@<offset>"; the topology's number, or -1 after a report. */
+/* "<topic>/<partition>@<offset>"; the source's number, or -1 after a report. */
 static int parse_address(struct dlq *dlq, const char *text, struct dlq_place *place)
 {
     const char *slash = strrchr(text, '/');
@@ -89,8 +142,8 @@ static int parse_address(struct dlq *dlq, const char *text, struct dlq_place *pl
 
     if (slash && dlq_place_parse(tally_slice_string(slash + 1), place)) {
         (void)snprintf(name, sizeof name, "%.*s", (int)(slash - text), text);
-        for (size_t i = 0; i < dlq->instance.topology_count; i++) {
-            if (names_topic(dlq, name, dlq->instance.topologies[i])) {
+        for (size_t i = 0; i < dlq->source_count; i++) {
+            if (names_topic(dlq, name, &dlq->sources[i])) {
                 return (int)i;
             }
         }
@@ -103,7 +156,7 @@ static int parse_address(struct dlq *dlq, const char *text, struct dlq_place *pl
 }
 
 /* Marks the letters that the command line names. CLI_CONTINUE, or an exit status. */
-static int choose_named(struct dlq *dlq, struct dlq_box *box, size_t topology)
+static int choose_named(struct dlq *dlq, struct dlq_box *box, size_t source)
 {
     for (int i = 1; i < dlq->cli->arg_count; i++) {
         struct dlq_place place;
@@ -113,12 +166,15 @@ static int choose_named(struct dlq *dlq, struct dlq_box *box, size_t topology)
         if (found < 0) {
             return CLI_USAGE;
         }
-        if ((size_t)found != topology) {
+        if ((size_t)found != source) {
             continue;
         }
         letter = dlq_box_find(box, &place);
         if (!letter) {
             return cli_failed(dlq->cli, "there is no dead letter at \"%s\"", dlq->cli->args[i]);
+        }
+        if (dlq->action == RETRY && !box->source->topology) {
+            return no_retry(dlq, box->source);
         }
         if (dlq->action != SHOW && letter->state != DLQ_OPEN && !dlq->again) {
             fprintf(stderr, "%s is already %s\n", dlq->cli->args[i],
@@ -161,9 +217,11 @@ static int print_list(struct dlq *dlq, struct dlq_box *box)
         tally_buf_clear(&dlq->out);
         tally_arena_reset(&arena, 64 * 1024);
         if (dlq->json) {
-            dlq_letter_json(&box->letters[i], box->topic, box->input, &arena, &dlq->out);
+            dlq_letter_json(&box->letters[i], box->source->topic, !box->source->topology, &arena,
+                    &dlq->out);
         } else {
-            dlq_letter_line(&box->letters[i], box->topic, dlq->now_ms, &dlq->out);
+            dlq_letter_line(&box->letters[i], box->source->topic, !box->source->topology,
+                    dlq->now_ms, &dlq->out);
         }
         written = cli_write(dlq->cli, tally_buf_bytes(&dlq->out));
     }
@@ -240,7 +298,8 @@ static enum tally_code on_shown(void *context, struct dlq_letter *letter,
     if (showing->dlq->raw) {
         tally_buf_slice(out, record->value);
     } else {
-        dlq_letter_line(letter, showing->box->topic, showing->dlq->now_ms, out);
+        dlq_letter_line(letter, showing->box->source->topic, !showing->box->source->topology,
+                showing->dlq->now_ms, out);
         tally_buf_string(out, "detail: ");
         tally_buf_slice(out, letter->detail);
         tally_buf_format(out, "\nstate: %s\nkey: ", dlq_state_names[letter->state]);
@@ -256,8 +315,10 @@ static enum tally_code on_shown(void *context, struct dlq_letter *letter,
         if (letter->cut.len) {
             tally_buf_string(out, "cut: ");
             tally_buf_slice(out, letter->cut);
-            tally_buf_format(out, "; the whole record stood at %s/%d@%lld\n", showing->box->input,
-                    (int)letter->origin.partition, (long long)letter->origin.offset);
+            tally_buf_string(out, "; the whole record stood at ");
+            dlq_put_text(letter->origin_topic, 512, out);
+            tally_buf_format(out, "/%d@%lld\n", (int)letter->origin.partition,
+                    (long long)letter->origin.offset);
         }
         put_value(record->value, out);
     }
@@ -328,7 +389,7 @@ static int read_value(struct dlq *dlq)
 
 /* --- all of it -------------------------------------------------------------------------------- */
 
-static int one_topic(struct dlq *dlq, size_t topology)
+static int one_topic(struct dlq *dlq, size_t source)
 {
     struct dlq_box box;
     struct tally_error err = {.code = TALLY_OK};
@@ -341,18 +402,21 @@ static int one_topic(struct dlq *dlq, size_t topology)
     if (dlq->cli->arg_count == 2) { /* one letter: the others need not be read */
         int found = parse_address(dlq, dlq->cli->args[1], &place);
 
-        if (found < 0 || (size_t)found != topology) {
+        if (found < 0 || (size_t)found != source) {
             return found < 0 ? CLI_USAGE : CLI_CONTINUE;
         }
         range.from = &place;
     }
-    code = dlq_box_read(&box, &dlq->cli->config, dlq->instance.topologies[topology], &range, &err);
+    if (!by_name && dlq->action == RETRY && !dlq->sources[source].topology) {
+        return no_retry(dlq, &dlq->sources[source]);
+    }
+    code = dlq_box_read(&box, &dlq->cli->config, &dlq->sources[source], &range, &err);
     if (code == TALLY_AGAIN) {
         status = CLI_INTERRUPTED;
     } else if (code) {
         status = cli_error(dlq->cli, &err);
     } else if (by_name) {
-        status = choose_named(dlq, &box, topology);
+        status = choose_named(dlq, &box, source);
     } else {
         choose_matching(dlq, &box);
     }
@@ -365,12 +429,11 @@ static int one_topic(struct dlq *dlq, size_t topology)
     return status;
 }
 
-static bool wanted(const struct dlq *dlq, size_t topology)
+/* What is sent again without being named is commands alone. */
+static bool wanted(const struct dlq *dlq, const struct dlq_source *source)
 {
-    const struct tally_topology *its = dlq->instance.topologies[topology];
-
-    return dlq->topic ? names_topic(dlq, dlq->topic, its)
-                      : tally_topology_dead_letters(its) != NULL;
+    return dlq->topic ? names_topic(dlq, dlq->topic, source)
+                      : source->topology || dlq->action != RETRY || dlq->cli->arg_count > 1;
 }
 
 static int summary(struct dlq *dlq, int status)
@@ -414,25 +477,24 @@ static int summary(struct dlq *dlq, int status)
 
 static int run(struct dlq *dlq)
 {
-    struct tally_error err = {.code = TALLY_OK};
     size_t topics = 0;
     int status = parse_since(dlq);
 
     if (status == CLI_CONTINUE && dlq->value_file) {
         status = read_value(dlq);
     }
-    if (status == CLI_CONTINUE && instance_build(&dlq->instance, &dlq->cli->config, &err)) {
-        status = cli_error(dlq->cli, &err);
+    if (status == CLI_CONTINUE) {
+        status = find_sources(dlq);
     }
-    for (size_t i = 0; i < dlq->instance.topology_count && status == CLI_CONTINUE; i++) {
-        if (wanted(dlq, i)) {
+    for (size_t i = 0; i < dlq->source_count && status == CLI_CONTINUE; i++) {
+        if (wanted(dlq, &dlq->sources[i])) {
             topics++;
             status = one_topic(dlq, i);
         }
     }
     if (status == CLI_CONTINUE && topics == 0) {
-        return cli_usage(dlq->cli, "--topic: \"%s\" is no topic of the configured topologies",
-                dlq->topic);
+        return cli_usage(dlq->cli,
+                "--topic: \"%s\" is no topic of the configured topologies and sinks", dlq->topic);
     }
     return cli_finish(dlq->cli, summary(dlq, status));
 }
@@ -472,7 +534,7 @@ int cmd_dlq(int argc, char **argv)
 {
     struct dlq dlq = {.limit = 0};
     const struct cli_option options[] = {CLI_OPT_BROKERS,
-            CLI_OPT_TEXT('t', "topic", &dlq.topic, "TOPIC", "only of this topology or topic"),
+            CLI_OPT_TEXT('t', "topic", &dlq.topic, "TOPIC", "only of this topology, sink or topic"),
             CLI_OPT_TEXT(0, "reason", &dlq.reason, "REASON", "only for this reason"),
             CLI_OPT_TEXT('k', "key", &dlq.key, "KEY", "only with this key"),
             CLI_OPT_TEXT(0, "since", &dlq.since, "TIME", "only since then: 90s, 15m, 2h, 7d, time"),
@@ -500,6 +562,8 @@ int cmd_dlq(int argc, char **argv)
                      "retry  sends the record to its commands topic again, as it was or with a "
                      "repaired value\n"
                      "drop   gives a letter up\n\n"
+                     "Events that a sink could not write are listed, shown and dropped too; `tally "
+                     "sink rebuild`\nwrites them once the reason is gone.\n"
                      "A retry keeps key, headers and command id, so a command counts once however "
                      "often it is\nsent within dedup.retention. What was done is noted on the "
                      "dead-letter topic itself.\n"
@@ -522,6 +586,8 @@ int cmd_dlq(int argc, char **argv)
         cli_catch_interrupts();
         status = run(&dlq);
     }
+    tally_free(dlq.sources);
+    tally_free(dlq.topics);
     instance_deinit(&dlq.instance);
     tally_buf_deinit(&dlq.out);
     tally_buf_deinit(&dlq.value);

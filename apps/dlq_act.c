@@ -31,8 +31,9 @@ struct work {
 static void report(const struct work *work, const struct dlq_letter *letter, const char *what,
         const char *why)
 {
-    fprintf(stderr, "%s/%d@%lld: %s%s%s\n", work->act->box->topic, (int)letter->place.partition,
-            (long long)letter->place.offset, what, *why ? ": " : "", why);
+    fprintf(stderr, "%s/%d@%lld: %s%s%s\n", work->act->box->source->topic,
+            (int)letter->place.partition, (long long)letter->place.offset, what, *why ? ": " : "",
+            why);
 }
 
 /* tag: index in the chunk and one more. */
@@ -76,8 +77,9 @@ static enum tally_code mark(struct work *work, size_t index, struct tally_error 
 
     dlq_mark_format(letter, work->act->drop ? DLQ_DROPPED : DLQ_RETRIED, text, sizeof text);
     header.value = tally_slice_string(text);
-    return tally_writer_produce(work->writer, work->act->box->topic, letter->place.partition,
-            work->chunk[index].key, TALLY_NONE, &header, 1, (void *)(uintptr_t)(index + 1), err);
+    return tally_writer_produce(work->writer, work->act->box->source->topic,
+            letter->place.partition, work->chunk[index].key, TALLY_NONE, &header, 1,
+            (void *)(uintptr_t)(index + 1), err);
 }
 
 /* Waits for all of the chunk's records, then notes what became of their letters. The first code. */
@@ -138,7 +140,8 @@ static const char *check_key(const struct work *work, const struct tally_command
 static const char *check(struct work *work, const struct dlq_letter *letter,
         struct sending *sending, struct tally_error *err)
 {
-    const struct tally_aggregate *aggregate = tally_topology_aggregate(work->act->box->topology);
+    const struct tally_aggregate *aggregate =
+            tally_topology_aggregate(work->act->box->source->topology);
     struct tally_command command;
     struct tally_slice expected = TALLY_NONE;
     enum tally_refusal refusal;
@@ -207,7 +210,8 @@ static enum tally_code on_letter(void *context, struct dlq_letter *letter,
             record->key.data ? tally_arena_copy(&work->keys, record->key) : TALLY_NONE;
     work->count++;
     if (!work->act->drop) {
-        code = tally_writer_produce(work->writer, work->act->box->input, sending.partition,
+        code = tally_writer_produce(work->writer,
+                tally_topology_commands(work->act->box->source->topology), sending.partition,
                 sending.key, sending.value, headers, letter->own_headers,
                 (void *)(uintptr_t)work->count, err);
     }

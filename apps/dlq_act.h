@@ -25,6 +25,6 @@ struct dlq_act {
     size_t old; /* sent, and older than what is known of earlier commands */
 };
 
-/* Acts on the chosen letters that are open. Refusals and failures are reported on stderr and
- * counted; a code says that the work ended early. */
+/* Acts on the chosen letters that are open; those of a sink are only dropped. Refusals and failures
+ * are reported on stderr and counted; a code says that the work ended early. */
 TALLY_MUST_CHECK enum tally_code dlq_act_run(struct dlq_act *act, struct tally_error *err);

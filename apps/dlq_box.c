@@ -46,7 +46,7 @@ static struct tally_header *headers_of(struct tally_reader *reader,
 static void keep(struct dlq_box *box, struct dlq_letter *letter)
 {
     struct tally_slice *const texts[] = {&letter->reason, &letter->detail, &letter->stage,
-            &letter->cut, &letter->key, &letter->type, &letter->id};
+            &letter->cut, &letter->key, &letter->type, &letter->id, &letter->origin_topic};
 
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         if (texts[i]->data) {
@@ -141,19 +141,17 @@ static void apply_marks(struct dlq_box *box)
 }
 
 enum tally_code dlq_box_read(struct dlq_box *box, const struct tally_config *config,
-        struct tally_topology *topology, const struct dlq_range *range, struct tally_error *err)
+        const struct dlq_source *source, const struct dlq_range *range, struct tally_error *err)
 {
     struct tally_reader_options options = {.config = config, .stop_at_end = true};
     struct tally_reader *reader = NULL;
     struct scan scan = {.box = box};
     enum tally_code code;
 
-    *box = (struct dlq_box){.topology = topology,
-            .topic = tally_topology_dead_letters(topology),
-            .input = tally_topology_commands(topology)};
+    *box = (struct dlq_box){.source = source};
     tally_arena_init(&box->arena, ARENA_BLOCK);
     tally_arena_init(&scan.scratch, ARENA_BLOCK);
-    options.topic = box->topic;
+    options.topic = source->topic;
     if (range->from) {
         options.partitions = &range->from->partition;
         options.partition_count = 1;
@@ -238,7 +236,7 @@ enum tally_code dlq_box_each(struct dlq_box *box, const struct tally_config *con
     while (walk.end < box->count && !code) {
         int32_t partition = box->letters[walk.end].place.partition;
         struct tally_reader_options options = {.config = config,
-                .topic = box->topic,
+                .topic = box->source->topic,
                 .partitions = &partition,
                 .partition_count = 1,
                 .stop_at_end = true};

@@ -5,9 +5,15 @@
 #include "engine/base/config.h"
 #include "engine/topology.h"
 
+/* Whose letters: a topology's, or a sink's. */
+struct dlq_source {
+    const char *topic;               /* of the letters */
+    char name[32];                   /* "stock", "postgres" */
+    struct tally_topology *topology; /* NULL: a sink's, which are events */
+};
+
 struct dlq_box {
-    struct tally_topology *topology;
-    const char *topic, *input;  /* the topology's: dead letters, and commands they came from */
+    const struct dlq_source *source;
     struct dlq_letter *letters; /* by place */
     size_t count, capacity;
     struct dlq_letter *marks;
@@ -23,7 +29,7 @@ struct dlq_range {
 
 /* Reads the topic to its end. AGAIN: the user has interrupted it. dlq_box_deinit in every case. */
 TALLY_MUST_CHECK enum tally_code dlq_box_read(struct dlq_box *box,
-        const struct tally_config *config, struct tally_topology *topology,
+        const struct tally_config *config, const struct dlq_source *source,
         const struct dlq_range *range, struct tally_error *err);
 void dlq_box_deinit(struct dlq_box *box);
 /* NULL: no letter is there. */

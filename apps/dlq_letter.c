@@ -124,6 +124,7 @@ enum dlq_kind dlq_letter_read(const struct tally_record *record, const struct ta
     letter->reason = headers[EXCEPTION].value;
     letter->detail = headers[MESSAGE].value;
     letter->stage = headers[STAGE].value;
+    letter->origin_topic = headers[TOPIC].value;
     letter->cut = cut ? headers[CUT].value : TALLY_NONE;
     if (!parse_number(headers[PARTITION].value, INT32_MAX, &partition) ||
             !parse_number(headers[OFFSET].value, INT64_MAX, &letter->origin.offset)) {
@@ -178,8 +179,8 @@ static void put_age(int64_t age_ms, struct tally_buf *out)
     tally_buf_string(out, "0s");
 }
 
-void dlq_letter_line(const struct dlq_letter *letter, const char *topic, int64_t now_ms,
-        struct tally_buf *out)
+void dlq_letter_line(const struct dlq_letter *letter, const char *topic, bool of_sink,
+        int64_t now_ms, struct tally_buf *out)
 {
     tally_buf_format(out, "%s/%d@%lld\t", topic, (int)letter->place.partition,
             (long long)letter->place.offset);
@@ -195,7 +196,12 @@ void dlq_letter_line(const struct dlq_letter *letter, const char *topic, int64_t
     dlq_put_text(letter->id, ID_SHOWN, out);
     tally_buf_string(out, "\tkey ");
     dlq_put_text(letter->key, KEY_SHOWN, out);
-    tally_buf_format(out, "\tfrom %d@%lld%s\n", (int)letter->origin.partition,
+    tally_buf_string(out, "\tfrom ");
+    if (of_sink) {
+        dlq_put_text(letter->origin_topic, KEY_SHOWN, out);
+        tally_buf_byte(out, '/');
+    }
+    tally_buf_format(out, "%d@%lld%s\n", (int)letter->origin.partition,
             (long long)letter->origin.offset, letter->cut.len ? "\tcut" : "");
 }
 
@@ -210,25 +216,24 @@ static void write_text(struct tally_writer *writer, const char *name, struct tal
     }
 }
 
-static void write_place(struct tally_writer *writer, const char *topic,
-        const struct dlq_place *place)
+static void write_place(struct tally_writer *writer, struct tally_slice topic,
+        const struct dlq_place *place, struct tally_arena *arena)
 {
-    tally_write_name(writer, "topic");
-    tally_write_string(writer, tally_slice_string(topic));
+    write_text(writer, "topic", topic, arena);
     tally_write_name(writer, "partition");
     tally_write_int(writer, place->partition);
     tally_write_name(writer, "offset");
     tally_write_int(writer, place->offset);
 }
 
-void dlq_letter_json(const struct dlq_letter *letter, const char *topic, const char *input,
+void dlq_letter_json(const struct dlq_letter *letter, const char *topic, bool of_sink,
         struct tally_arena *arena, struct tally_buf *out)
 {
     struct tally_writer writer;
 
     tally_write_begin(&writer, out, TALLY_FORMAT_JSON);
     tally_write_map(&writer, 13);
-    write_place(&writer, topic, &letter->place);
+    write_place(&writer, tally_slice_string(topic), &letter->place, arena);
     tally_write_name(&writer, "state");
     tally_write_string(&writer, tally_slice_string(dlq_state_names[letter->state]));
     write_text(&writer, "reason", letter->reason, arena);
@@ -236,13 +241,13 @@ void dlq_letter_json(const struct dlq_letter *letter, const char *topic, const c
     tally_write_name(&writer, "time");
     tally_write_time(&writer, letter->time_ms > 0 ? letter->time_ms : 0);
     write_text(&writer, "type", letter->type, arena);
-    write_text(&writer, "command_id", letter->id, arena);
+    write_text(&writer, of_sink ? "event_id" : "command_id", letter->id, arena);
     write_text(&writer, "key", letter->key, arena);
     tally_write_name(&writer, "bytes");
     tally_write_int(&writer, (int64_t)letter->value_bytes);
     write_text(&writer, "cut", letter->cut, arena);
     tally_write_name(&writer, "origin");
     tally_write_map(&writer, 3);
-    write_place(&writer, input, &letter->origin);
+    write_place(&writer, letter->origin_topic, &letter->origin, arena);
     tally_buf_byte(out, '\n');
 }

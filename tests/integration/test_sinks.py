@@ -205,6 +205,7 @@ def poison(world, first):
     world.caught_up("the other sink has it", first, sinks=("redis",))
     state = {sku: row for sku, row in world.state((first,)).items() if sku != "SKU-BAD"}
     wait("all others are written", lambda: world.in_postgres() == state, first)
+    letter_by_tool(world, first)
     check(sinks(first)["postgres"]["dead_letters"] == 1 and state_of(first, "postgres") == "RUNNING", "it goes on",
           sinks(first)["postgres"])
     world.sql("alter table tally.stock_level drop constraint unlucky")
@@ -214,6 +215,28 @@ def poison(world, first):
     wait("redis is rebuilt", lambda: state_of(first, "redis") == "RUNNING", first)
     world.caught_up("redis has the same as before", first)
     check(len(world.letters()) == 1, "no second letter", world.letters())
+    status, said = first.tool("dlq", "drop", letter_by_tool(world, first), fails=True)
+    check(status == 0 and "1 dropped" in said, "and the letter can be dropped", said)
+    check(not first.tool("dlq", "list", "--json"), "then none is open")
+
+
+def letter_by_tool(world, first):
+    """The one letter as `tally dlq` shows it; nothing sends its event again."""
+    found = [json.loads(line) for line in first.tool("dlq", "list", "--json", "-t", "postgres").splitlines()]
+    check(len(found) == 1 and found[0]["topic"] == f"{world.name}.tally.sink-postgres-dlt" and
+          found[0]["reason"] == "SINK_REFUSED" and found[0]["key"] == "SKU-BAD" and found[0]["type"] == "StockReceived" and
+          found[0]["event_id"].startswith("stock/") and found[0]["origin"]["topic"] == f"{world.name}.stock.events",
+          "the letter is listed", found)
+    address = f"{found[0]['topic']}/{found[0]['partition']}@{found[0]['offset']}"
+    check(f"from {world.name}.stock.events/" in first.tool("dlq", "list"), "and by all that are open")
+    shown = first.tool("dlq", "show", address)
+    check("unlucky" in shown and '"SKU-BAD"' in shown, "and shown", shown)
+    for arguments in (("retry", address), ("retry", "--all", "-t", "postgres", "--yes")):
+        status, said = first.tool("dlq", *arguments, fails=True)
+        check(status == 1 and "tally sink rebuild postgres" in said, "it says what to do instead", arguments, said)
+    status, said = first.tool("dlq", "retry", "--all", "--yes", fails=True)
+    check(status == 0 and "0 retried, 0 not sent" in said, "a retry of all is of commands", said)
+    return address
 
 
 def pauses(world, first):

@@ -144,11 +144,17 @@ START_TEST(lines_hold_no_control_characters)
     add_reasons("2", "4711");
     ck_assert_int_eq(read_record(TALLY_SLICE("{"), &letter), DLQ_LETTER);
     letter.key = TALLY_SLICE("a\n\x1b[31m\xff\\");
-    dlq_letter_line(&letter, "stock.commands-dlt", 61000, &line);
+    dlq_letter_line(&letter, "stock.commands-dlt", false, 61000, &line);
     tally_buf_byte(&line, 0);
     ck_assert_str_eq((const char *)line.data,
             "stock.commands-dlt/2@17\tBAD_NUMBER\t1m\t-\t-\tkey a\\x0a\\x1b[31m\\xff\\x5c\tfrom "
             "2@4711\n");
+    tally_buf_clear(&line); /* a sink's are of several topics */
+    dlq_letter_line(&letter, "tally.sink-x-dlt", true, 61000, &line);
+    tally_buf_byte(&line, 0);
+    ck_assert_str_eq((const char *)line.data,
+            "tally.sink-x-dlt/2@17\tBAD_NUMBER\t1m\t-\t-\tkey a\\x0a\\x1b[31m\\xff\\x5c\tfrom "
+            "stock.commands/2@4711\n");
     tally_buf_deinit(&line);
 }
 END_TEST
