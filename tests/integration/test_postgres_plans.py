@@ -2,7 +2,7 @@
 """The queries of docs/postgres.md, the searches of connectors/postgres_reader.c and the lists of
 connectors/postgres_lists.c, use their indexes:
 EXPLAIN on a database with TEST_PLANS_VARIANTS variants (default: 100000, in about 20 s; a million:
-TEST_PLANS_VARIANTS=1000000). Nothing is switched off for it, and no time is looked at.
+`./dev plans`). Nothing is switched off for it, and no time is looked at.
 TEST_POSTGRES: connection string; TEST_TALLY: the program."""
 import json
 import os

@@ -219,6 +219,21 @@ verb_sagas() {
     TEST_TALLY=$(built dev) tests/integration/test_contention.py "${@:---full}"
 }
 
+verb_plans() {
+    local variants=1000000
+    if [[ $# -gt 0 ]]; then
+        [[ $# -eq 2 && $1 == --variants && $2 =~ ^[1-9][0-9]{3,7}$ ]] ||
+            fail_usage "plans [--variants N], N from 1000 to 99999999"
+        variants=$2
+    fi
+    verb_deps
+    with_servers
+    build_preset dev
+    servers_wait
+    echo "$variants variants; a million takes about four minutes and 3 GB"
+    TEST_TALLY=$(built dev) TEST_PLANS_VARIANTS=$variants tests/integration/test_postgres_plans.py
+}
+
 verb_bugs() {
     verb_deps
     build_preset dev
