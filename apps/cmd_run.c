@@ -2,6 +2,7 @@
  *
  *   STARTING --[ready]--> RUNNING --[SIGTERM, SIGINT]--> DRAINING --[drained]--> exit 0
  *   STARTING, RUNNING --[failure]--> exit 1       DRAINING --[second signal]--> exit 130
+ *   SIGUSR1 is SIGTERM of an instance that does not come back: it leaves its groups (--leave).
  *   SIGHUP has the files of keys read again, and nothing else: settings are read at the start.
  *
  *  (1) Signals are blocked before the first thread starts, so only this thread ever sees one.
@@ -53,6 +54,7 @@ struct run {
     struct tally_http_readers readers;
     struct supervisor supervisor;
     int32_t partitions;
+    bool leaves; /* its groups, when it ends, so that others have its partitions at once */
 };
 
 static void block_signals(sigset_t *signals)
@@ -61,6 +63,7 @@ static void block_signals(sigset_t *signals)
     sigaddset(signals, SIGTERM);
     sigaddset(signals, SIGINT);
     sigaddset(signals, SIGHUP);
+    sigaddset(signals, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, signals, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
@@ -79,6 +82,7 @@ static void arm_second_signal(const sigset_t *signals)
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
     pthread_sigmask(SIG_UNBLOCK, signals, NULL);
 }
 
@@ -296,8 +300,14 @@ static enum tally_code watch(struct run *run, const sigset_t *signals, struct ta
         supervisor_watch(&run->supervisor, run->runtime);
         number = next_signal(run, signals, WATCH_MS);
         if (number) {
-            tally_log(TALLY_LOG_INFO, "stopping",
-                    TALLY_LOG_STR("signal", number == SIGINT ? "SIGINT" : "SIGTERM"));
+            run->leaves = run->leaves || number == SIGUSR1;
+            tally_log(TALLY_LOG_INFO, run->leaves ? "stopping, leaving the groups" : "stopping",
+                    TALLY_LOG_STR("signal", number == SIGUSR1  ? "SIGUSR1"
+                                            : number == SIGINT ? "SIGINT"
+                                                               : "SIGTERM"));
+            if (run->leaves) { /* after a failure it comes back */
+                tally_kafka_client_leave(run->client);
+            }
             return TALLY_OK;
         }
     }
@@ -370,7 +380,11 @@ static int run_instance(struct run *run)
 
 int cmd_run(int argc, char **argv)
 {
-    const struct cli_option options[] = {CLI_OPT_BROKERS, CLI_OPT_END};
+    struct run run = {.leaves = false};
+    const struct cli_option options[] = {CLI_OPT_BROKERS,
+            CLI_OPT_FLAG(0, "leave", &run.leaves,
+                    "when it ends, others take its partitions at once: it does not come back"),
+            CLI_OPT_END};
     struct cli cli = {.verb = "run",
             .usage = "run [options]",
             .options = options,
@@ -378,18 +392,23 @@ int cmd_run(int argc, char **argv)
                      "answers HTTP.\n"
                      "SIGTERM or SIGINT commits, closes the state and ends with 0 within "
                      "shutdown.timeout; a\n"
-                     "second one ends at once with 130. What cannot start or go on ends with 1, "
-                     "and a supervisor\n"
-                     "starts it again. SIGHUP reads the files of http.api_keys and http.jwt.keys "
-                     "again. With\n"
-                     "NOTIFY_SOCKET it tells systemd when it is\n"
-                     "ready, how far a restore is, and that it lives.",
+                     "second one ends at once with 130. Its partitions wait for it for "
+                     "engine.session.timeout, so\n"
+                     "that a restart moves nothing. SIGUSR1 is SIGTERM of an instance that does "
+                     "not come back:\n"
+                     "others have its partitions at once. What cannot start or go on ends with 1, "
+                     "and a\n"
+                     "supervisor starts it again. SIGHUP reads the files of http.api_keys and "
+                     "http.jwt.keys again.\n"
+                     "With NOTIFY_SOCKET it tells systemd when it is ready, how far a restore is, "
+                     "and that it lives.",
             .examples = "  tally run\n"
                         "  tally run --config tally.yaml --state.dir /var/lib/tally "
-                        "--engine.threads 2\n"};
-    struct run run = {.cli = &cli};
+                        "--engine.threads 2\n"
+                        "  kill -USR1 $(pidof tally)\n"};
     int status = cli_begin(&cli, argc, argv);
 
+    run.cli = &cli;
     if (status == CLI_CONTINUE) {
         run.config = &cli.config;
         status = run_instance(&run);

@@ -26,6 +26,7 @@ struct kafka_client {
     rd_kafka_t *watermarks;
     struct kafka_topics *topics;
     struct kafka_sender *sender;
+    atomic_bool leaving;
 
     struct tally_thread contact_thread;
     struct tally_mutex mutex; /* of all below */
@@ -200,6 +201,11 @@ static enum tally_code client_publish(struct tally_client *base, const char *top
             timeout_ms, partition, offset, err);
 }
 
+void tally_kafka_client_leave(struct tally_client *client)
+{
+    atomic_store(&self(client)->leaving, true);
+}
+
 void tally_kafka_client_limit(struct tally_client *base, const char *topic, size_t bytes)
 {
     struct kafka_client *client = self(base);
@@ -305,8 +311,8 @@ enum tally_code tally_kafka_client_create(const struct tally_config *config,
 
     client->base.ops = &ops;
     client->http_address = tally_copy_string(http_address);
-    client->options =
-            (struct kafka_options){.config = config, .http_address = client->http_address};
+    client->options = (struct kafka_options){
+            .config = config, .http_address = client->http_address, .leaving = &client->leaving};
     tally_mutex_init(&client->mutex, TALLY_LOCK_CONNECTOR);
     tally_cond_init(&client->stop_cond);
     code = check(client, err);

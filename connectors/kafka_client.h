@@ -18,6 +18,10 @@ TALLY_MUST_CHECK enum tally_code tally_kafka_client_create(const struct tally_co
  * client's consumers and producers are made */
 void tally_kafka_client_limit(struct tally_client *client, const char *topic, size_t bytes);
 
+/* From now on its members leave their groups when they are destroyed, so that others have their
+ * partitions at once; static members would be waited for until their session ends. @thread any */
+void tally_kafka_client_leave(struct tally_client *client);
+
 /* Tells the group of a sink how far it is, for tools that show lag; best effort, waits for nothing,
  * and read by nobody here. Of another client's consumer: nothing. @thread owner */
 void tally_kafka_consumer_tell(struct tally_consumer *consumer,

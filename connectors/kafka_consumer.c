@@ -20,6 +20,7 @@
 enum {
     COMMITTED_SLICE_MS = 1000, /* of one rd_kafka_committed; it waits inside for the coordinator */
     CLOSE_SLICE_MS = 100,
+    LEAVE_MS = 3000, /* then it is as if it had not left, and the session ends */
     SEEK_AGAIN_MS = 5,
     LOOKS = 16,            /* at the queue, while as much as fits into it is taken out */
     FENCED_ASKED_MAX = 10, /* each takes up to three seconds */
@@ -30,13 +31,14 @@ struct kafka_consumer {
     rd_kafka_t *rk;
     rd_kafka_t *watermarks; /* the client's */
     struct tally_rebalance_listener listener;
-    bool member;     /* of the group, to be closed */
-    bool closing;    /* takes no partitions any more */
-    bool assigned;   /* the listener of the running callback has called assign */
-    char *member_id; /* of the last assignment */
-    bool replaced;   /* another process has the name: it never joins again */
-    bool holds;      /* partitions were announced, and not taken back yet */
-    bool fenced;     /* the handle is dead: the broker said that another has the name */
+    bool member;                /* of the group, to be closed */
+    bool closing;               /* takes no partitions any more */
+    const atomic_bool *leaving; /* the client's; NULL: it never leaves */
+    bool assigned;              /* the listener of the running callback has called assign */
+    char *member_id;            /* of the last assignment */
+    bool replaced;              /* another process has the name: it never joins again */
+    bool holds;                 /* partitions were announced, and not taken back yet */
+    bool fenced;                /* the handle is dead: the broker said that another has the name */
     int fenced_asked;
     rd_kafka_topic_partition_list_t *subscription;
     char **topics; /* names that records point to */
@@ -660,6 +662,37 @@ static void close_member(struct kafka_consumer *consumer)
     rd_kafka_queue_destroy(queue);
 }
 
+/* librdkafka forgets the id of a member once its request to leave is out. */
+static bool is_member(rd_kafka_t *rk)
+{
+    char *id = rd_kafka_memberid(rk);
+    bool is = id && *id;
+
+    if (id) {
+        rd_kafka_mem_free(rk, id);
+    }
+    return is;
+}
+
+/* A static member that closes does not leave its group, KIP-345; one that unsubscribes does. Whatever
+ * comes meanwhile is a revoke for the listener, or records that nobody wants any more. */
+static void leave_group(struct kafka_consumer *consumer)
+{
+    int64_t end_ms = now_ms() + LEAVE_MS;
+
+    consumer->closing = true;
+    if (rd_kafka_unsubscribe(consumer->rk)) {
+        return;
+    }
+    while (is_member(consumer->rk) && now_ms() < end_ms) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, CLOSE_SLICE_MS);
+
+        if (message) {
+            rd_kafka_message_destroy(message);
+        }
+    }
+}
+
 static void consumer_destroy(struct tally_consumer *base)
 {
     struct kafka_consumer *consumer = self(base);
@@ -668,6 +701,10 @@ static void consumer_destroy(struct tally_consumer *base)
         return;
     }
     if (consumer->member) {
+        if (consumer->leaving && atomic_load(consumer->leaving) && !consumer->replaced &&
+                !consumer->fenced) {
+            leave_group(consumer);
+        }
         close_member(consumer);
     } else {
         (void)rd_kafka_assign(consumer->rk, NULL);
@@ -738,6 +775,7 @@ struct tally_consumer *kafka_consumer_create(enum kafka_kind kind,
     consumer = tally_alloc_zero(1, sizeof *consumer);
     consumer->base.ops = &ops;
     consumer->watermarks = watermarks;
+    consumer->leaving = options->leaving;
     consumer->queue_max = kafka_config_int(conf, "queued.max.messages.kbytes") * 1024;
     consumer->taken.look_at = consumer->queue_max / 2;
     rd_kafka_conf_set_opaque(conf, consumer);

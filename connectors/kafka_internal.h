@@ -4,6 +4,7 @@
  * kafka_sender.c. */
 #pragma once
 #include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
 
 #include "connectors/kafka_client.h"
 #include "engine/base/thread.h"
@@ -52,9 +53,10 @@ enum kafka_kind {
 };
 struct kafka_options {
     const struct tally_config *config;
-    const char *http_address; /* NULL or "": none */
-    const char *group;        /* of C and P: behind app.id in every name; NULL: none */
-    int thread;               /* of C, R and P; else 0 */
+    const char *http_address;   /* NULL or "": none */
+    const char *group;          /* of C and P: behind app.id in every name; NULL: none */
+    int thread;                 /* of C, R and P; else 0 */
+    const atomic_bool *leaving; /* C leaves its group when it is destroyed; NULL: never */
 };
 /* A fresh conf, the caller's until rd_kafka_new takes it; kafka.properties are applied last. NULL:
  * CONFIG, naming the property. log_cb is set, other callbacks are the caller's. */
