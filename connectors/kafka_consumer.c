@@ -674,7 +674,7 @@ static bool is_member(rd_kafka_t *rk)
     return is;
 }
 
-/* A static member that closes does not leave its group, KIP-345; one that unsubscribes does. Whatever
+/* A static member that closes stays in its group, KIP-345; one that unsubscribes does not. Whatever
  * comes meanwhile is a revoke for the listener, or records that nobody wants any more. */
 static void leave_group(struct kafka_consumer *consumer)
 {
