@@ -1,6 +1,7 @@
 /* apps/cmd_run.c - one running instance: builds the parts in their order, watches them, ends them.
  *
  *   STARTING --[ready]--> RUNNING --[SIGTERM, SIGINT]--> DRAINING --[drained]--> exit 0
+ *   STARTING --[SIGTERM, SIGINT]--> exit 0
  *   STARTING, RUNNING --[failure]--> exit 1       DRAINING --[second signal]--> exit 130
  *   SIGUSR1 is SIGTERM of an instance that does not come back: it leaves its groups (--leave).
  *   SIGHUP has the files of keys read again, and nothing else: settings are read at the start.
@@ -54,6 +55,7 @@ struct run {
     struct tally_http_readers readers;
     struct supervisor supervisor;
     int32_t partitions;
+    bool interrupted; /* by a signal, before it had started */
     bool leaves; /* its groups, when it ends, so that others have its partitions at once */
 };
 
@@ -171,6 +173,7 @@ static enum tally_code check_topics(struct run *run, const sigset_t *signals,
         tally_log_error(TALLY_LOG_WARN, "waiting for kafka", err);
         supervisor_status(&run->supervisor, "waiting for Kafka: %s", err->message);
         if (next_signal(run, signals, 1000)) {
+            run->interrupted = true;
             break;
         }
         code = TALLY_OK;
@@ -365,6 +368,9 @@ static int run_instance(struct run *run)
     if (code == TALLY_OK) {
         log_ready(run);
         code = watch(run, &signals, &err);
+    } else if (run->interrupted) {
+        tally_log(TALLY_LOG_INFO, "stopping before it had started");
+        code = TALLY_OK;
     }
     if (code) {
         tally_log_error(TALLY_LOG_ERROR, run->runtime ? "tally failed" : "tally could not start",

@@ -6,8 +6,11 @@ add_library(tally_flags INTERFACE)
 target_include_directories(tally_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_definitions(tally_flags INTERFACE _GNU_SOURCE)
 target_compile_options(tally_flags INTERFACE
-    -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+    -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
     -Werror=format-security -fno-strict-overflow -fno-delete-null-pointer-checks)
+if(TALLY_WERROR)
+    target_compile_options(tally_flags INTERFACE -Werror)
+endif()
 target_link_options(tally_flags INTERFACE -Wl,--as-needed)
 if(TALLY_CHECKS)
     target_compile_definitions(tally_flags INTERFACE TALLY_CHECKS=1)

@@ -98,7 +98,7 @@ def no_kafka(folder, name):
         check(supervisor.hears("STATUS=waiting for Kafka"), "what is waited for is said", supervisor.told)
         check("READY=1" not in supervisor.told, "it is not ready")
         tally.process.send_signal(signal.SIGTERM)
-        check(tally.process.wait(LIMIT) is not None, "and it can be ended")
+        check(tally.process.wait(LIMIT) == 0, "and it can be ended")
 
 
 def foreign(folder, name):

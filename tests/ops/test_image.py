@@ -81,7 +81,7 @@ def stopped(tree, config):
         process.send_signal(getattr(signal, config["stop"]))
         process.stdout.read()
         status = process.wait(60)
-        check(status == 1 and time.monotonic() - began < 30, "the stop signal ends it", status)
+        check(status == 0 and time.monotonic() - began < 30, "the stop signal ends it", status)
     finally:
         process.kill()
         process.wait()
