@@ -26,10 +26,13 @@ void limits_init(struct limits *limits, const struct tally_config *config,
 
 enum limits_policy limits_policy_of(const struct route *route)
 {
-    if (strcmp(route->by, "process") == 0) {
+    bool graphql = strcmp(route->pattern, "/graphql") == 0;
+    bool business = graphql || strncmp(route->pattern, "/v1/", 4) == 0;
+
+    if (!business || route->permission == PERMISSION_OPERATOR) {
         return LIMITS_NONE;
     }
-    if (strcmp(route->pattern, "/v1/products") == 0 || strcmp(route->pattern, "/graphql") == 0) {
+    if (graphql || strcmp(route->pattern, "/v1/products") == 0) {
         return LIMITS_SEARCH;
     }
     return route->permission == PERMISSION_WRITER ? LIMITS_WRITE : LIMITS_READ;

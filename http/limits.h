@@ -18,8 +18,7 @@ struct limits {
 /* limiter may be NULL; it and config outlive the limits. @thread init */
 void limits_init(struct limits *limits, const struct tally_config *config,
         struct tally_limiter *limiter);
-/* Which policy a route is under. What the process answers by itself is under none:
- * probes, metrics, documents, operations. */
+/* Which policy a route is under. Probes, metrics, documents and operations are under none. */
 enum limits_policy limits_policy_of(const struct route *route);
 /* The client that is counted: borrows from the request. */
 struct tally_slice limits_client(const struct limits *limits, const struct request *request);

@@ -253,6 +253,14 @@ def bodies():
     for media in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=a", "text/json", "", "application/json;charset=utf-16"):
         expect_answer("media type " + repr(media), post("a=%\0", media), 415)
     expect_answer("gzip", post("{}", extra="Content-Encoding: gzip\r\n"), 415)
+    nested = ("--a\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n\0%\r\n"
+              "--b--\r\n--a--\r\n")
+    for path in (SEND, "/v1/commands:batch", "/v1/availability:batch", "/graphql"):
+        for media in ("multipart/form-data; boundary=a", "application/x-www-form-urlencoded", "multipart/form-data"):
+            expect_answer(f"form to {path} as {media}", post(nested, media).replace(SEND.encode(), path.encode()), 415)
+        expect_answer(f"depth to {path}", post('{"commands":' + deep).replace(SEND.encode(), path.encode()), 400)
+        expect_answer(f"bad UTF-8 to {path}", post(b'{"query":"\xff"}').replace(SEND.encode(), path.encode()), 400)
+    expect_answer("form to an operation", post(nested, "multipart/form-data; boundary=a").replace(SEND.encode(), b"/v1/ops/sinks/none/pause"), 404)
     expect_answer("no such command", post("{}").replace(b"ReceiveStock", b"DropTables"), 404)
     expect_answer("internal command", post("{}").replace(b"ReceiveStock", b"ApplyWarehouse"), 404)
     expect_answer("no key", post("{}").replace(b"Idempotency-Key", b"X"), 400)
