@@ -6,7 +6,8 @@
 enum {
     TARGETS_MAX = 4096,
     ARENA_BLOCK_BYTES = 2 * 1024 * 1024,
-    ARENA_KEEP_BYTES = 16 * 1024 * 1024
+    ARENA_KEEP_BYTES = 16 * 1024 * 1024,
+    FRAMING_SHARE = 8 /* of a batch, and more, is not keys and values */
 };
 
 struct target {
@@ -14,7 +15,7 @@ struct target {
     int32_t partition;
     struct tally_produce *records;
     size_t count, capacity;
-    size_t bytes, bytes_max; /* since the last reset; half of what a batch may have */
+    size_t bytes, bytes_max; /* since the last reset; most of what a batch may have */
 };
 
 struct tally_collector {
@@ -61,6 +62,7 @@ static struct target *find_target(struct tally_collector *collector, const char 
         int32_t partition)
 {
     struct target *target;
+    size_t batch_max;
 
     if (collector->last < collector->target_count &&
             is_target(&collector->targets[collector->last], topic, partition)) {
@@ -77,9 +79,10 @@ static struct target *find_target(struct tally_collector *collector, const char 
             (collector->target_count + 1) * sizeof collector->targets[0]);
     collector->last = collector->target_count++;
     target = &collector->targets[collector->last];
+    batch_max = collector->client->ops->record_max(collector->client, topic);
     *target = (struct target){.topic = topic,
             .partition = partition,
-            .bytes_max = collector->client->ops->record_max(collector->client, topic) / 2};
+            .bytes_max = batch_max - batch_max / FRAMING_SHARE};
     return target;
 }
 

@@ -23,6 +23,6 @@ TALLY_MUST_CHECK enum tally_code tally_collector_flush(struct tally_collector *c
  * destroyed, because until then librdkafka reads the values. */
 void tally_collector_reset(struct tally_collector *collector);
 size_t tally_collector_bytes(const struct tally_collector *collector); /* of the open transaction */
-/* For some partition there are more than half the bytes that its topic takes in one batch: the
+/* For some partition there are about as many bytes as its topic takes in one batch: the
  * transaction ends, so that what a commit has to send stays bounded whatever the topic. */
 bool tally_collector_full(const struct tally_collector *collector);

@@ -6,8 +6,8 @@
  *
  * STARTING: clients are made, the group is joined. ASSIGNED: a task is not restored yet.
  * RECOVERING: there is no producer that may begin. A commit happens when input runs dry, after
- * engine.commit.interval, or when the open transaction holds engine.uncommitted.max.bytes, or half
- * of a batch for one partition. */
+ * engine.commit.interval, or when the open transaction holds engine.uncommitted.max.bytes, or about
+ * a batch for one partition. */
 #include "engine/base/failpoint.h"
 #include "engine/restore_check.h"
 #include "engine/stream_thread_internal.h"

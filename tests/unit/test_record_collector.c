@@ -1,4 +1,4 @@
-/* tests/unit/test_record_collector.c - half a batch of one partition fills a transaction. */
+/* tests/unit/test_record_collector.c - about a batch of one partition fills a transaction. */
 #include <check.h>
 
 #include "engine/record_collector.h"
@@ -34,12 +34,12 @@ static void add(const char *topic, int32_t partition, size_t bytes)
     tally_collector_add(collector, topic, partition, &record);
 }
 
-START_TEST(test_half_a_batch_of_one_partition_fills)
+START_TEST(test_a_batch_of_one_partition_fills)
 {
     ck_assert(!tally_collector_full(collector));
-    add(events, 0, 2000);
-    add(events, 1, 2000);
-    add(letters, 0, 500);
+    add(events, 0, 3500);
+    add(events, 1, 3500);
+    add(letters, 0, 875);
     ck_assert(!tally_collector_full(collector));
     add(events, 1, 10);
     ck_assert(tally_collector_full(collector));
@@ -48,11 +48,11 @@ END_TEST
 
 START_TEST(test_each_topic_has_its_own_limit)
 {
-    add(letters, 0, 501);
+    add(letters, 0, 876);
     ck_assert(tally_collector_full(collector));
     tally_collector_reset(collector);
     ck_assert(!tally_collector_full(collector));
-    add(events, 0, 501);
+    add(events, 0, 876);
     ck_assert(!tally_collector_full(collector));
 }
 END_TEST
@@ -65,7 +65,7 @@ int main(void)
     int failed;
 
     tcase_add_checked_fixture(tests, setup, teardown);
-    tcase_add_test(tests, test_half_a_batch_of_one_partition_fills);
+    tcase_add_test(tests, test_a_batch_of_one_partition_fills);
     tcase_add_test(tests, test_each_topic_has_its_own_limit);
     suite_add_tcase(suite, tests);
     srunner_run_all(runner, CK_NORMAL);
