@@ -76,7 +76,7 @@ static bool read_hash(struct tally_slice word, uint8_t hash[static HASH_BYTES])
         if (!(c >= '0' && c <= '9') && !(letter >= 'a' && letter <= 'f')) {
             return false;
         }
-        hash[i / 2] = (uint8_t)(hash[i / 2] << 4 | value);
+        hash[i / 2] = (uint8_t)((unsigned)hash[i / 2] << 4 | value);
     }
     return true;
 }
