@@ -1,21 +1,47 @@
-/* apps/completion.c - see the header. All three know verbs, actions of verbs, options with their
- * choices, and settings; whatever else an argument may be is a file. */
+/* apps/completion.c - see the header. All three know verbs, actions of verbs, stores, options with
+ * their choices, and settings; whatever else an argument may be is a file. */
 #include "apps/completion.h"
+
+#include "state/key_schema.h"
 
 const char *const completion_shells[] = {"bash", "zsh", "fish", NULL};
 
-#define ACTIONS_MAX 16
+#define ACTIONS_MAX 32
 struct action {
     const char *name;
     int len;
 };
 
-/* The words of "dlq list|show NAME|retry [LETTER ...]": the actions of a verb; 0: it has none. */
+/* Names of stores, each once: several topologies may have one of a name. */
+static size_t stores(struct action *actions)
+{
+    size_t count = 0;
+
+    for (int id = 0; id < TALLY_STORES; id++) {
+        const char *name = tally_store_name((enum tally_store_id)id);
+        bool known = false;
+
+        for (size_t i = 0; i < count; i++) {
+            known = known || strcmp(actions[i].name, name) == 0;
+        }
+        if (!known) {
+            tally_assert(count < ACTIONS_MAX);
+            actions[count++] = (struct action){name, (int)strlen(name)};
+        }
+    }
+    return count;
+}
+
+/* What a verb's first argument may be: the words of "dlq list|show NAME|retry [LETTER ...]", stores;
+ * 0: anything. */
 static size_t actions_of(const struct cli *cli, struct action *actions)
 {
     const char *at = strchr(cli->usage, ' ');
     size_t count = 0;
 
+    if (strcmp(cli->verb, "get") == 0) {
+        return stores(actions);
+    }
     if (!at || !strchr(at, '|') || at[1] == '[') {
         return 0;
     }

@@ -7,7 +7,8 @@ target_include_directories(tally_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_definitions(tally_flags INTERFACE _GNU_SOURCE)
 target_compile_options(tally_flags INTERFACE
     -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
-    -Werror=format-security -fno-strict-overflow -fno-delete-null-pointer-checks)
+    -Werror=format-security -fno-strict-overflow -fno-delete-null-pointer-checks
+    -fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=) # messages name files of the tree, wherever it was built
 if(TALLY_WERROR)
     target_compile_options(tally_flags INTERFACE -Werror)
 endif()

@@ -89,6 +89,8 @@ def completions(tally, prefix, verbs, settings):
         check(set(found) == wanted, f"bash: options of {verb}", set(found) ^ wanted)
     check(bash_completes(prefix, "dlq", "") == ["list", "show", "retry", "drop"], "bash: actions")
     check(bash_completes(prefix, "describe", "--format", "m") == ["mermaid"], "bash: choices")
+    stores = bash_completes(prefix, "get", "l")
+    check(stores == ["level", "ledger", "line", "low_stock"], "bash: stores", stores)
     check(bash_completes(prefix, "help", "vers") == ["version"], "bash: help of a verb")
     if shutil.which("zsh"):
         script = prefix / "share" / "zsh" / "vendor-completions" / "_tally"
