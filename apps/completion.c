@@ -32,7 +32,7 @@ static size_t stores(struct action *actions)
     return count;
 }
 
-/* What a verb's first argument may be: the words of "dlq list|show NAME|retry [LETTER ...]", stores;
+/* What a verb's first argument may be: stores, or the words of "dlq list|show NAME|retry [LETTER]";
  * 0: anything. */
 static size_t actions_of(const struct cli *cli, struct action *actions)
 {
