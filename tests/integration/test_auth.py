@@ -46,7 +46,8 @@ def program(*arguments, environment=None, **options):
 
 
 class Server:
-    def __init__(self, folder, settings):
+    def __init__(self, folder, http):
+        """http: the section of the settings, with ADDRESS for its address."""
         self.folder, self.address = folder, f"127.0.0.1:{free_port()}"
         self.name = name = "auth-" + uuid.uuid4().hex[:8]
         self.config = folder / "tally.yaml"
@@ -55,13 +56,13 @@ app.id: {name}
 topics.prefix: {name}.
 topics.partitions: 1
 state: {{ dir: "{folder}/state" }}
-http: {{ listen: "{self.address}", auth: bearer, {settings} }}
+{http.replace("ADDRESS", self.address)}
 """)
         made = program("topics", "create", "-c", self.config)
         check(made.returncode == 0, "topics are made", made.stderr)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
         with open(folder / "log", "w") as log:
-            self.process = subprocess.Popen([os.environ["TEST_TALLY"], "run", "-c", self.config], env=clean, stdout=log, stderr=log)
+            self.process = subprocess.Popen([os.environ["TEST_TALLY"], "run", "-c", self.config], env=clean, cwd=folder, stdout=log, stderr=log)
         end = time.monotonic() + PATIENCE_S
         while self.process.poll() is None and time.monotonic() < end:
             try:
@@ -390,6 +391,48 @@ http: {{ listen: "127.0.0.1:0", auth: bearer, {settings} }}
             check(done.returncode == 1 and word in done.stderr, f"tally keys check: {name}", done.stderr)
 
 
+def plain(lines):
+    return re.sub(r"(?<=@)\d+|(?<=\"time\":\")[^\"]+", "N", "\n".join(lines))
+
+
+def documented(folder, rsa):
+    """The examples of docs/security.md: its shell, its settings, its requests, one after the other."""
+    text = (ROOT / "docs/security.md").read_text()
+    guide = folder / "guide"
+    guide.mkdir()
+    (guide / "issuer.json").write_text(json.dumps({"keys": [rsa.jwk(kid="1")]}))
+    (guide / "issuer.json").chmod(0o644)
+    (guide / "tally").symlink_to(pathlib.Path(os.environ["TEST_TALLY"]).resolve())
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
+    shell = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.S))
+    done = subprocess.run(["bash", "-ec", shell], cwd=guide, env={**clean, "PATH": f"{guide}:{os.environ['PATH']}"}, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=PATIENCE_S, check=False)
+    check(done.returncode == 0 and "shop" in done.stdout and "board" in done.stdout, "guide: shell", done.stderr)
+    names = re.findall(r"--name (\w+)", shell)
+    known = dict(zip((f"${name.upper()}" for name in names), re.findall(r"^tally_\S+$", done.stderr, re.M)))
+    roles = {"sub": "u", "realm_access": {"roles": ["offline", "reader"]}}
+    known.update({"$TOKEN": token(rsa, claims(None, **roles)), "$EXPIRED": token(rsa, claims(None, exp=1, **roles))})
+    settings = re.search(r"```yaml\n(.*?)```", text, re.S)[1].replace("0.0.0.0:8080", "ADDRESS")
+    server = Server(guide, settings)
+    count = 0
+    for block in re.findall(r"```http\n(.*?)```", text, re.S):
+        for sent, told in re.findall(r"((?:> .*\n)+)((?:[^>\n].*\n)+)", block):
+            sent, told = [line[2:] for line in sent.splitlines()], told.splitlines()
+            for name, value in known.items():
+                sent = [line.replace(name, value) for line in sent]
+            method, path = sent[0].split(" ", 1)
+            body = next((line for line in sent[1:] if line.startswith("{")), None)
+            fields = {name.replace("-", "_"): value for name, value in (line.split(": ", 1) for line in sent[1:] if line != body)}
+            answer = server.ask(method, path.replace("at=", f"at={server.name}."), None, body, **fields)
+            shown = [line.split(": ")[0] for line in told[1:] if not line.startswith("{")]
+            got = [str(answer[0]), *(f"{name}: {answer[1][name]}" for name in shown), answer[2].decode().replace(server.name + ".", "")]
+            check(plain(got) == plain(told), f"guide: {sent[:2]}", *got)
+            count += 1
+    check(count >= 6, "guide: examples", count)
+    server.process.send_signal(signal.SIGTERM)
+    check(server.process.wait(PATIENCE_S) == 0, "guide: it ends", server.log()[-500:])
+
+
 def main():
     if "TEST_KAFKA" not in os.environ or "TEST_TALLY" not in os.environ:
         print("100%: Checks: 0, Failures: 0, Errors: 0")
@@ -408,8 +451,8 @@ def main():
         keys_file.write_text(lines)
         keys_file.chmod(0o600)
         keys = {role: key for role, (key, _) in made.items()}
-        server = Server(folder, f'api_keys: "{keys_file}", jwt: {{ keys: ["{rsa.public}", "{folder}/jwks.json"], '
-                                f'issuer: "{auth_tokens.ISSUER}", audience: tally }}, audit: true')
+        server = Server(folder, f'http: {{ listen: "ADDRESS", auth: bearer, audit: true, api_keys: "{keys_file}", '
+                                f'jwt: {{ keys: ["{rsa.public}", "{folder}/jwks.json"], issuer: "{auth_tokens.ISSUER}", audience: tally }} }}')
         check(server.process.poll() is None, "it starts")
         walk(server, [(None, None), ("none", token(rsa, claims("none", sub="u"))), *keys.items()])
         walk(server, [(None, None), *((role, token(ec, claims(role))) for role in ROLES[1:])])
@@ -425,6 +468,7 @@ def main():
         check(all(f'tally_http_refused_total{{reason="{reason}"}}' in metrics for reason in ("missing", "invalid", "forbidden")),
               "refusals are counted")
         refused_starts(folder, rsa)
+        documented(folder, rsa)
         server.process.send_signal(signal.SIGTERM)
         check(server.process.wait(PATIENCE_S) == 0, "it ends", server.process.returncode)
         told = [key for key in keys.values() if key in server.log()]
