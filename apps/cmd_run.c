@@ -24,6 +24,7 @@
 #include "apps/instance.h"
 #include "apps/sinks.h"
 #include "apps/supervisor.h"
+#include "connectors/http_forward.h"
 #include "connectors/kafka_admin.h"
 #include "connectors/kafka_client.h"
 #include "connectors/postgres_reader.h"
@@ -54,6 +55,7 @@ struct run {
     struct tally_http *http;
     struct tally_http_readers readers;
     struct supervisor supervisor;
+    char address[TALLY_ADDRESS_BYTES_MAX]; /* of HTTP, for other instances */
     int32_t partitions;
     bool interrupted; /* by a signal, before it had started */
     bool leaves; /* its groups, when it ends, so that others have its partitions at once */
@@ -219,8 +221,33 @@ static enum tally_code open_readers(struct run *run, struct tally_error *err)
     return code;
 }
 
+/* The other instances of the group; each topology has tasks with them. */
+static void open_forward(struct run *run)
+{
+    size_t count = run->instance.topology_count;
+    struct tally_forward_task *tasks = tally_alloc_zero(count, sizeof *tasks);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct tally_topology *topology = run->instance.topologies[i];
+
+        tasks[i] = (struct tally_forward_task){tally_topology_name(topology),
+                tally_topology_input(topology), tally_topology_group(topology)};
+    }
+    run->readers.forward = tally_http_forward_create(&(struct tally_forward_options){
+            .config = run->config,
+            .address = run->address,
+            .tasks = tasks,
+            .task_count = count,
+            .partitions = run->partitions,
+    });
+    tally_free(tasks);
+}
+
 static void close_readers(struct run *run)
 {
+    if (run->readers.forward) {
+        run->readers.forward->ops->destroy(run->readers.forward);
+    }
     if (run->readers.cache) {
         run->readers.cache->ops->destroy(run->readers.cache);
     }
@@ -240,7 +267,8 @@ static enum tally_code start(struct run *run, const sigset_t *signals, struct ta
     code = instance_build(&run->instance, run->config, err);
     if (code)
         goto out;
-    code = tally_kafka_client_create(run->config, run->config->http_listen, &run->client, err);
+    tally_http_forward_address(run->config, run->address);
+    code = tally_kafka_client_create(run->config, run->address, &run->client, err);
     if (code)
         goto out;
     code = check_topics(run, signals, err);
@@ -269,6 +297,7 @@ static enum tally_code start(struct run *run, const sigset_t *signals, struct ta
         code = open_readers(run, err);
         if (code)
             goto out;
+        open_forward(run);
         code = tally_http_start(run->runtime, &run->readers, &run->http, err);
     }
 out:

@@ -2,7 +2,7 @@
 # the table that tests/lint checks. tally_allocator: what only the program links.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
-set(tally_modules rdkafka yajl libxxhash yaml-0.1 libcrypto libpq hiredis libjwt jansson)
+set(tally_modules rdkafka yajl libxxhash yaml-0.1 libcrypto libpq hiredis libjwt jansson libcurl)
 pkg_check_modules(tally_pkg REQUIRED IMPORTED_TARGET ${tally_modules})
 
 function(tally_find name header library)

@@ -94,6 +94,29 @@ static void fill_info(struct tally_read *read)
     }
 }
 
+static bool is_readable(const struct tally_task_slot *slot, enum tally_read_of of)
+{
+    int state = atomic_load(&slot->state);
+
+    switch (of) {
+    case TALLY_READ_RUNNING:
+        return state == TALLY_TASK_RUNNING;
+    case TALLY_READ_OURS:
+        return state != TALLY_TASK_CLOSED && state != TALLY_TASK_PARKED;
+    case TALLY_READ_OPEN:
+        break;
+    }
+    return state != TALLY_TASK_CLOSED;
+}
+
+bool tally_read_is_here(struct tally_runtime *runtime, const char *topology, int32_t partition)
+{
+    const struct tally_task_slot *slot =
+            tally_task_registry_find(runtime->registry, topology, partition);
+
+    return slot && is_readable(slot, TALLY_READ_RUNNING);
+}
+
 enum tally_code tally_read_open(struct tally_runtime *runtime, const char *topology,
         struct tally_slice key, int32_t partition, const struct tally_read_options *options,
         struct tally_read **read, struct tally_error *err)
@@ -107,7 +130,7 @@ enum tally_code tally_read_open(struct tally_runtime *runtime, const char *topol
         partition = tally_partition_of(key, runtime->options.partitions);
     }
     slot = tally_task_registry_find(runtime->registry, topology, partition);
-    if (!slot || atomic_load(&slot->state) == TALLY_TASK_CLOSED) {
+    if (!slot || !is_readable(slot, options ? options->of : TALLY_READ_OPEN)) {
         return tally_error_set(err, TALLY_FENCED, "%s/%d is not on this instance", topology,
                 partition);
     }

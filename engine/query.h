@@ -42,7 +42,14 @@ struct tally_min_position {
 bool tally_positions_parse(struct tally_slice text, struct tally_min_position *positions,
         size_t *count);
 
+/* Which tasks of this instance may be read. */
+enum tally_read_of {
+    TALLY_READ_OPEN,   /* any whose store is open, be it of long ago */
+    TALLY_READ_OURS,   /* one that is this instance's, if it does not run: not a parked one */
+    TALLY_READ_RUNNING /* one that decides */
+};
 struct tally_read_options {
+    enum tally_read_of of;
     const struct tally_min_position *positions; /* others than the task's own are ignored */
     size_t position_count;
     int64_t wait_ms; /* for them; also bounded by http.wait.max of all waiters */
@@ -54,6 +61,8 @@ TALLY_MUST_CHECK enum tally_code tally_read_open(struct tally_runtime *runtime,
         const char *topology, struct tally_slice key, int32_t partition,
         const struct tally_read_options *options, struct tally_read **read,
         struct tally_error *err);
+/* Whether a task runs on this instance. */
+bool tally_read_is_here(struct tally_runtime *runtime, const char *topology, int32_t partition);
 void tally_read_close(struct tally_read *read);
 const struct tally_read_info *tally_read_info(const struct tally_read *read);
 /* NOT_FOUND or the store's error. Expired rows are NOT_FOUND. */

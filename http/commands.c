@@ -174,7 +174,8 @@ bool commands_await(struct exchange *exchange, const struct submission *submissi
         const struct commands_position *at, int64_t end_ms, struct commands_outcome *outcome)
 {
     struct tally_min_position position = {tally_slice_string(at->topic), at->partition, at->offset};
-    struct tally_read_options options = {.positions = &position, .position_count = 1};
+    struct tally_read_options options = {
+            .of = TALLY_READ_RUNNING, .positions = &position, .position_count = 1};
     enum found found = NOT_YET;
 
     while (found == NOT_YET) {
@@ -340,7 +341,7 @@ static enum tally_code open_at(struct exchange *exchange, const char *topology,
     code = tally_read_open(exchange->runtime, topology, TALLY_NONE, at->partition,
             &positions->options, read, err);
     if (code == TALLY_TIMEOUT && asked == 0) {
-        positions->options = (struct tally_read_options){0};
+        positions->options = (struct tally_read_options){.of = positions->options.of};
         code = tally_read_open(exchange->runtime, topology, TALLY_NONE, at->partition,
                 &positions->options, read, err);
     }
@@ -394,9 +395,11 @@ static void read_at(struct exchange *exchange, struct tally_slice id, struct tal
     enum tally_code code;
 
     if (!parse_at(exchange, text, &topology, &at) ||
+            reading_elsewhere(exchange, tally_topology_name(topology), at.partition) ||
             !reading_positions_read(exchange, &positions)) {
         return;
     }
+    positions.options.of = reading_of(exchange);
     code = open_at(exchange, tally_topology_name(topology), &at, &positions, &read, &err);
     if (code) {
         problem_error(exchange, code, &err);

@@ -1,6 +1,7 @@
 /* http/exchange.h - one request and its answer on their way through the handlers. A worker has one
  * exchange for all its requests, so a warm worker allocates nothing. @thread http */
 #pragma once
+#include "engine/forward.h"
 #include "engine/read_model.h"
 #include "engine/runtime.h"
 #include "http/cursor.h"
@@ -26,6 +27,7 @@ struct exchange {
     struct tally_runtime *runtime;
     struct tally_read_cache *cache;   /* NULL: none is configured */
     struct tally_read_search *search; /* likewise */
+    struct tally_forward *forward;    /* likewise: other instances */
     const struct api_documents *documents;
     const struct limits *limits;
     struct auth *auth;

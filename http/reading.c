@@ -1,6 +1,8 @@
 /* http/reading.c - see reading.h. */
 #include "http/reading.h"
 
+#include "engine/base/hash.h"
+#include "http/forwarding.h"
 #include "http/header_field.h"
 #include "http/problem.h"
 
@@ -58,25 +60,91 @@ bool reading_positions_wanted(struct exchange *exchange, struct reading_position
     return read_positions(exchange, positions, false);
 }
 
-struct tally_read *reading_open(struct exchange *exchange, const char *topology,
-        struct tally_slice key, int32_t partition)
+bool reading_may_be_old(const struct exchange *exchange)
+{
+    return !request_header(&exchange->request, "Tally-Min-Position").data;
+}
+
+/* Of the tasks here. NULL with *code FENCED: none that may be read. */
+static struct tally_read *open_here(struct exchange *exchange, const char *topology,
+        int32_t partition, enum tally_read_of of, enum tally_code *code, struct tally_error *err)
 {
     struct reading_positions positions;
     struct tally_read *read = NULL;
+
+    *code = TALLY_OK;
+    if (!reading_positions_wanted(exchange, &positions)) {
+        return NULL;
+    }
+    positions.options.of = of;
+    *code = tally_read_open(exchange->runtime, topology, TALLY_NONE, partition, &positions.options,
+            &read, err);
+    if (read) {
+        (void)reading_positions_read(exchange, &positions); /* Preference-Applied */
+        reading_headers(exchange, tally_read_info(read));
+    }
+    return read;
+}
+
+static int32_t partition_of(const struct exchange *exchange, struct tally_slice key,
+        int32_t partition)
+{
+    return partition >= 0 ? partition
+                          : tally_partition_of(key, tally_runtime_partitions(exchange->runtime));
+}
+
+struct tally_read *reading_at_owner(struct exchange *exchange, const char *topology,
+        struct tally_slice key, int32_t partition, bool *away)
+{
     struct tally_error err = {0};
     enum tally_code code;
+    struct tally_read *read;
 
-    if (!reading_positions_read(exchange, &positions)) {
-        return NULL;
+    *away = false;
+    partition = partition_of(exchange, key, partition);
+    read = open_here(exchange, topology, partition, TALLY_READ_RUNNING, &code, &err);
+    if (code == TALLY_FENCED) {
+        *away = !forwarding_answer(exchange, topology, partition);
+    } else if (code) {
+        problem_error(exchange, code, &err);
     }
-    code = tally_read_open(exchange->runtime, topology, key, partition, &positions.options, &read,
-            &err);
+    return read;
+}
+
+bool reading_elsewhere(struct exchange *exchange, const char *topology, int32_t partition)
+{
+    return !tally_read_is_here(exchange->runtime, topology, partition) &&
+           forwarding_answer(exchange, topology, partition);
+}
+
+/* Another instance asks whoever owns the task; what is parked here was owned once. */
+enum tally_read_of reading_of(const struct exchange *exchange)
+{
+    return forwarding_is_forwarded(exchange) || !reading_may_be_old(exchange) ? TALLY_READ_OURS
+                                                                              : TALLY_READ_OPEN;
+}
+
+struct tally_read *reading_last(struct exchange *exchange, const char *topology,
+        struct tally_slice key, int32_t partition)
+{
+    struct tally_error err = {0};
+    enum tally_code code;
+    struct tally_read *read = open_here(exchange, topology, partition_of(exchange, key, partition),
+            reading_of(exchange), &code, &err);
+
     if (code) {
         problem_error(exchange, code, &err);
-        return NULL;
     }
-    reading_headers(exchange, tally_read_info(read));
     return read;
+}
+
+struct tally_read *reading_open(struct exchange *exchange, const char *topology,
+        struct tally_slice key, int32_t partition)
+{
+    bool away;
+    struct tally_read *read = reading_at_owner(exchange, topology, key, partition, &away);
+
+    return away ? reading_last(exchange, topology, key, partition) : read;
 }
 
 void reading_position_header(struct exchange *exchange, const char *topic, int32_t partition,

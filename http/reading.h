@@ -25,9 +25,23 @@ bool reading_positions_read(struct exchange *exchange, struct reading_positions 
 bool reading_positions_wanted(struct exchange *exchange, struct reading_positions *positions);
 
 /* Opens a read on the owner of `key`, or on `partition` if that is >= 0; waits for
- * Tally-Min-Position. Adds the headers of reading_headers. NULL: the problem is answered. */
+ * Tally-Min-Position. Adds the headers of reading_headers. Where another instance is the owner, it
+ * answers the request. NULL: answered, by it or with the problem. */
 struct tally_read *reading_open(struct exchange *exchange, const char *topology,
         struct tally_slice key, int32_t partition);
+/* The two halves of it. The first: a running task, here or elsewhere. *away: neither can be asked;
+ * nothing is answered then. */
+struct tally_read *reading_at_owner(struct exchange *exchange, const char *topology,
+        struct tally_slice key, int32_t partition, bool *away);
+/* The second: what this instance had last, which may be old; with it, or the problem. */
+struct tally_read *reading_last(struct exchange *exchange, const char *topology,
+        struct tally_slice key, int32_t partition);
+/* For handlers that open reads by themselves. Whether the task runs elsewhere, and its owner has
+ * answered the request; and which tasks of this instance may be read where it has not. */
+bool reading_elsewhere(struct exchange *exchange, const char *topology, int32_t partition);
+enum tally_read_of reading_of(const struct exchange *exchange);
+/* Whether an answer that is not the owner's will do: without Tally-Min-Position. */
+bool reading_may_be_old(const struct exchange *exchange);
 /* Tally-Position, Tally-As-Of, Tally-Lag-Ms, Tally-Source. */
 void reading_headers(struct exchange *exchange, const struct tally_read_info *info);
 void reading_age_headers(struct exchange *exchange,

@@ -373,6 +373,7 @@ static void equip(struct tally_http *http, struct exchange *exchange)
     exchange->runtime = http->runtime;
     exchange->cache = http->readers.cache;
     exchange->search = http->readers.search;
+    exchange->forward = http->readers.forward;
     exchange->documents = &http->documents;
     exchange->limits = &http->limits;
     exchange->auth = http->auth;

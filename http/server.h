@@ -1,5 +1,6 @@
 /* http/server.h - HTTP of one instance, on civetweb's threads. @thread main */
 #pragma once
+#include "engine/forward.h"
 #include "engine/limiter.h"
 #include "engine/read_model.h"
 #include "engine/runtime.h"
@@ -11,6 +12,7 @@ struct tally_http_readers {
     struct tally_read_search *search;
     struct tally_limiter *limiter;
     struct tally_client *client; /* of the runtime */
+    struct tally_forward *forward;
 };
 struct tally_http;
 /* What can be said about the settings before anything else is there: whether the files of keys are

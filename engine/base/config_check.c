@@ -254,6 +254,23 @@ static bool check_servers(const char *text, char why[static CONFIG_WHY_MAX])
     return true;
 }
 
+/* Of this instance, for others: nothing that an URL could take for something else. */
+static bool check_advertise(const char *text, char why[static CONFIG_WHY_MAX])
+{
+    const char *colon = strrchr(text, ':');
+    size_t plain = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-");
+
+    if (!text[0] || (colon && colon > text && plain == (size_t)(colon - text) && colon[1] &&
+                            strcmp(colon, ":0") != 0 && port_valid(colon + 1))) {
+        return true;
+    }
+    (void)snprintf(why, CONFIG_WHY_MAX,
+            "expected the name or IPv4 address and the port of this instance, such as "
+            "tally-0.tally:8080, got \"%.60s\"",
+            text);
+    return false;
+}
+
 static bool check_address(const char *text, char why[static CONFIG_WHY_MAX])
 {
     struct in_addr address;
@@ -313,6 +330,8 @@ bool config_check_value(enum config_index index, const char *text, char why[stat
         return check_expression(text, why);
     case CONFIG_http_listen:
         return check_listen(text, why);
+    case CONFIG_http_advertise:
+        return check_advertise(text, why);
     case CONFIG_http_trusted_proxies:
         return check_address(text, why);
     case CONFIG_http_token:

@@ -26,8 +26,8 @@ INCLUDES = {
                "schemas/envelope.h", "schemas/operation.h"],
     "topologies": ["engine/tally.h", "schemas/", "topologies/"],
     "topologies/registry": ["engine/tally.h", "engine/topology.h", "topologies/"],
-    "connectors": [BASE, r"engine/(client|sink|sink_control|read_model|limiter)\.h", "schemas/", "connectors/"],
-    "http": [BASE, r"engine/(client|query|read_model|runtime|limiter)\.h", "schemas/", "http/"],
+    "connectors": [BASE, r"engine/(client|sink|sink_control|read_model|limiter|forward)\.h", "schemas/", "connectors/"],
+    "http": [BASE, r"engine/(client|query|read_model|runtime|limiter|forward)\.h", "schemas/", "http/"],
     "apps": [""],
     "tests": [""],
 }
@@ -36,7 +36,7 @@ FOREIGN = {
     r"pthread\.h|yaml\.h": "engine/base",
     r"yajl/|xxhash\.h": "schemas",
     r"rocksdb/": "state",
-    r"librdkafka/|libpq-fe\.h|hiredis/": "connectors",
+    r"librdkafka/|libpq-fe\.h|hiredis/|curl/": "connectors",
     r"civetweb\.h|openssl/|jwt\.h|jansson\.h": "http",
 }
 LIBC = (r"(sys|arpa|net|netinet|linux|sanitizer)/|(assert|ctype|dirent|errno|fcntl|ftw|getopt|inttypes|"

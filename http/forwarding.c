@@ -1,0 +1,210 @@
+/* http/forwarding.c - see forwarding.h. */
+#include "http/forwarding.h"
+
+#include <stdio.h>
+#include <strings.h>
+
+#include "http/header_field.h"
+
+#define FORWARDED "Tally-Forwarded"
+
+enum {
+    HEADERS_BYTES_MAX = 32 * 1024,
+    WAIT_DEFAULT_MS = 1000, /* as reading.c waits for positions */
+    ATTEMPTS = 2,
+    HOPS_BYTES_MAX = 1024
+};
+
+/* What the owner has to know of a request, and what an answer says of itself. */
+static const char *const asked[] = {"Accept", "Authorization", "Content-Type", "If-None-Match",
+        "Prefer", "Tally-Min-Position", NULL};
+static const char *const told[] = {"ETag", "Location", "Retry-After", "Preference-Applied",
+        "Idempotent-Replayed", "Allow", "WWW-Authenticate", NULL};
+
+bool forwarding_is_forwarded(const struct exchange *exchange)
+{
+    return request_header(&exchange->request, FORWARDED).data != NULL;
+}
+
+static bool is_among(const char *const *names, struct tally_slice name)
+{
+    while (*names && !request_equals(name, *names)) {
+        names++;
+    }
+    return *names != NULL;
+}
+
+/* --- the request ------------------------------------------------------------------------------ */
+
+/* The client's address behind those that it came with. */
+static struct tally_slice hops(struct exchange *exchange)
+{
+    const struct request *request = &exchange->request;
+    struct tally_buf text;
+    struct tally_slice copy;
+
+    tally_buf_init(&text, HOPS_BYTES_MAX);
+    for (size_t i = 0; i < request->header_count; i++) {
+        if (strcasecmp(request->headers[i].name, "X-Forwarded-For") == 0) {
+            tally_buf_format(&text, "%s, ", request->headers[i].value);
+        }
+    }
+    if (text.failed) {
+        tally_buf_clear(&text); /* a client's fancy: nobody believes so many */
+    }
+    tally_buf_string(&text, request->peer);
+    copy = tally_arena_copy(&exchange->arena, tally_buf_bytes(&text));
+    tally_buf_deinit(&text);
+    return copy;
+}
+
+static void make_request(struct exchange *exchange, struct tally_forward_request *forward)
+{
+    const struct request *request = &exchange->request;
+    struct tally_forward_header *headers = tally_arena_alloc(&exchange->arena,
+            (REQUEST_HEADERS_MAX + 2) * sizeof(struct tally_forward_header));
+    int64_t seconds;
+
+    forward->method = request->method == REQUEST_POST ? "POST" : "GET";
+    forward->target = request->path;
+    if (request->query.data) { /* they stand in one buffer, but for the '?' */
+        struct tally_buf target;
+
+        tally_buf_init(&target, request->path.len + request->query.len + 1);
+        tally_buf_slice(&target, request->path);
+        tally_buf_byte(&target, '?');
+        tally_buf_slice(&target, request->query);
+        forward->target = tally_arena_copy(&exchange->arena, tally_buf_bytes(&target));
+        tally_buf_deinit(&target);
+    }
+    for (size_t i = 0; i < request->header_count; i++) {
+        if (is_among(asked, tally_slice_string(request->headers[i].name))) {
+            headers[forward->header_count++] = (struct tally_forward_header){
+                    request->headers[i].name, tally_slice_string(request->headers[i].value)};
+        }
+    }
+    headers[forward->header_count++] =
+            (struct tally_forward_header){"X-Forwarded-For", hops(exchange)};
+    headers[forward->header_count++] = (struct tally_forward_header){FORWARDED, TALLY_SLICE("1")};
+    forward->headers = headers;
+    forward->body = request->body;
+    forward->timeout_ms = tally_runtime_config(exchange->runtime)->http_forward_timeout;
+    if (header_field_prefer_wait(request, &seconds)) {
+        forward->timeout_ms += seconds * 1000;
+    } else if (request_header(request, "Tally-Min-Position").data) {
+        forward->timeout_ms += WAIT_DEFAULT_MS;
+    }
+}
+
+/* --- the answer ------------------------------------------------------------------------------- */
+
+static const char *text_copy(struct exchange *exchange, struct tally_slice text)
+{
+    char *copy = tally_arena_alloc(&exchange->arena, text.len + 1);
+
+    memcpy(copy, text.data, text.len);
+    copy[text.len] = '\0';
+    return copy;
+}
+
+static void take_header(struct exchange *exchange, struct tally_slice name,
+        struct tally_slice value)
+{
+    struct response *response = &exchange->response;
+
+    if (memchr(value.data, '\r', value.len) || memchr(value.data, '\0', value.len)) {
+        return;
+    }
+    if (request_equals(name, "Content-Type")) {
+        response->content_type = text_copy(exchange, value);
+    } else if (request_equals(name, "Cache-Control")) {
+        response->cache_control = text_copy(exchange, value);
+    } else if (is_among(told, name) ||
+               (name.len > 6 && strncasecmp((const char *)name.data, "Tally-", 6) == 0)) {
+        tally_buf_slice(&response->headers, name);
+        tally_buf_string(&response->headers, ": ");
+        tally_buf_slice(&response->headers, value);
+        tally_buf_string(&response->headers, "\r\n");
+    }
+}
+
+static void take_answer(struct exchange *exchange, const struct tally_forward_answer *answer)
+{
+    struct tally_slice rest = tally_buf_bytes(&answer->headers);
+
+    response_begin(&exchange->response, answer->status, NULL);
+    while (rest.len > 0) {
+        const uint8_t *end = memchr(rest.data, '\n', rest.len);
+        struct tally_slice line = tally_slice_of(rest.data, (size_t)(end - rest.data));
+        const uint8_t *colon = memchr(line.data, ':', line.len);
+
+        rest = tally_slice_of(end + 1, rest.len - line.len - 1);
+        if (colon) {
+            struct tally_slice name = tally_slice_of(line.data, (size_t)(colon - line.data));
+
+            take_header(exchange, name,
+                    request_trim(tally_slice_of(colon + 1, line.len - name.len - 1)));
+        }
+    }
+    tally_buf_slice(&exchange->response.body, tally_buf_bytes(&answer->body));
+}
+
+/* An instance that stops does not answer for its tasks any more. */
+static bool is_stopping(const struct tally_forward_answer *answer)
+{
+    static const char code[] = "\"code\":\"SHUTTING_DOWN\"";
+
+    return answer->status == 503 &&
+           memmem(answer->body.data, answer->body.len, code, sizeof code - 1);
+}
+
+/* Asks the owner; a second one, if the first says that it is none and the group names another. */
+static bool send_to_owner(struct exchange *exchange, const char *topology, int32_t partition,
+        struct tally_forward_request *request, struct tally_forward_answer *answer)
+{
+    struct tally_forward *forward = exchange->forward;
+    char address[ATTEMPTS][TALLY_ADDRESS_BYTES_MAX];
+    struct tally_error err = {0};
+
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        enum tally_code code =
+                forward->ops->owner(forward, topology, partition, address[attempt], &err);
+
+        if (code || (attempt > 0 && strcmp(address[attempt], address[attempt - 1]) == 0)) {
+            return false;
+        }
+        request->address = address[attempt];
+        tally_buf_clear(&answer->headers);
+        tally_buf_clear(&answer->body);
+        code = forward->ops->send(forward, request, answer, &err);
+        if (code == TALLY_QUEUE_FULL) {
+            return false;
+        }
+        if (!code && answer->status != 421 && !is_stopping(answer)) {
+            return true;
+        }
+        forward->ops->doubt(forward);
+    }
+    return false;
+}
+
+bool forwarding_answer(struct exchange *exchange, const char *topology, int32_t partition)
+{
+    struct tally_forward_request request = {.address = NULL};
+    struct tally_forward_answer answer = {.status = 0};
+    bool answered;
+
+    if (!exchange->forward || forwarding_is_forwarded(exchange)) {
+        return false;
+    }
+    tally_buf_init(&answer.headers, HEADERS_BYTES_MAX);
+    tally_buf_init(&answer.body, RESPONSE_BODY_BYTES_MAX);
+    make_request(exchange, &request);
+    answered = send_to_owner(exchange, topology, partition, &request, &answer);
+    if (answered) {
+        take_answer(exchange, &answer);
+    }
+    tally_buf_deinit(&answer.headers);
+    tally_buf_deinit(&answer.body);
+    return answered;
+}

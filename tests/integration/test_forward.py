@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""Three instances of one group: every read through every one of them gives the owner's answer; a request goes on
+once; one that dies. TEST_KAFKA, TEST_REDIS: servers; TEST_TALLY: the program."""
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import time
+import uuid
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "crash"))
+
+from instance import Instance  # noqa: E402
+
+PARTITIONS = 6
+TOPOLOGIES = ["catalogue", "stock", "reservation", "transfer", "low_stock"]
+PATIENCE_S = 60
+SESSION_S = 16  # the shortest that the settings allow
+SKUS = [f"SKU-{number}" for number in range(24)]
+results = []
+
+
+def check(holds, name, *facts):
+    results.append(bool(holds))
+    if not holds:
+        print(f"test_forward: {name}: {' '.join(map(str, facts))}", flush=True)
+
+
+class Answer:
+    def __init__(self, response):
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+
+    def json(self):
+        return json.loads(self.body) if self.body else None
+
+    def __repr__(self):
+        return f"{self.status} {dict(self.headers)} {self.body[:400]!r}"
+
+
+def ask(instance, method, path, body=None, **headers):
+    connection = http.client.HTTPConnection(instance.address, timeout=PATIENCE_S)
+    try:
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def get(instance, path, **headers):
+    return ask(instance, "GET", path, **headers)
+
+
+def send(instance, kind, key=None, **fields):
+    return ask(instance, "POST", f"/v1/commands/{kind}", json.dumps(fields), Content_Type="application/json",
+               Idempotency_Key=key or str(uuid.uuid4()), Prefer="wait=30")
+
+
+def accepted(instance, kind, key=None, **fields):
+    answer = send(instance, kind, key, **fields)
+    if answer.status == 202:
+        answer = get(instance, answer.headers["Location"], Prefer="wait=30")
+    check(answer.status == 200 and answer.json()["status"] == "ACCEPTED", kind, answer)
+    return answer
+
+
+def until(name, condition, instance=None, limit=PATIENCE_S):
+    """What the condition gave last."""
+    end = time.monotonic() + limit
+    while not (held := condition()) and time.monotonic() < end:
+        time.sleep(0.05)
+    check(held, name, instance.log_tail() if instance else "")
+    return held
+
+
+def running(instance):
+    """(topology, partition) of its running tasks."""
+    answer = instance.get("/v1/ops/tasks")
+    rows = json.loads(answer[1])["items"] if answer and answer[0] == 200 else []
+    return {(row["topology"], row["partition"]) for row in rows if row["state"] == "RUNNING"}
+
+
+def start(folder):
+    name = "forward-" + uuid.uuid4().hex[:8]
+    instances = [Instance(os.environ["TEST_TALLY"], os.path.join(folder, one), os.environ["TEST_KAFKA"], name, {
+        "topologies": TOPOLOGIES, "topics.partitions": PARTITIONS, "stock.require_registration": True, "engine.threads": 1,
+        "engine.session.timeout": f"{SESSION_S}s", "engine.transaction.timeout": "1s", "http.cursor.key": "of all three",
+        "redis.url": f"redis://{os.environ['TEST_REDIS']}"}, instance_id=one) for one in "abc"]
+    instances[0].tool("topics", "create")
+    for instance in instances:
+        instance.start()
+    wanted = {(topology, partition) for topology in TOPOLOGIES for partition in range(PARTITIONS)}
+    until("each has its part", lambda: all(len(running(i)) >= len(TOPOLOGIES) for i in instances)
+          and set.union(*map(running, instances)) == wanted, instances[0])
+    return instances
+
+
+def fill(instances):
+    """A world, of commands through all of them."""
+    def turn(number):
+        return instances[number % len(instances)]
+    for warehouse in ("AMS1", "BER1"):
+        accepted(instances[0], "RegisterWarehouse", warehouse=warehouse, name=warehouse)
+    for number, sku in enumerate(SKUS):
+        accepted(turn(number), "RegisterSku", sku=sku)
+    for number, sku in enumerate(SKUS):
+        until("the warehouse is known everywhere", lambda: get(instances[0], f"/v1/stock/{sku}/BER1").status == 200)
+        accepted(turn(number + 1), "ReceiveStock", f"c-{sku}", sku=sku, warehouse="AMS1", quantity=number + 1)
+    for number in range(6):
+        accepted(turn(number), "CreateProduct", product_id=f"P-{number}", slug=f"shirt-{number}", name="Shirt",
+                 variants=[{"sku": f"PS-{number}"}])
+        accepted(turn(number), "ReserveStock", f"r-{number}", reservation_id=f"R-{number}", owner="cart",
+                 lines=[{"sku": SKUS[-1 - number], "quantity": 2}])
+
+
+def same(instances, path, status, **headers):
+    """One status, body and entity tag, whoever is asked."""
+    answers = [get(instance, path, **headers) for instance in instances]
+    first = answers[0]
+    check(all((a.status, a.body, a.headers["ETag"]) == (status, first.body, first.headers["ETag"]) for a in answers),
+          f"the same through every instance: {path}", *answers)
+    for answer in answers:
+        if status == 200:
+            check(answer.headers["Tally-Source"] and answer.headers["Tally-As-Of"] and answer.headers["Tally-Lag-Ms"],
+                  f"how old it is: {path}", answer)
+    return answers
+
+
+def single(instances):
+    """What one task answers."""
+    for sku in SKUS:
+        answers = same(instances, f"/v1/stock/{sku}", 200)
+        for instance in instances:
+            check(get(instance, f"/v1/stock/{sku}", If_None_Match=answers[0].headers["ETag"]).status == 304, "not modified")
+        same(instances, f"/v1/stock/{sku}/AMS1", 200)
+        same(instances, f"/v1/stock/{sku}/ledger?warehouse=AMS1&kind=RECEIVE", 200)
+    for number in range(6):
+        same(instances, f"/v1/reservations/R-{number}", 200)
+        same(instances, f"/v1/products/by-id/P-{number}", 200)
+        same(instances, f"/v1/products/by-id/P-{number}?currency=EUR", 200)
+        same(instances, f"/v1/reservations/NONE-{number}", 404)
+        same(instances, f"/v1/stock/NONE-{number}", 404)
+        same(instances, f"/v1/stock/{SKUS[number]}/ledger", 400)
+    for instance in instances:
+        head = ask(instance, "HEAD", f"/v1/stock/{SKUS[0]}")
+        check(head.status == 200 and head.body == b"" and int(head.headers["Content-Length"]) > 100, "HEAD", head)
+
+
+def loop_guard(instances):
+    """An instance that is believed to be the owner says that it is not."""
+    owners = 0
+    for instance in instances:
+        answer = get(instance, f"/v1/stock/{SKUS[0]}", Tally_Forwarded="1")
+        owners += answer.status == 200
+        check(answer.status == 200 or (answer.status == 421 and answer.json()["code"] == "NOT_OWNER"
+                                       and answer.headers["Retry-After"] == "1"), "a request that was forwarded", answer)
+    check(owners == 1, "one owns it", owners)
+
+
+def positions(instances):
+    """Tally-Min-Position is waited for at the owner."""
+    for number, sku in enumerate(SKUS[:6]):
+        at = accepted(instances[number % 3], "ReceiveStock", sku=sku, warehouse="BER1", quantity=1).headers["Tally-Position"]
+        topic, _, offset = at.partition("@")
+        for instance in instances:
+            answer = get(instance, f"/v1/stock/{sku}/BER1", Tally_Min_Position=at, Prefer="wait=20")
+            check(answer.status == 200 and answer.json()["on_hand"] == 1 and answer.headers["Tally-Source"] == "rocksdb"
+                  and answer.headers["Preference-Applied"] == "wait=20", "a position at the owner", answer)
+        answer = get(instances[number % 3], f"/v1/stock/{sku}", Tally_Min_Position=f"{topic}@{int(offset) + 1000000}")
+        check(answer.status == 503 and answer.json()["code"] == "POSITION_NOT_REACHED", "one that is not reached", answer)
+
+
+def metrics(instances):
+    for instance in instances:
+        answered = instance.metric('tally_http_forwards_total{result="answered"}')
+        seconds = instance.metric("tally_http_forward_seconds_count")
+        check(answered and answered > 10 and seconds >= answered, "metrics", answered, seconds)
+
+
+def main():
+    if any(name not in os.environ for name in ("TEST_KAFKA", "TEST_TALLY", "TEST_REDIS")):
+        print("100%: Checks: 0, Failures: 0, Errors: 0")
+        return 0
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        instances = start(folder)
+        for instance in instances:
+            stack.callback(instance.end)
+        fill(instances)
+        single(instances)
+        loop_guard(instances)
+        positions(instances)
+        metrics(instances)
+        for instance in instances:
+            check(instance.process.poll() is None, "it goes on", instance.log_tail())
+    failed = results.count(False)
+    print(f"{100 * (len(results) - failed) // max(len(results), 1)}%: Checks: {len(results)}, Failures: {failed}, Errors: 0")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
