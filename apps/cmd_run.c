@@ -39,6 +39,7 @@
 #include "http/server.h"
 
 #define WATCH_MS          200
+#define STARTING_MS       20 /* while a supervisor waits for READY */
 #define TOPICS_TIMEOUT_MS 5000
 #define TOPICS_ATTEMPTS   12   /* a broker may start after us; then the supervisor decides */
 #define SINKS_MS          1000 /* that sinks have at least, however long the runtime took to end */
@@ -58,7 +59,7 @@ struct run {
     char address[TALLY_ADDRESS_BYTES_MAX]; /* of HTTP, for other instances */
     int32_t partitions;
     bool interrupted; /* by a signal, before it had started */
-    bool leaves; /* its groups, when it ends, so that others have its partitions at once */
+    bool leaves;      /* its groups, when it ends, so that others have its partitions at once */
 };
 
 static void block_signals(sigset_t *signals)
@@ -330,7 +331,8 @@ static enum tally_code watch(struct run *run, const sigset_t *signals, struct ta
             return code;
         }
         supervisor_watch(&run->supervisor, run->runtime);
-        number = next_signal(run, signals, WATCH_MS);
+        number = next_signal(run, signals,
+                supervisor_waits(&run->supervisor) ? STARTING_MS : WATCH_MS);
         if (number) {
             run->leaves = run->leaves || number == SIGUSR1;
             tally_log(TALLY_LOG_INFO, run->leaves ? "stopping, leaving the groups" : "stopping",

@@ -95,8 +95,14 @@ void supervisor_deinit(struct supervisor *supervisor)
     }
 }
 
+bool supervisor_waits(const struct supervisor *supervisor)
+{
+    return supervisor->socket >= 0 && !supervisor->ready;
+}
+
 void supervisor_status(struct supervisor *supervisor, const char *format, ...)
 {
+    int64_t now_ms = tally_mono_ms(supervisor->clock);
     char status[sizeof supervisor->status];
     va_list args;
 
@@ -106,7 +112,8 @@ void supervisor_status(struct supervisor *supervisor, const char *format, ...)
     for (char *at = status; *at; at++) { /* a line ends an assignment */
         *at = *at == '\n' ? ' ' : *at;
     }
-    if (!supervisor->ready) {
+    if (!supervisor->ready && now_ms - supervisor->extended_ms >= TELL_MS) {
+        supervisor->extended_ms = now_ms;
         tell(supervisor, "EXTEND_TIMEOUT_USEC=%d", EXTEND_MS * 1000);
     }
     if (strcmp(status, supervisor->status) != 0) {

@@ -13,7 +13,7 @@ struct supervisor {
     int socket; /* -1: nobody listens */
     struct tally_clock *clock;
     int64_t watchdog_ms; /* between two signs of life; 0: nobody waits for them */
-    int64_t alive_ms, told_ms;
+    int64_t alive_ms, told_ms, extended_ms;
     bool ready;
     char status[256];
 };
@@ -21,6 +21,8 @@ struct supervisor {
 /* From NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID. */
 void supervisor_init(struct supervisor *supervisor, struct tally_clock *clock);
 void supervisor_deinit(struct supervisor *supervisor);
+/* It was told nothing of READY yet. */
+bool supervisor_waits(const struct supervisor *supervisor);
 /* What is being done; told when it changes. Before READY it also asks for more time. */
 void supervisor_status(struct supervisor *supervisor, const char *format, ...) TALLY_PRINTF(2, 3);
 /* One look at a runtime that was started: progress, READY, a sign of life. Ask it often. */
