@@ -50,7 +50,8 @@ DETAILS = [
     ("http-conditional", "A large product: unchanged (304), and whole", ("tally", "whole"), (
         ("CPU each", "cpu_us", " µs"), ("median", "p50_ms", " ms"), ("99 %", "p99_ms", " ms"))),
     *((f"sinks-{name.lower()}-outage", f"{name} away for a minute", ("tally",), (
-        ("events waiting", "backlog", ""), ("caught up after", "catch_up_s", " s"), ("events/s", "catch_up_per_s", ""),
+        ("events waiting", "backlog", ""), ("tried again after", "retried_after_s", " s"),
+        ("caught up after", "catch_up_s", " s"), ("events/s", "catch_up_per_s", ""),
         ("growth of memory", "rss_growth_mb", " MiB"))) for name in ("Postgres", "Redis")),
 ]
 

@@ -259,6 +259,8 @@ class Bench:
                 written, decided = tally.series(WRITTEN), tally.position()
                 target.start()
                 begin = time.monotonic()
+                tally.until("at work again", lambda: tally.series(WRITTEN) > written, 120)
+                waited, begin = time.monotonic() - begin, time.monotonic()
                 tally.until("caught up", lambda: tally.series(WRITTEN) >= tally.position() - RATE, 10 * AFTER)
                 seconds, caught = time.monotonic() - begin, tally.series(WRITTEN) - written
             sender.join()
@@ -267,7 +269,7 @@ class Bench:
             sender.terminate()
             tally.stop()
         check(count)
-        return {"backlog": decided - written, "catch_up_s": round(seconds, 2),
+        return {"backlog": decided - written, "retried_after_s": round(waited, 2), "catch_up_s": round(seconds, 2),
                 "catch_up_per_s": round(caught / seconds), "catch_up_ratio": round(caught / seconds / RATE, 2),
                 "rss_before_mb": rss, "rss_growth_mb": max(sampler.mb) - rss, "lost": 0}
 
