@@ -182,7 +182,9 @@ static void write_content(struct api_text *text, const char *types, const char *
             write_reference(text, "schema", "schemas", component);
         } else {
             api_text_json(text, "schema",
-                    plain ? "{\"type\":\"string\"}" : "{\"type\":\"object\"}");
+                    plain && !tally_slice_equal(type, TALLY_SLICE(RESPONSE_YAML))
+                            ? "{\"type\":\"string\"}"
+                            : "{\"type\":\"object\"}");
         }
         api_text_close(text);
     }
@@ -207,6 +209,84 @@ static void write_headers(struct api_text *text, const struct route *route)
     api_text_close(text);
 }
 
+/* --- links ------------------------------------------------------------------------------------ */
+
+static const struct api_link {
+    enum route_id route, target;
+    const char *status, *name, *parameter, *value;
+} links[] = {
+#define X(route, status, link, target, parameter, value) \
+    {ROUTE_##route, ROUTE_##target, status, link, parameter, value},
+#include "http/api_links.def"
+#undef X
+};
+
+static void begin_link(struct api_text *text, const char *name, enum route_id target)
+{
+    api_text_map(text, name);
+    api_text_string(text, "operationId", route_names[target]);
+    api_text_map(text, "parameters");
+}
+
+/* The next page is asked for with the same filter. */
+static void write_next_page(struct api_text *text, const struct route *route)
+{
+    struct tally_slice rest = tally_slice_string(route->queries), name;
+
+    begin_link(text, "next", route->id);
+    while (request_list_next(&rest, ',', &name)) {
+        char parameter[NAME_LEN_MAX];
+
+        snprintf(parameter, sizeof parameter, "%.*s", (int)name.len, (const char *)name.data);
+        if (strcmp(parameter, "cursor") == 0) {
+            api_text_string(text, parameter, "$response.body#/next_cursor");
+        } else {
+            api_text_format(text, parameter, "$request.query.%s", parameter);
+        }
+    }
+    for (const char *at = strchr(route->pattern, '{'); at; at = strchr(at + 1, '{')) {
+        int len = (int)strcspn(at + 1, "}");
+        char parameter[NAME_LEN_MAX];
+
+        snprintf(parameter, sizeof parameter, "%.*s", len, at + 1);
+        api_text_format(text, parameter, "$request.path.%s", parameter);
+    }
+    api_text_close(text);
+    api_text_close(text);
+}
+
+static void write_links(struct api_text *text, const struct route *route, const char *status)
+{
+    bool pages = strcmp(status, "200") == 0 && strstr(route->queries, "cursor"), any = pages;
+    const struct api_link *open = NULL;
+
+    for (size_t i = 0; i < sizeof links / sizeof *links && !any; i++) {
+        any = links[i].route == route->id && strcmp(links[i].status, status) == 0;
+    }
+    if (!any) {
+        return;
+    }
+    api_text_map(text, "links");
+    for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
+        if (links[i].route != route->id || strcmp(links[i].status, status) != 0) {
+            continue;
+        }
+        if (!open) {
+            begin_link(text, links[i].name, links[i].target);
+            open = &links[i];
+        }
+        api_text_string(text, links[i].parameter, links[i].value);
+    }
+    if (open) {
+        api_text_close(text);
+        api_text_close(text);
+    }
+    if (pages) {
+        write_next_page(text, route);
+    }
+    api_text_close(text);
+}
+
 static void write_successes(struct api_text *text, const struct route *route)
 {
     const struct api_route *api = &api_routes[route->id];
@@ -218,12 +298,14 @@ static void write_successes(struct api_text *text, const struct route *route)
             is_by(route, "K") ? "what came of it: every outcome is known" : "the answer");
     write_headers(text, route);
     write_content(text, route->answers, api->answer);
+    write_links(text, route, "200");
     api_text_close(text);
     if (is_by(route, "K")) {
         api_text_map(text, "202");
         api_text_string(text, "description", "written; what came of it is not known yet");
         write_content(text, route->answers,
                 route->id == ROUTE_COMMAND_SEND ? "Pending" : api->answer);
+        write_links(text, route, "202");
         api_text_close(text);
     }
     if (route->id == ROUTE_PRODUCT_SLUG) {
@@ -307,8 +389,11 @@ static void collect(const struct route *route, struct codes *codes)
     if (route->id == ROUTE_OPS_STORE || route->id == ROUTE_OPS_DUMP) {
         ADD(codes, PROBLEM_NOT_FOUND, PROBLEM_NOT_OWNER, PROBLEM_STORE_ERROR);
     }
-    if (route->id == ROUTE_PROBLEM) {
+    if (strchr(route->pattern, '{')) { /* what stands there may make it another path */
         ADD(codes, PROBLEM_NOT_FOUND);
+    }
+    if (route->id == ROUTE_GRAPHQL_GET) {
+        ADD(codes, PROBLEM_MALFORMED_BODY);
     }
     add_business(codes, api_routes[route->id].codes);
 }
@@ -516,10 +601,13 @@ static void write_header_components(struct api_text *text)
         const char *component, *name, *schema, *help;
         bool required;
     } rows[] = {
-            {"MinPosition", "Tally-Min-Position", "{'type':'string'}",
+            {"MinPosition", "Tally-Min-Position",
+                    "{'type':'string','pattern':'^[A-Za-z0-9._-]{1,249}/[0-9]{1,9}@[0-9]{1,18}"
+                    "(,[A-Za-z0-9._-]{1,249}/[0-9]{1,9}@[0-9]{1,18}){0,15}$'}",
                     "waits until these positions are applied", false},
-            {"Prefer", "Prefer", "{'type':'string','pattern':'^wait=([1-9]|[12][0-9]|30)$'}",
-                    "seconds to wait", false},
+            {"Prefer", "Prefer", "{'type':'string'}",
+                    "wait=n, n from 1 to 30: seconds to wait; other preferences are not looked at",
+                    false},
             {"IfNoneMatch", "If-None-Match", "{'type':'string'}", "entity tags that the client has",
                     false},
             {"IdempotencyKey", "Idempotency-Key", "{'$ref':'#/components/schemas/CommandId'}",

@@ -12,6 +12,8 @@ import sys
 PACKAGES = ["confluent-kafka==2.6.1"]
 # Of those who read the documents about the API.
 API_PACKAGES = ["jsonschema==4.26.0", "openapi-spec-validator==0.9.0", "PyYAML==6.0.3"]
+# Of the one who makes requests of the OpenAPI document.
+SCHEMATHESIS_PACKAGES = ["schemathesis==4.32.5"]
 
 
 def use(packages=None, name="venv"):
