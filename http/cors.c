@@ -1,6 +1,8 @@
 /* http/cors.c - see cors.h. What is written is the setting's text, never the client's. */
 #include "http/cors.h"
 
+#include "http/auth.h"
+
 static const char *find_origin(const struct exchange *exchange, struct tally_slice origin)
 {
     const struct tally_config_list *origins =
@@ -50,7 +52,8 @@ bool cors_preflight(struct exchange *exchange)
     }
     response_header(&exchange->response, "Access-Control-Allow-Methods", "GET, HEAD, POST");
     response_header(&exchange->response, "Access-Control-Allow-Headers",
-            "Content-Type, Idempotency-Key, If-Match, If-None-Match, Prefer, Tally-Min-Position");
+            "%sContent-Type, Idempotency-Key, If-Match, If-None-Match, Prefer, Tally-Min-Position",
+            auth_asks(exchange->auth) ? "Authorization, " : "");
     response_header(&exchange->response, "Access-Control-Max-Age", "600");
     response_empty(&exchange->response, 204);
     return true;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "http/auth.h"
 #include "http/header_field.h"
 
 #define FORWARDED "Tally-Forwarded"
@@ -12,7 +13,8 @@ enum {
     HEADERS_BYTES_MAX = 32 * 1024,
     WAIT_DEFAULT_MS = 1000, /* as reading.c waits for positions */
     ATTEMPTS = 2,
-    HOPS_BYTES_MAX = 1024
+    HOPS_BYTES_MAX = 1024,
+    TOKEN_BYTES_MAX = 16 * 1024
 };
 
 /* What the owner has to know of a request, and what an answer says of itself. */
@@ -58,11 +60,29 @@ static struct tally_slice hops(struct exchange *exchange)
     return copy;
 }
 
+/* What a socket that was opened with credentials reads later comes without them: the owner is shown
+ * this instance's own. Nothing else gets here without any. */
+static void add_token(struct exchange *exchange, struct tally_forward_header *headers,
+        struct tally_forward_request *forward)
+{
+    const char *token = tally_runtime_config(exchange->runtime)->http_token;
+    struct tally_buf text;
+
+    if (!token[0] || !auth_asks(exchange->auth)) {
+        return;
+    }
+    tally_buf_init(&text, TOKEN_BYTES_MAX);
+    tally_buf_format(&text, "Bearer %s", token);
+    headers[forward->header_count++] = (struct tally_forward_header){
+            "Authorization", tally_arena_copy(&exchange->arena, tally_buf_bytes(&text))};
+    tally_buf_deinit(&text);
+}
+
 static void make_request(struct exchange *exchange, struct tally_forward_request *forward)
 {
     const struct request *request = &exchange->request;
     struct tally_forward_header *headers = tally_arena_alloc(&exchange->arena,
-            (REQUEST_HEADERS_MAX + 2) * sizeof(struct tally_forward_header));
+            (REQUEST_HEADERS_MAX + 3) * sizeof(struct tally_forward_header));
     int64_t seconds;
 
     forward->method = request->method == REQUEST_POST ? "POST" : "GET";
@@ -82,6 +102,9 @@ static void make_request(struct exchange *exchange, struct tally_forward_request
             headers[forward->header_count++] = (struct tally_forward_header){
                     request->headers[i].name, tally_slice_string(request->headers[i].value)};
         }
+    }
+    if (!request_header(request, "Authorization").data) {
+        add_token(exchange, headers, forward);
     }
     headers[forward->header_count++] =
             (struct tally_forward_header){"X-Forwarded-For", hops(exchange)};

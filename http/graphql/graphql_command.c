@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "http/auth.h"
 #include "http/commands.h"
 #include "http/header_field.h"
 #include "http/problem.h"
@@ -230,6 +231,10 @@ static enum graphql_step send(struct graphql_call *call, struct tally_slice fiel
     struct response response = exchange->response;
     enum graphql_step step;
 
+    if (auth_asks(exchange->auth) &&
+            !auth_allows(exchange, PERMISSION_WRITER)) { /* however the mutation came here */
+        return graphql_call_fail(call, "FORBIDDEN", "a mutation needs the role of a writer");
+    }
     make_request(call, fields, wait_ms, &exchange->request);
     response_init(&exchange->response);
     commands_send(exchange);

@@ -18,6 +18,7 @@ import time
 import uuid
 
 import auth_tokens
+import websocket_client
 from auth_tokens import claims, encode, token
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -310,6 +311,60 @@ def audited(server):
     return [json.loads(line) for line in tail.stdout.splitlines()]
 
 
+def several(server, folder, reader):
+    """With a second instance: what one passes on to the other goes with the client's credentials, and what a
+    WebSocket follows with their own."""
+    other, port = folder / "other.yaml", free_port()
+    text = server.config.read_text().replace(server.address, f"127.0.0.1:{port}").replace(f"{folder}/state", f"{folder}/state2")
+    other.write_text(text + "instance.id: b\n")
+    with open(folder / "other.log", "w") as log:
+        process = subprocess.Popen([os.environ["TEST_TALLY"], "run", "-c", other], stdout=log, stderr=log)
+    second = http_at(f"127.0.0.1:{port}")
+    end = time.monotonic() + PATIENCE_S
+    path = "/v1/stock/NONE"
+
+    def both():
+        try:
+            return [get(path, reader)[0] for get in (http_at(server.address), second)]
+        except OSError:
+            return None
+    while both() != [404, 404] and time.monotonic() < end:
+        time.sleep(0.1)
+    check(both() == [404, 404], "several: each answers for all", both(), (folder / "other.log").read_text()[-500:])
+    check([get(path)[0] for get in (http_at(server.address), second)] == [401, 401], "several: nobody is passed on")
+    for at in (int(server.address.split(":")[1]), port):
+        client = websocket_client.Client(at, Authorization=f"Bearer {reader}")
+        client.send({"op": "subscribe", "id": "s", "topic": "stock", "filter": {"sku": ["NONE"]}, "from": "snapshot"})
+        told = [client.receive(), client.receive()]
+        check([message["op"] for message in told] == ["subscribed", "snapshot"], "several: a snapshot", told)
+        client.close()
+    process.send_signal(signal.SIGTERM)
+    check(process.wait(PATIENCE_S) == 0, "several: the second ends")
+    while server.ask("GET", "/readyz")[0] != 200 and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def http_at(address):
+    def get(path, credentials=None):
+        connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {credentials}"} if credentials else {})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+    return get
+
+
+def origin(server):
+    """A page may send credentials if its origin is listed, and asks for that without any."""
+    status, fields, _ = server.ask("OPTIONS", "/v1/warehouses", Origin="https://shop.example", Access_Control_Request_Method="GET",
+                                   Access_Control_Request_Headers="authorization")
+    check(status == 204 and "Authorization" in fields["Access-Control-Allow-Headers"], "CORS: a preflight", status, fields)
+    status, fields, _ = server.ask("GET", "/v1/warehouses", Origin="https://shop.example")
+    check(status == 401 and fields["Access-Control-Allow-Origin"] == "https://shop.example", "CORS: a refusal can be read", status, fields)
+
+
 def rotate(server, keys_file, lines, old):
     """A second key of the same name, then the first one gone; a broken file changes nothing."""
     new, line = new_key("reader", "reader")
@@ -343,7 +398,8 @@ def verbs(server, folder, operator, reader):
     secret.chmod(0o600)
     done = program("sink", "list", "-c", server.config, environment={"TALLY_HTTP_TOKEN_FILE": str(secret)})
     check(done.returncode == 0, "a key from a file", done.stderr)
-    for options, word in (([], "Authorization: Bearer is required"), (["--token", reader], "needs the role operator")):
+    for options, word in ((["--token", ""], "Authorization: Bearer is required"), ([], "needs the role operator"),
+                          (["--token", reader], "needs the role operator")):
         done = program("sink", "list", "-c", server.config, *options)
         check(done.returncode == 1 and word in done.stderr, "a verb without the role", done.returncode, done.stderr)
     check(program("health", "-c", server.config).returncode == 0, "health needs none")
@@ -451,7 +507,8 @@ def main():
         keys_file.write_text(lines)
         keys_file.chmod(0o600)
         keys = {role: key for role, (key, _) in made.items()}
-        server = Server(folder, f'http: {{ listen: "ADDRESS", auth: bearer, audit: true, api_keys: "{keys_file}", '
+        server = Server(folder, f'http: {{ listen: "ADDRESS", auth: bearer, audit: true, token: "{keys["reader"]}", '
+                                f'cors.origins: ["https://shop.example"], api_keys: "{keys_file}", '
                                 f'jwt: {{ keys: ["{rsa.public}", "{folder}/jwks.json"], issuer: "{auth_tokens.ISSUER}", audience: tally }} }}')
         check(server.process.poll() is None, "it starts")
         walk(server, [(None, None), ("none", token(rsa, claims("none", sub="u"))), *keys.items()])
@@ -459,9 +516,11 @@ def main():
         before_the_body(server, keys["reader"])
         attacks(server, rsa, ec, listed, stranger)
         headers(server, keys["reader"])
+        origin(server)
         graphql(server, keys["reader"], keys["writer"], keys["operator"])
         actors(server, keys["writer"], keys["operator"])
         audit(server, keys["writer"])
+        several(server, folder, keys["reader"])
         verbs(server, folder, keys["operator"], keys["reader"])
         rotate(server, keys_file, lines, keys["reader"])
         metrics = server.ask("GET", "/metrics", keys["reader"])[2].decode()
