@@ -156,17 +156,21 @@ static enum tally_code set_position(struct tally_sink_task *task, struct sink_pa
     return TALLY_OK;
 }
 
-/* The target remembers from now on, unless somebody has asked once more. */
-static enum tally_code forget_wish(struct tally_sink_task *task, struct tally_error *err)
+/* The target remembers from now on, unless somebody has asked once more. A file that stays leads to
+ * another rebuild after a restart, and to none before. */
+static void forget_wish(struct tally_sink_task *task)
 {
+    struct tally_error err = {.code = TALLY_OK};
     enum tally_code code = TALLY_OK;
 
     tally_mutex_lock(&task->mutex);
     if (!atomic_load(&task->want_rebuild)) {
-        code = remove_file(task->rebuild_file, err);
+        code = remove_file(task->rebuild_file, &err);
     }
     tally_mutex_unlock(&task->mutex);
-    return code;
+    if (code) {
+        tally_log_error(TALLY_LOG_WARN, "sink will be built anew once more after a restart", &err);
+    }
 }
 
 static enum tally_code rebuild(struct tally_sink_task *task, struct tally_error *err)
@@ -175,10 +179,10 @@ static enum tally_code rebuild(struct tally_sink_task *task, struct tally_error 
 
     code = code ? code : task->sink->ops->rebuild(task->sink, err);
     code = code ? code : TALLY_FAILPOINT_CODE(SINK_REBUILD_BEGUN, TALLY_UNAVAILABLE, err);
-    code = code ? code : forget_wish(task, err);
     if (code) {
         return code;
     }
+    forget_wish(task);
     tally_log(TALLY_LOG_INFO, "sink is built anew", TALLY_LOG_STR("sink", task->name));
     task->rebuild_wanted = false;
     task->rebuilding = true;

@@ -1,6 +1,8 @@
 /* tests/unit/test_sink_task.c - the sink runtime: batches, refusals, outages, the group, requests.
  * Invariants are cited of connectors/sink_task.c and connectors/sink_batch.c. */
 #include <check.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/unit/sink_task_fixture.h"
@@ -433,6 +435,24 @@ START_TEST(a_rebuild_that_waits_outlasts_a_restart)
 }
 END_TEST
 
+/* The file cannot be removed: one rebuild, not one after the other. */
+START_TEST(a_wish_that_stays_is_fulfilled_once)
+{
+    char path[64];
+
+    (void)snprintf(path, sizeof path, "%s/sink-target.rebuild", config.state_dir);
+    ck_assert_int_eq(mkdir(path, 0755), 0);
+    end(the_task);
+    the_task = make(&the_target, client);
+    append(0, "A", 10);
+    turns(the_task, 100);
+    ck_assert_int_eq(content.rebuilds, 1);
+    ck_assert_int_eq(written(0), 10);
+    ck_assert_int_eq(info_of(the_task).state, TALLY_SINK_RUNNING);
+    ck_assert_int_eq(rmdir(path), 0);
+}
+END_TEST
+
 START_TEST(a_thread_starts_and_ends)
 {
     config.sink_batch_interval = 0;
@@ -474,6 +494,7 @@ int main(void)
     tcase_add_test(tests, a_rebuild_begins_at_the_first_event);
     tcase_add_test(tests, a_rebuild_is_shown_after_a_restart);
     tcase_add_test(tests, a_rebuild_that_waits_outlasts_a_restart);
+    tcase_add_test(tests, a_wish_that_stays_is_fulfilled_once);
     tcase_add_test(tests, a_thread_starts_and_ends);
     suite_add_tcase(suite, tests);
     runner = srunner_create(suite);
