@@ -1,6 +1,7 @@
 /* http/document.c - see document.h. */
 #include "http/document.h"
 
+#include "http/document_pointer.h"
 #include "http/header_field.h"
 #include "http/problem.h"
 
@@ -27,22 +28,27 @@ bool document_media_type(struct exchange *exchange, enum tally_format *format)
     return false;
 }
 
+static bool is_white(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 void document_refuse(struct exchange *exchange, enum tally_refusal refusal,
         const struct tally_error *err)
 {
     struct tally_violations violations = {0};
+    struct tally_slice body = exchange->request.body;
+    char pointer[DOCUMENT_POINTER_LEN_MAX + 1] = "";
 
     if (refusal != TALLY_REFUSAL_BAD_NUMBER) {
         problem_answer(exchange, PROBLEM_MALFORMED_BODY, "%s", err->message);
         return;
     }
-    tally_violate(&violations, "", "WRONG_TYPE", "%s", err->message);
+    if (body.len > 0 && (body.data[0] == '{' || is_white(body.data[0]))) {
+        document_pointer_of_number(body, pointer);
+    }
+    tally_violate(&violations, pointer, "WRONG_TYPE", "%s", err->message);
     problem_reject(exchange, TALLY_REJECT_VALIDATION_FAILED, &violations, "%s", err->message);
-}
-
-static bool is_white(uint8_t c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
 bool document_parse(struct exchange *exchange, enum tally_format format,

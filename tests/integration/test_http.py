@@ -197,7 +197,7 @@ def main():
         folder, address = pathlib.Path(text), f"127.0.0.1:{free_port()}"
         process = start(folder, address)
         check(process.poll() is None, "it starts")
-        for script in ("http_contract.py", "http_resources.py", "http_hostile.py", "http_documents.py"):
+        for script in ("http_contract.py", "http_resources.py", "http_hostile.py", "http_walk.py", "http_documents.py"):
             run_pack(script, address)
         overload(address)
         process.send_signal(signal.SIGTERM)
