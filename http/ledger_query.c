@@ -275,21 +275,21 @@ static bool has_cause(const struct stock_ledger_row *row)
            row->return_id.len > 0 || row->transfer_id.len > 0 || row->line != 0;
 }
 
-static void write_position(struct tally_writer *writer, const struct tally_read_info *info,
+static void write_position(struct tally_writer *writer, const char *topic, int32_t partition,
         int64_t offset)
 {
     struct tally_buf text;
 
     tally_buf_init(&text, 512);
-    tally_buf_format(&text, "%s/%d@%lld", info->topic, (int)info->partition, (long long)offset);
+    tally_buf_format(&text, "%s/%d@%lld", topic, (int)partition, (long long)offset);
     write_string(writer, "position", tally_buf_bytes(&text));
     tally_buf_deinit(&text);
 }
 
-static void write_entry(struct tally_writer *writer, const struct ledger *ledger,
-        const struct entry *entry, const struct tally_read_info *info)
+void ledger_query_entry_json(struct tally_writer *writer, struct tally_slice sku,
+        struct tally_slice warehouse, int64_t seq, const struct stock_ledger_row *row,
+        const char *topic, int32_t partition)
 {
-    const struct stock_ledger_row *row = &entry->row;
     const struct cause_field optional[] = {
             {"reason", stock_ledger_reason(row)},
             {"note", row->note},
@@ -303,9 +303,9 @@ static void write_entry(struct tally_writer *writer, const struct ledger *ledger
     }
     count += (uint32_t)has_cause(row) + (uint32_t)(row->signals != 0);
     tally_write_map(writer, count);
-    write_string(writer, "sku", ledger->sku);
-    write_string(writer, "warehouse", ledger->warehouse);
-    write_int(writer, "seq", (int64_t)entry->seq);
+    write_string(writer, "sku", sku);
+    write_string(writer, "warehouse", warehouse);
+    write_int(writer, "seq", seq);
     write_string(writer, "type", tally_slice_string(stock_event_schemas[row->type]->name));
     write_string(writer, "kind", tally_slice_string(stock_kind_names[row->kind]));
     write_deltas(writer, row);
@@ -324,7 +324,7 @@ static void write_entry(struct tally_writer *writer, const struct ledger *ledger
     write_string(writer, "command_id", row->command_id);
     tally_write_name(writer, "recorded_at");
     tally_write_time(writer, row->recorded_at);
-    write_position(writer, info, row->offset);
+    write_position(writer, topic, partition, row->offset);
 }
 
 static void answer(struct exchange *exchange, const struct ledger *ledger,
@@ -338,7 +338,8 @@ static void answer(struct exchange *exchange, const struct ledger *ledger,
     tally_write_name(&writer, "items");
     tally_write_array(&writer, (uint32_t)ledger->count);
     for (const struct entry *entry = ledger->first; entry; entry = entry->next) {
-        write_entry(&writer, ledger, entry, info);
+        ledger_query_entry_json(&writer, ledger->sku, ledger->warehouse, (int64_t)entry->seq,
+                &entry->row, info->topic, info->partition);
     }
     tally_put_u64(place, ledger->next_below);
     reading_cursor_write(exchange, &writer, tally_buf_bytes(&ledger->filter),

@@ -293,6 +293,10 @@ static void write_successes(struct api_text *text, const struct route *route)
     /* What a process is asked to do it does later. */
     bool asks = is_by(route, "process") && route->method == REQUEST_POST;
 
+    if (route->id == ROUTE_STREAM) {
+        api_text_json(text, "101", "{\"description\":\"a WebSocket; see docs/stream.md\"}");
+        return;
+    }
     api_text_map(text, asks ? "202" : "200");
     api_text_string(text, "description",
             is_by(route, "K") ? "what came of it: every outcome is known" : "the answer");
@@ -394,6 +398,9 @@ static void collect(const struct route *route, struct codes *codes)
     }
     if (route->id == ROUTE_GRAPHQL_GET) {
         ADD(codes, PROBLEM_MALFORMED_BODY);
+    }
+    if (route->id == ROUTE_STREAM) {
+        ADD(codes, PROBLEM_UPGRADE_REQUIRED, PROBLEM_ORIGIN_REFUSED, PROBLEM_OVERLOADED);
     }
     add_business(codes, api_routes[route->id].codes);
 }

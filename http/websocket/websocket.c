@@ -31,12 +31,20 @@ void websocket_start(struct websocket *websocket, const struct websocket_options
     websocket->inbox = websocket_inbox_create(wake, websocket);
     websocket->feed = websocket_feed_create(&(struct websocket_feed_options){
             .client = options->client, .prototype = options->prototype, .inbox = websocket->inbox});
+    websocket->catchups = websocket_catchups_create(&(struct websocket_catchups_options){
+            .client = options->client,
+            .prototype = options->prototype,
+            .feed = websocket->feed,
+            .inbox = websocket->inbox});
     websocket->snapshots =
             websocket_snapshots_create(options->prototype, websocket->feed, websocket->inbox);
-    websocket->hub = websocket_hub_create(&(struct websocket_hub_options){
-            .feed = websocket->feed, .snapshots = websocket->snapshots, .inbox = websocket->inbox});
+    websocket->hub = websocket_hub_create(&(struct websocket_hub_options){.feed = websocket->feed,
+            .snapshots = websocket->snapshots,
+            .catchups = websocket->catchups,
+            .inbox = websocket->inbox});
     websocket_feed_start(websocket->feed);
     websocket_snapshots_start(websocket->snapshots);
+    websocket_catchups_start(websocket->catchups);
     websocket_gateway_start(websocket->gateway);
 }
 
@@ -53,10 +61,12 @@ void websocket_destroy(struct websocket *websocket)
     websocket_stop(websocket);
     websocket_inbox_close(websocket->inbox);
     websocket_snapshots_stop(websocket->snapshots);
+    websocket_catchups_stop(websocket->catchups);
     websocket_feed_stop(websocket->feed);
     websocket_hub_destroy(websocket->hub);
     websocket_feed_destroy(websocket->feed);
     websocket_snapshots_destroy(websocket->snapshots);
+    websocket_catchups_destroy(websocket->catchups);
     websocket_inbox_destroy(websocket->inbox);
     websocket_gateway_destroy(websocket->gateway);
 }

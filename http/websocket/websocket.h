@@ -7,6 +7,7 @@ struct websocket {
     struct websocket_inbox *inbox;
     struct websocket_feed *feed;
     struct websocket_snapshots *snapshots;
+    struct websocket_catchups *catchups;
     struct websocket_hub *hub;
     struct websocket_gateway *gateway;
 };

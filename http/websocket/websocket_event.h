@@ -8,7 +8,14 @@
 #include "http/websocket/websocket_inner.h"
 #include "schemas/stock_records.h"
 
-enum websocket_topic { WEBSOCKET_STOCK, WEBSOCKET_LEDGER, WEBSOCKET_TOPICS };
+enum websocket_topic {
+    WEBSOCKET_STOCK,
+    WEBSOCKET_LEDGER,
+    WEBSOCKET_CATALOGUE,
+    WEBSOCKET_RESERVATIONS,
+    WEBSOCKET_TRANSFERS,
+    WEBSOCKET_TOPICS
+};
 
 /* Where a topic's events come from, and what its filter may name. */
 struct websocket_topic_info {
@@ -27,6 +34,7 @@ struct websocket_event {
     const char *source; /* events topic with prefix; lives as long as the program's topologies */
     int32_t partition;
     int64_t offset, version;
+    bool newer;                   /* than the record: the state of later ones is in it */
     uint8_t kind;                 /* of a ledger entry */
     struct tally_slice id;        /* of the filter's first member: the SKU */
     struct tally_slice warehouse; /* empty: none */
@@ -37,6 +45,11 @@ static inline struct websocket_event *websocket_event_share(struct websocket_eve
 {
     atomic_fetch_add_explicit(&event->references, 1, memory_order_relaxed);
     return event;
+}
+/* What one takes that waits somewhere. */
+static inline size_t websocket_event_bytes(const struct websocket_event *event)
+{
+    return 2 * sizeof *event + event->data.len;
 }
 /* Whether the two are about the same thing, so that the later one replaces the other. */
 bool websocket_event_same(const struct websocket_event *a, const struct websocket_event *b);

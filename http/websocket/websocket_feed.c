@@ -476,7 +476,9 @@ bool websocket_feed_places(struct websocket_feed *feed, enum websocket_topic top
     tally_mutex_lock(&feed->mutex);
     ready = source->ready;
     for (int32_t i = 0; ready && i < feed->partitions; i++) {
-        places[i].next = source->places[i].next;
+        if (!places[i].named) {
+            places[i].next = source->places[i].next;
+        }
         places[i].input = source->places[i].input;
     }
     tally_mutex_unlock(&feed->mutex);
@@ -496,12 +498,10 @@ bool websocket_feed_join(struct websocket_feed *feed, struct websocket_spec *spe
     }
     if (there) {
         struct websocket_note *note = websocket_note_create(WEBSOCKET_NOTE_CAUGHT, spec);
+        size_t bytes = (size_t)feed->partitions * sizeof *places;
 
-        for (int32_t i = 0; i < feed->partitions; i++) {
-            if (places[i].named) {
-                spec->places[i].next = places[i].next;
-            }
-        }
+        note->places = tally_alloc(bytes);
+        memcpy(note->places, places, bytes);
         websocket_inbox_push(feed->options.inbox, note, true);
     }
     tally_mutex_unlock(&feed->mutex);

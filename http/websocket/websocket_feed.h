@@ -30,8 +30,8 @@ void websocket_feed_follow(struct websocket_feed *feed, const struct websocket_s
         struct websocket_subscription *subscription);
 void websocket_feed_leave(struct websocket_feed *feed, const struct websocket_spec *spec,
         struct websocket_subscription *subscription);
-/* Where the feed stands: of events from there on nothing is missed. false: it does not stand at the
- * end yet, NOTE_READY will say so. */
+/* Where the feed stands, for places that are not named: of events from there on nothing is missed.
+ * false: it does not stand at the end yet, NOTE_READY will say so. */
 bool websocket_feed_places(struct websocket_feed *feed, enum websocket_topic topic,
         struct websocket_place *places);
 const struct websocket_index *websocket_feed_index(const struct websocket_feed *feed);

@@ -15,7 +15,6 @@
 enum {
     FLOW_BYTES = 64 * 1024,    /* of a socket's queue, below which deltas are sent */
     QUEUE_BYTES = 1024 * 1024, /* that may wait for credit, or for room */
-    ENTRY_BYTES = 128,         /* what one takes besides its event */
     BUCKETS = 256,
     ITEMS_A_FRAME = 100,
     PATIENCE_MS = 10000, /* for the feed */
@@ -90,11 +89,6 @@ void websocket_hub_destroy(struct websocket_hub *hub)
 
 /* --- what waits ------------------------------------------------------------------------------- */
 
-static size_t bytes_of(const struct websocket_event *event)
-{
-    return ENTRY_BYTES + event->data.len;
-}
-
 static void count_bytes(struct websocket_subscription *subscription, size_t more, size_t less)
 {
     subscription->bytes += more - less;
@@ -143,7 +137,7 @@ static void drop(struct websocket_subscription *subscription, struct entry *entr
     }
     *at = entry->chain;
     unlink_entry(subscription, entry);
-    count_bytes(subscription, 0, bytes_of(entry->event));
+    count_bytes(subscription, 0, websocket_event_bytes(entry->event));
     websocket_event_release(entry->event);
     tally_free(entry);
 }
@@ -164,7 +158,8 @@ static void queue(struct websocket_subscription *subscription, struct websocket_
     struct entry *entry = conflates ? find(subscription, event, hash) : NULL;
 
     if (entry) {
-        count_bytes(subscription, bytes_of(event), bytes_of(entry->event));
+        count_bytes(subscription, websocket_event_bytes(event),
+                websocket_event_bytes(entry->event));
         websocket_event_release(entry->event);
         entry->conflated = true;
         unlink_entry(subscription, entry);
@@ -176,7 +171,7 @@ static void queue(struct websocket_subscription *subscription, struct websocket_
         entry->hash = hash;
         entry->chain = *at;
         *at = entry;
-        count_bytes(subscription, bytes_of(event), 0);
+        count_bytes(subscription, websocket_event_bytes(event), 0);
     }
     entry->event = websocket_event_share(event);
     append(subscription, entry);
@@ -203,7 +198,7 @@ static void emit(struct websocket_subscription *subscription, struct websocket_e
         subscription->credit--;
     }
     tally_series_add(subscription->hub->told, 1);
-    subscription->listener->delta(subscription->context, event, conflated);
+    subscription->listener->delta(subscription->context, event, conflated || event->newer);
 }
 
 void websocket_hub_pump(struct websocket_subscription *subscription)
@@ -254,7 +249,22 @@ static void take(struct websocket_subscription *subscription, struct websocket_e
 
 /* --- beginning -------------------------------------------------------------------------------- */
 
-/* All partitions that may have something for it. */
+/* Those that may have something for it. The caller frees them. */
+static bool *partitions_of(const struct websocket_subscription *subscription)
+{
+    const struct websocket_spec *spec = subscription->spec;
+    int32_t partitions = websocket_feed_partitions(subscription->hub->options.feed);
+    bool *mine = tally_alloc_zero((size_t)partitions, sizeof *mine);
+
+    for (size_t i = 0; i < spec->ids.count; i++) {
+        mine[tally_partition_of(spec->ids.items[i], partitions)] = true;
+    }
+    for (int32_t i = 0; i < partitions && !spec->ids.given; i++) {
+        mine[i] = true;
+    }
+    return mine;
+}
+
 static void write_places(struct websocket_subscription *subscription)
 {
     struct websocket_hub *hub = subscription->hub;
@@ -263,14 +273,11 @@ static void write_places(struct websocket_subscription *subscription)
             (size_t)websocket_feed_source(hub->options.feed, spec->topic))
                                 ->topic;
     int32_t partitions = websocket_feed_partitions(hub->options.feed);
-    bool *mine = tally_alloc_zero((size_t)partitions, sizeof *mine);
+    bool *mine = partitions_of(subscription);
 
-    for (size_t i = 0; i < spec->ids.count; i++) {
-        mine[tally_partition_of(spec->ids.items[i], partitions)] = true;
-    }
     tally_buf_clear(&hub->text);
     for (int32_t i = 0; i < partitions; i++) {
-        if (mine[i] || !spec->ids.given) {
+        if (mine[i]) {
             tally_buf_format(&hub->text, "%s%s/%d@%lld", hub->text.len > 0 ? "," : "", topic,
                     (int)i, (long long)spec->places[i].next - 1);
         }
@@ -298,6 +305,9 @@ static void try_begin(struct websocket_subscription *subscription)
         set_state(subscription, READING);
         begin(subscription);
         websocket_snapshots_ask(hub->options.snapshots, spec);
+    } else if (spec->from == WEBSOCKET_FROM_POSITIONS) {
+        set_state(subscription, CATCHING);
+        websocket_catchups_ask(hub->options.catchups, spec);
     } else {
         set_state(subscription, LIVE);
         begin(subscription);
@@ -352,6 +362,14 @@ struct websocket_subscription *websocket_hub_subscribe(struct websocket_hub *hub
         return NULL;
     }
     spec->places = tally_alloc_zero(partitions, sizeof *spec->places);
+    if (!websocket_spec_places(spec,
+                websocket_feed_source_at(hub->options.feed,
+                        (size_t)websocket_feed_source(hub->options.feed, spec->topic))
+                        ->topic,
+                spec->places, (int32_t)partitions, refusal)) {
+        websocket_spec_release(spec);
+        return NULL;
+    }
     subscription = tally_alloc_zero(1, sizeof *subscription);
     *subscription = (struct websocket_subscription){.hub = hub,
             .next = hub->first,
@@ -425,9 +443,11 @@ static void tell_followers(const struct websocket_followers *followers,
 
 static void take_live(struct websocket_subscription *subscription, struct websocket_event *event)
 {
-    bool mine = subscription->state == READING || subscription->state == LIVE;
+    const struct websocket_place *place = &subscription->spec->places[event->partition];
+    bool mine = subscription->state == READING || subscription->state == LIVE ||
+                (subscription->state == CATCHING && !place->named);
 
-    if (mine && event->offset >= subscription->spec->places[event->partition].next) {
+    if (mine && event->offset >= place->next) {
         take(subscription, event);
     }
 }
@@ -462,17 +482,26 @@ static void take_broken(struct websocket_hub *hub, size_t source)
     }
 }
 
+static void take_event(struct websocket_hub *hub, struct websocket_note *note,
+        struct websocket_subscription *mine)
+{
+    if (note->spec) {
+        atomic_fetch_sub(&note->spec->flying, websocket_event_bytes(note->event));
+    }
+    if (mine) {
+        take(mine, note->event);
+    } else if (!note->spec) {
+        tell_all(hub, note->event, take_live);
+    }
+}
+
 static void take_note(struct websocket_hub *hub, struct websocket_note *note)
 {
     struct websocket_subscription *mine = note->spec ? note->spec->subscription : NULL;
 
     switch (note->kind) {
     case WEBSOCKET_NOTE_EVENT:
-        if (mine) {
-            take(mine, note->event);
-        } else if (!note->spec) {
-            tell_all(hub, note->event, take_live);
-        }
+        take_event(hub, note, mine);
         break;
     case WEBSOCKET_NOTE_LOST:
         tell_all(hub, note->event, lose);
@@ -493,6 +522,8 @@ static void take_note(struct websocket_hub *hub, struct websocket_note *note)
     case WEBSOCKET_NOTE_CAUGHT:
         if (mine) {
             set_state(mine, LIVE);
+            memcpy(mine->spec->places, note->places,
+                    (size_t)websocket_feed_partitions(hub->options.feed) * sizeof *note->places);
         }
         break;
     case WEBSOCKET_NOTE_FAILED:

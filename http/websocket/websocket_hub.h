@@ -8,7 +8,7 @@
  *
  * @thread owner: the gateway's */
 #pragma once
-#include "http/websocket/websocket_feed.h"
+#include "http/websocket/websocket_catchup.h"
 #include "http/websocket/websocket_gateway.h"
 #include "http/websocket/websocket_snapshot.h"
 
@@ -26,6 +26,7 @@ struct websocket_hub;
 struct websocket_hub_options {
     struct websocket_feed *feed;
     struct websocket_snapshots *snapshots;
+    struct websocket_catchups *catchups;
     struct websocket_inbox *inbox;
 };
 struct websocket_hub *websocket_hub_create(const struct websocket_hub_options *options);

@@ -34,6 +34,7 @@ void websocket_note_destroy(struct websocket_note *note)
         websocket_event_release(note->items[i]);
     }
     tally_free(note->items);
+    tally_free(note->places);
     websocket_spec_release(note->spec);
     tally_free(note);
 }

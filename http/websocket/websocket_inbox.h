@@ -24,6 +24,7 @@ struct websocket_note {
     enum websocket_topic topic;
     struct websocket_event **items;
     size_t count;
+    struct websocket_place *places; /* of CAUGHT */
     struct websocket_refusal refusal;
 };
 struct websocket_note *websocket_note_create(enum websocket_note_kind kind,

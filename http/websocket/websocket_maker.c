@@ -7,6 +7,10 @@
 
 #include "engine/base/hash.h"
 #include "engine/base/log.h"
+#include "http/ledger_query.h"
+#include "http/websocket/websocket_reservations.h"
+#include "schemas/catalogue_records.h"
+#include "schemas/transfer_records.h"
 
 enum {
     ARENA_BLOCK_BYTES = 16 * 1024,
@@ -21,6 +25,12 @@ enum {
 const struct websocket_topic_info websocket_topics[WEBSOCKET_TOPICS] = {
         [WEBSOCKET_STOCK] = {"stock", "stock", "sku", "/v1/stock/", true, false, true},
         [WEBSOCKET_LEDGER] = {"ledger", "stock", "sku", NULL, true, true, false},
+        [WEBSOCKET_CATALOGUE] = {"catalogue", "catalogue", "product_id", "/v1/products/by-id/",
+                false, false, true},
+        [WEBSOCKET_RESERVATIONS] = {"reservations", "reservation", "reservation_id",
+                "/v1/reservations/", false, false, true},
+        [WEBSOCKET_TRANSFERS] = {"transfers", "transfer", "transfer_id", "/v1/transfers/", false,
+                false, true},
 };
 
 struct setting {
@@ -30,6 +40,7 @@ struct setting {
 
 struct websocket_maker {
     struct websocket_inner *inner;
+    struct websocket_reservations *reservations;
     struct tally_event event; /* as decoded */
     bool known;
     struct tally_arena arena; /* of one record */
@@ -44,6 +55,7 @@ struct websocket_maker *websocket_maker_create(const struct exchange *prototype)
     struct websocket_maker *maker = tally_alloc_zero(1, sizeof *maker);
 
     maker->inner = websocket_inner_create(prototype);
+    maker->reservations = websocket_reservations_create();
     tally_arena_init(&maker->arena, ARENA_BLOCK_BYTES);
     tally_arena_init(&maker->names, ARENA_BLOCK_BYTES);
     tally_buf_init(&maker->data, DATA_BYTES_MAX);
@@ -57,6 +69,7 @@ void websocket_maker_destroy(struct websocket_maker *maker)
         return;
     }
     websocket_inner_destroy(maker->inner);
+    websocket_reservations_destroy(maker->reservations);
     tally_arena_deinit(&maker->arena);
     tally_arena_deinit(&maker->names);
     tally_buf_deinit(&maker->data);
@@ -249,29 +262,158 @@ static enum tally_code write_level(struct websocket_maker *maker,
     return code;
 }
 
-static enum tally_code make_stock(struct websocket_maker *maker,
-        const struct websocket_source *source, const struct websocket_event *record,
-        unsigned wanted, struct websocket_event **events, size_t *count, struct tally_error *err)
+static uint32_t signals_of(const struct stock_event *event)
+{
+    const struct tally_slice *names = event->signals.items;
+    uint32_t signals = 0;
+
+    for (size_t i = 0; i < event->signals.count; i++) {
+        for (uint32_t signal = 0; stock_signal_names[signal]; signal++) {
+            if (tally_slice_equal(names[i], tally_slice_string(stock_signal_names[signal]))) {
+                signals |= UINT32_C(1) << signal;
+            }
+        }
+    }
+    return signals;
+}
+
+static void write_ledger(struct websocket_maker *maker, const struct websocket_source *source)
+{
+    const struct tally_event *event = &maker->event;
+    const struct stock_event *stock = event->body;
+    struct stock_ledger_row row = {.type = (uint8_t)event->schema->id,
+            .kind = stock->kind,
+            .has_reason = stock->presence.present & TALLY_BIT(STOCK_EVENT_REASON),
+            .reason = stock->reason,
+            .signals = signals_of(stock),
+            .note = stock->note,
+            .reference = stock->reference,
+            .actor = event->actor,
+            .command_id = event->command_id,
+            .reservation_id = stock->cause.reservation_id,
+            .order_id = stock->cause.order_id,
+            .shipment_id = stock->cause.shipment_id,
+            .return_id = stock->cause.return_id,
+            .transfer_id = stock->cause.transfer_id,
+            .line = stock->cause.line,
+            .recorded_at = event->time_ms,
+            .offset = event->command_offset};
+    struct tally_writer writer;
+
+    memcpy(row.deltas, stock->deltas.n, sizeof row.deltas);
+    memcpy(row.after, stock->after.n, sizeof row.after);
+    tally_buf_clear(&maker->data);
+    tally_write_begin(&writer, &maker->data, TALLY_FORMAT_JSON);
+    ledger_query_entry_json(&writer, stock->sku, stock->warehouse, stock->seq, &row,
+            source->commands, event->partition);
+}
+
+/* What one call makes. */
+struct making {
+    const struct websocket_source *source;
+    struct websocket_event like;
+    struct websocket_event **events;
+    size_t *count;
+};
+
+static void add(struct websocket_maker *maker, struct making *making, enum websocket_topic topic)
+{
+    making->like.topic = topic;
+    making->events[(*making->count)++] =
+            websocket_event_create(&making->like, tally_buf_bytes(&maker->data));
+}
+
+static enum tally_code make_stock(struct websocket_maker *maker, struct making *making,
+        unsigned wanted, struct tally_error *err)
 {
     const struct stock_event *stock = maker->event.body;
-    struct websocket_event like = *record;
     enum tally_code code = TALLY_OK;
 
     if (!stock_event_has_level(stock)) {
         return TALLY_OK;
     }
-    like.version = stock->version;
-    like.kind = stock->kind;
-    like.id = stock->sku;
-    like.warehouse = stock->warehouse;
+    making->like.version = stock->version;
+    making->like.kind = stock->kind;
+    making->like.id = stock->sku;
+    making->like.warehouse = stock->warehouse;
     if (wanted & 1u << WEBSOCKET_STOCK) {
-        code = write_level(maker, source, &maker->event, err);
-        if (!code) {
-            like.topic = WEBSOCKET_STOCK;
-            events[(*count)++] = websocket_event_create(&like, tally_buf_bytes(&maker->data));
+        code = write_level(maker, making->source, &maker->event, err);
+        if (code) {
+            return code;
         }
+        add(maker, making, WEBSOCKET_STOCK);
+    }
+    if (wanted & 1u << WEBSOCKET_LEDGER) {
+        write_ledger(maker, making->source);
+        add(maker, making, WEBSOCKET_LEDGER);
+    }
+    return TALLY_OK;
+}
+
+static void make_product(struct websocket_maker *maker, struct making *making)
+{
+    const struct catalogue_event *catalogue = maker->event.body;
+
+    switch ((enum catalogue_event_type)maker->event.schema->id) {
+    case CATALOGUE_PRODUCT_CREATED:
+    case CATALOGUE_PRODUCT_UPDATED:
+    case CATALOGUE_VARIANT_ADDED:
+    case CATALOGUE_PRODUCT_PUBLISHED:
+    case CATALOGUE_PRODUCT_ARCHIVED:
+    case CATALOGUE_PRICE_CHANGED:
+    case CATALOGUE_PRICE_SCHEDULED:
+        making->like.version = catalogue->version;
+        making->like.id = catalogue->product_id;
+        tally_buf_clear(&maker->data);
+        catalogue_product_json(&catalogue->product, &maker->data);
+        add(maker, making, WEBSOCKET_CATALOGUE);
+        break;
+    case CATALOGUE_SLUG_CLAIMED:
+    case CATALOGUE_SLUG_RELEASED:
+    case CATALOGUE_WAREHOUSE_REGISTERED:
+    case CATALOGUE_OPERATION_FAILED:
+    case CATALOGUE_OPERATION_STARTED:
+    case CATALOGUE_OPERATION_PROGRESSED:
+    case CATALOGUE_EVENT_TYPES:
+        break;
+    }
+}
+
+static enum tally_code make_reservation(struct websocket_maker *maker, struct making *making,
+        struct tally_error *err)
+{
+    const struct reservation_event *event = maker->event.body;
+    char positions[PATH_BYTES];
+    struct websocket_fold fold = {.inner = maker->inner,
+            .positions = positions,
+            .arena = &maker->arena,
+            .type = maker->event.schema->id};
+    enum tally_code code;
+
+    snprintf(positions, sizeof positions, "%s/%d@%lld", making->source->commands,
+            (int)maker->event.partition, (long long)maker->event.command_offset);
+    tally_buf_clear(&maker->data);
+    code = websocket_reservations_fold(maker->reservations, event, &fold, &maker->data, err);
+    if (!code && !fold.old) {
+        making->like.version = fold.version;
+        making->like.newer = fold.newer;
+        making->like.id = event->reservation_id;
+        add(maker, making, WEBSOCKET_RESERVATIONS);
     }
     return code;
+}
+
+static void make_transfer(struct websocket_maker *maker, struct making *making)
+{
+    struct transfer_event event = *(const struct transfer_event *)maker->event.body;
+
+    event.presence.present &= ~(TALLY_BIT(TRANSFER_EVENT_TIMER) | TALLY_BIT(TRANSFER_EVENT_OP));
+    making->like.version = event.version;
+    making->like.id = event.transfer_id;
+    tally_buf_clear(&maker->data);
+    tally_encode(transfer_event_schemas[TRANSFER_WAS_DISPATCHED], &event, TALLY_FORMAT_JSON,
+            &maker->data);
+    add(maker, making, WEBSOCKET_TRANSFERS);
 }
 
 int64_t websocket_maker_decode(struct websocket_maker *maker, const struct websocket_source *source,
@@ -297,14 +439,28 @@ enum tally_code websocket_maker_make(struct websocket_maker *maker,
         struct websocket_event *events[static WEBSOCKET_TOPICS], size_t *count,
         struct tally_error *err)
 {
-    const struct websocket_event like = {
-            .source = source->topic, .partition = record->partition, .offset = record->offset};
+    struct making making = {.source = source,
+            .like = {.source = source->topic,
+                    .partition = record->partition,
+                    .offset = record->offset},
+            .events = events,
+            .count = count};
 
     *count = 0;
     if (!maker->known || !maker->event.schema) {
         return TALLY_OK;
     }
-    return make_stock(maker, source, &like, wanted, events, count, err);
+    if (wanted & 1u << WEBSOCKET_RESERVATIONS) {
+        return make_reservation(maker, &making, err);
+    }
+    if (wanted & 1u << WEBSOCKET_CATALOGUE) {
+        make_product(maker, &making);
+    } else if (wanted & 1u << WEBSOCKET_TRANSFERS) {
+        make_transfer(maker, &making);
+    } else {
+        return make_stock(maker, &making, wanted, err);
+    }
+    return TALLY_OK;
 }
 
 size_t websocket_sources(struct tally_runtime *runtime,

@@ -71,6 +71,16 @@ static void add_levels(struct websocket_snapshots *snapshots, struct websocket_n
     }
 }
 
+static void add(struct websocket_snapshots *snapshots, struct websocket_note *note,
+        const struct websocket_event *like, const struct tally_token *document)
+{
+    if (like->topic == WEBSOCKET_STOCK) {
+        add_levels(snapshots, note, like, document);
+    } else if (document) {
+        add_item(snapshots, note, like, document);
+    }
+}
+
 /* Of one id; one that is not known has no items. */
 static bool read_one(struct websocket_snapshots *snapshots, struct websocket_note *note,
         struct tally_slice id)
@@ -99,7 +109,7 @@ static bool read_one(struct websocket_snapshots *snapshots, struct websocket_not
     }
     status = websocket_inner_get(snapshots->inner, path, "", positions, &body);
     if (status == OK_STATUS) {
-        add_levels(snapshots, note, &like, websocket_inner_document(snapshots->inner));
+        add(snapshots, note, &like, websocket_inner_document(snapshots->inner));
     } else if (status != NOT_FOUND_STATUS) {
         websocket_refuse(&note->refusal, websocket_inner_problem(snapshots->inner),
                 "%s cannot be read now: %d", path, status);

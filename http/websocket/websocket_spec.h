@@ -31,6 +31,7 @@ struct websocket_spec {
     _Atomic int references;
     _Atomic bool cancelled;                      /* nobody waits for it any more */
     _Atomic size_t queued;                       /* bytes that wait for the client */
+    _Atomic size_t flying;                       /* bytes read for it and not taken yet */
     struct websocket_subscription *subscription; /* the gateway's alone; NULL: it is gone */
     enum websocket_topic topic;
     enum websocket_from from;

@@ -165,7 +165,222 @@ def snapshots():
     client.close()
 
 
-PARTS = (handshake, places, snapshots)
+def topics():
+    """The other topics: each tells what GET answers."""
+    client = ws.Client(port)
+    subscribe(client, "ledger", "ledger", filter={"sku": ["TOP-1"], "kind": ["RECEIVE"]})
+    subscribe(client, "catalogue", "product", filter={"product_id": ["P-1"]}, **{"from": "snapshot"})
+    check(client.receive() == {"op": "snapshot", "id": "product", "items": [], "last": True}, "of what is not there")
+    subscribe(client, "reservations", "reservation", filter={"reservation_id": ["R-1"]})
+    subscribe(client, "transfers", "transfer")
+    receive("TOP-1", 9)
+    send("AdjustStock", sku="TOP-1", warehouse="AMS1", delta=-1, reason="SHRINKAGE")
+    entry = json.loads(ask("GET", "/v1/stock/TOP-1/ledger?warehouse=AMS1&kind=RECEIVE")[2])["items"][0]
+    answer = client.receive()
+    check(answer["id"] == "ledger" and answer["data"] == entry, "a ledger entry", answer, entry)
+    send("CreateProduct", product_id="P-1", slug="p-1", name="P", variants=[{"sku": "V-1", "options": {}}])
+    answer = client.receive()
+    check(answer["id"] == "product" and answer["data"] == json.loads(ask("GET", "/v1/products/by-id/P-1")[2]), "a product", answer)
+    send("ReserveStock", reservation_id="R-1", lines=[{"sku": "TOP-1", "quantity": 2}, {"sku": "TOP-2X", "quantity": 1}][:1])
+    versions, answer = [], {"data": {"state": ""}}
+    while answer and answer["data"]["state"] != "CONFIRMED":
+        answer = client.receive()
+        check(answer and answer["id"] == "reservation", "a reservation", answer)
+        versions.append(answer["data"]["version"])
+    check(versions == sorted(set(versions)), "each version once", versions)
+    check(answer["data"] == json.loads(ask("GET", "/v1/reservations/R-1")[2]), "the reservation", answer)
+    send("DispatchTransfer", transfer_id="T-1", sku="TOP-1", quantity=1, **{"from": "AMS1", "to": "BER1"})
+    answer = {"data": {"state": ""}}
+    while answer and answer["data"].get("state") != "IN_TRANSIT":
+        answer = client.receive()
+        check(answer and answer["id"] in ("transfer", "reservation"), "a transfer", answer)
+    check(answer["data"] == json.loads(ask("GET", "/v1/transfers/T-1")[2]), "the transfer", answer)
+    other = ws.Client(port)
+    for id, topic, name, path in (("r", "reservations", {"reservation_id": ["R-1"]}, "/v1/reservations/R-1"),
+                                  ("t", "transfers", {"transfer_id": ["T-1"]}, "/v1/transfers/T-1"),
+                                  ("c", "catalogue", {"product_id": ["P-1"]}, "/v1/products/by-id/P-1")):
+        subscribe(other, topic, id, filter=name, **{"from": "snapshot"})
+        check(other.receive() == {"op": "snapshot", "id": id, "items": [json.loads(ask("GET", path)[2])], "last": True},
+              f"a snapshot of {topic}")
+    other.close()
+    client.close()
+
+
+def refusals():
+    client = ws.Client(port)
+    far = f"{prefix}stock.events/0@1000000000"
+    for code, message in (("UNKNOWN_TOPIC", {"op": "subscribe", "id": "a", "topic": "nothing"}),
+                          ("BAD_REQUEST", {"op": "subscribe", "id": "a"}),
+                          ("BAD_REQUEST", {"op": "subscribe", "topic": "stock"}),
+                          ("BAD_REQUEST", {"op": "fly", "id": "a"}), ("BAD_REQUEST", {"id": "a"}), ("BAD_REQUEST", {}),
+                          ("BAD_REQUEST", {"op": "subscribe", "id": 7, "topic": "stock"}),
+                          ("BAD_REQUEST", {"op": "subscribe", "id": "a", "topic": "stock", "filter": {"colour": ["red"]}}),
+                          ("BAD_REQUEST", {"op": "subscribe", "id": "a", "topic": "stock", "filter": {"sku": "S"}}),
+                          ("BAD_REQUEST", {"op": "subscribe", "id": "a", "topic": "stock", "filter": {"sku": []}}),
+                          ("BAD_REQUEST", {"op": "subscribe", "id": "a", "topic": "ledger", "filter": {"kind": ["EAT"]}}),
+                          ("BAD_REQUEST", {"op": "subscribe", "id": "a", "topic": "stock", "credit": -1}),
+                          ("BAD_REQUEST", {"op": "subscribe", "id": "a", "topic": "stock", "credit": "1"}),
+                          ("BAD_REQUEST", {"op": "subscribe", "id": "a", "topic": "stock", "from": "x/0@1"}),
+                          ("BAD_REQUEST", {"op": "subscribe", "id": "a", "topic": "stock", "from": far + "," + far}),
+                          ("BAD_REQUEST", {"op": "subscribe", "id": "a", "topic": "stock", "from": far + ","}),
+                          ("RESYNC_REQUIRED", {"op": "subscribe", "id": "a", "topic": "stock", "from": far}),
+                          ("SNAPSHOT_TOO_LARGE", {"op": "subscribe", "id": "a", "topic": "stock", "from": "snapshot"}),
+                          ("SNAPSHOT_TOO_LARGE", {"op": "subscribe", "id": "a", "topic": "stock", "from": "snapshot",
+                                                  "filter": {"sku": [f"S-{number}" for number in range(501)]}}),
+                          ("BAD_REQUEST", {"op": "credit", "id": "a", "n": 1}), ("BAD_REQUEST", {"op": "unsubscribe", "id": "a"}),
+                          ("BAD_REQUEST", '{"op":"ping","n":1.5}'), ("BAD_REQUEST", '{"op":"ping","op":"ping"}')):
+        client.send(message)
+        answer = client.receive()
+        check(answer and answer["op"] == "error" and answer["code"] == code and answer["detail"], f"{message}"[:200], answer)
+    for number in range(20):
+        subscribe(client, id=f"n{number}", filter={"sku": ["NOBODY"]})
+    for code, id in (("DUPLICATE_ID", "n0"), ("TOO_MANY_SUBSCRIPTIONS", "n20")):
+        client.send({"op": "subscribe", "id": id, "topic": "stock"})
+        answer = client.receive()
+        check(answer["code"] == code and answer["id"] == id, code, answer)
+    client.close()
+
+
+def resuming():
+    """A client that comes back with its last positions misses nothing and sees nothing twice, be it that events go on."""
+    skus = [f"RES-{number}" for number in range(6)]
+    client = ws.Client(port)
+    asked = subscribe(client, "ledger")
+    places = dict(part.rsplit("@", 1) for part in asked["position"].split(","))
+    seen = []
+
+    def follow(count):
+        for _ in range(count):
+            answer = client.receive()
+            check(answer and answer["op"] == "delta", "a delta", answer)
+            partition, offset = answer["position"].rsplit("@", 1)
+            check(int(offset) > int(places[partition]), "in order", answer, places)
+            places[partition] = offset
+            seen.append((answer["data"]["sku"], answer["data"]["seq"]))
+    for sku in skus:
+        receive(sku)
+    follow(4)
+    for turn in range(3):
+        client.close()
+        for sku in skus:
+            receive(sku)
+        client = ws.Client(port)
+        asked = subscribe(client, "ledger", **{"from": ",".join(f"{name}@{offset}" for name, offset in places.items())})
+        check(dict(part.rsplit("@", 1) for part in asked["position"].split(",")) == places, "where it goes on", asked)
+        for sku in skus:
+            receive(sku)
+        follow(10)
+    follow(6 + 3 * 12 - len(seen))
+    check(len(seen) == len(set(seen)) and all([seq for name, seq in seen if name == sku] == list(range(1, 8)) for sku in skus),
+          "every entry once, in order", seen)
+    client.close()
+    # from the very beginning, with a filter
+    client = ws.Client(port)
+    start = ",".join(f"{prefix}stock.events/{partition}@-1" for partition in range(PARTITIONS))
+    subscribe(client, "stock", filter={"sku": ["RES-0"]}, **{"from": start})
+    check([client.receive()["data"]["version"] for _ in range(7)] == list(range(1, 8)), "every version from the beginning")
+    receive("RES-0")
+    check(client.receive()["data"]["version"] == 8, "and on")
+    client.close()
+
+
+def credit():
+    client = ws.Client(port)
+    subscribe(client, "stock", "s", filter={"sku": ["CR-1", "CR-2"]}, credit=1)
+    subscribe(client, "ledger", "l", filter={"sku": ["CR-1"]}, credit=0)
+    for _ in range(4):
+        receive("CR-1")
+    receive("CR-2")
+    answer = client.receive()
+    check(answer["id"] == "s" and answer["data"]["version"] == 1 and not answer["conflated"], "one credit", answer)
+    client.send({"op": "credit", "id": "s", "n": 5})
+    told = deltas(client, 2)
+    check([(answer["data"]["sku"], answer["data"]["version"], answer["conflated"]) for answer in told]
+          == [("CR-1", 4, True), ("CR-2", 1, False)], "the latest of each key", told)
+    client.send({"op": "credit", "id": "l", "n": 10})
+    told = deltas(client, 4)
+    check([answer["data"]["seq"] for answer in told] == [1, 2, 3, 4] and not any(answer["conflated"] for answer in told),
+          "no ledger entry is left out", told)
+    client.close()
+
+
+def memory():
+    text = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines() if line.startswith(("VmRSS", "Threads"))}
+
+
+def hostile():
+    def closed_by(data, wanted, name, **headers):
+        client = ws.Client(port, **headers)
+        try:
+            client.raw(data)
+        except OSError:
+            pass
+        check(client.until_closed(20) == wanted, name, client.closed)
+        client.close()
+    before = memory()
+    for _ in range(3):
+        closed_by(ws.frame(ws.TEXT, b'{"op":"\xff"}'), 1007, "text that is no UTF-8")
+        closed_by(ws.frame(ws.TEXT, b"[1]"), 1007, "no object")
+        closed_by(ws.frame(ws.TEXT, b"{"), 1007, "no JSON")
+        closed_by(ws.frame(ws.TEXT, b'{"op":"ping\x00"}'), 1007, "a NUL")
+        closed_by(ws.frame(ws.BINARY, b"{}"), 1003, "binary")
+        closed_by(ws.frame(ws.TEXT, b"{}", mask=None), 1002, "no mask")
+        closed_by(ws.frame(3, b""), 1002, "an unknown opcode")
+        closed_by(b"\xc1" + ws.frame(ws.TEXT, b"{}")[1:], 1002, "a reserved bit")
+        closed_by(ws.frame(ws.PING, b"x" * 126), 1002, "a long ping")
+        closed_by(ws.frame(ws.PING, b"x", final=False), 1002, "half a ping")
+        closed_by(ws.frame(0, b"x"), 1002, "a continuation of nothing")
+        closed_by(ws.frame(ws.TEXT, b"{", final=False) + ws.frame(ws.TEXT, b"}"), 1002, "a message within another")
+        closed_by(ws.frame(ws.TEXT, b"{}", head=b"\xfe\x00\x02"), 1002, "a length that is longer than it need be")
+        closed_by(ws.frame(ws.CLOSE, b"\x03"), 1002, "half a status")
+        closed_by(ws.frame(ws.CLOSE, b"\x03\xed"), 1002, "a status that is never sent")
+        closed_by(ws.frame(ws.TEXT, b" " * 65537), 1009, "a frame over 64 KiB")
+        closed_by(ws.frame(ws.TEXT, b"x", head=b"\xff" + (2 << 30).to_bytes(8, "big")), 1009, "2 GiB")
+        closed_by(ws.frame(ws.TEXT, b"x", head=b"\xff\xff" + b"\xff" * 7), 1002, "a negative length")
+        closed_by(ws.frame(ws.TEXT, b" " * 60000, final=False) + 4 * ws.frame(0, b" " * 60000, final=False), 1009,
+                  "a message over 256 KiB")
+        closed_by(101 * ws.frame(ws.TEXT, b'{"op":"ping"}'), 1008, "a flood of messages")
+        closed_by(101 * ws.frame(ws.PING), 1008, "a flood of pings")
+        closed_by(101 * ws.frame(ws.PONG), 1008, "a flood of pongs")
+    client = ws.Client(port)
+    client.raw(ws.frame(ws.TEXT, b'{"op":', final=False) + ws.frame(ws.PING, b"!") + ws.frame(0, b'"ping"}'))
+    check(client.read_frame() == (ws.PONG, b"!") and client.receive() == {"op": "pong"}, "a ping between fragments")
+    whole = ws.frame(ws.TEXT, b'{"op":"ping"}')
+    for byte in whole:
+        client.raw(bytes([byte]))
+    check(client.receive() == {"op": "pong"}, "byte by byte")
+    halves = [ws.Client(port) for _ in range(20)]
+    for half in halves:
+        half.raw(ws.frame(ws.TEXT, b"x" * 60000)[:30000])
+    client.send({"op": "ping"})
+    check(client.receive() == {"op": "pong"} and ask("GET", "/livez")[0] == 200, "beside half frames")
+    for half in halves + [client]:
+        half.close()
+    after = memory()
+    check(after["Threads"] <= before["Threads"] and after["VmRSS"] - before["VmRSS"] < 16 * 1024, "nothing is left", before, after)
+
+
+def slow():
+    """Who does not read is conflated, or closed with 1013; nobody else waits for it."""
+    reader, sleeper = ws.Client(port), ws.Client(port, receive_bytes=4096)
+    subscribe(reader, "ledger", filter={"sku": ["SLOW-1"]}, credit=100000)
+    subscribe(sleeper, "ledger", "l", filter={"sku": ["SLOW-1"]}, credit=0)
+    note = "n" * 450
+    count = 1500
+    for at in range(0, count, 500):
+        commands = [{"type": "ReceiveStock", "command_id": str(uuid.uuid4()), "sku": "SLOW-1", "warehouse": "AMS1",
+                     "quantity": 1, "note": note} for _ in range(500)]
+        status, _, answer = ask("POST", "/v1/commands:batch", json.dumps({"commands": commands}).encode(),
+                                Content_Type="application/json", Prefer="wait=30")
+        check(status == 200, "a batch", status, answer[:300])
+    check([reader.receive()["data"]["seq"] for _ in range(count)] == list(range(1, count + 1)), "the reader has all")
+    check(sleeper.until_closed() == 1013, "the sleeper is closed", sleeper.closed)
+    sleeper.close()
+    reader.close()
+
+
+PARTS = (handshake, places, snapshots, topics, refusals, resuming, credit, hostile, slow)
 
 
 # --- the instance ------------------------------------------------------------------------------------------------------
@@ -213,6 +428,7 @@ def main():
     with tempfile.TemporaryDirectory() as text:
         folder = pathlib.Path(text)
         process = start(folder)
+        stopping = False
         try:
             for warehouse in ("AMS1", "BER1"):
                 send("RegisterWarehouse", warehouse=warehouse, name=warehouse)
@@ -224,8 +440,12 @@ def main():
                         print(f"{part.__name__}: {time.monotonic() - began:.1f} s")
             status = process.poll()
             check(status is None, "tally lives", status)
+            last = ws.Client(port)
+            process.send_signal(signal.SIGTERM)
+            check(last.until_closed() == 1001, "closed at the end", last.closed)
+            stopping = True
         finally:
-            if process.poll() is None:
+            if process.poll() is None and not stopping:
                 process.send_signal(signal.SIGTERM)
             status = process.wait(PATIENCE_S)
         check(status == 0, "tally ended well", status)
