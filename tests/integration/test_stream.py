@@ -4,6 +4,7 @@ ones. TEST_KAFKA: host:port; TEST_TALLY: the program."""
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import uuid
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import websocket_client as ws  # noqa: E402
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_S = 60
 PARTITIONS = 3
 results = []
@@ -72,6 +74,20 @@ def subscribe(client, topic="stock", id="s1", **members):
 
 def deltas(client, count):
     return [client.receive() for _ in range(count)]
+
+
+class Witness:
+    """Another socket: once it has been told of a level as it is now, so could have been every other."""
+    def __init__(self):
+        self.client = ws.Client(port)
+        subscribe(self.client, credit=1000000)
+
+    def settle(self, sku):
+        wanted = level(sku)["version"]
+        while True:
+            told = self.client.receive()["data"]
+            if told["sku"] == sku and told["version"] >= wanted:
+                return
 
 
 # --- the handshake ---------------------------------------------------------------------------------------------------
@@ -285,12 +301,13 @@ def resuming():
 
 
 def credit():
-    client = ws.Client(port)
+    client, witness = ws.Client(port), Witness()
     subscribe(client, "stock", "s", filter={"sku": ["CR-1", "CR-2"]}, credit=1)
     subscribe(client, "ledger", "l", filter={"sku": ["CR-1"]}, credit=0)
     for _ in range(4):
         receive("CR-1")
     receive("CR-2")
+    witness.settle("CR-2")
     answer = client.receive()
     check(answer["id"] == "s" and answer["data"]["version"] == 1 and not answer["conflated"], "one credit", answer)
     client.send({"op": "credit", "id": "s", "n": 5})
@@ -299,6 +316,7 @@ def credit():
           == [("CR-1", 4, True), ("CR-2", 1, False)], "the latest of each key", told)
     client.send({"op": "credit", "id": "l", "n": 10})
     told = deltas(client, 4)
+    witness.client.close()
     check([answer["data"]["seq"] for answer in told] == [1, 2, 3, 4] and not any(answer["conflated"] for answer in told),
           "no ledger entry is left out", told)
     client.close()
@@ -380,7 +398,46 @@ def slow():
     reader.close()
 
 
-PARTS = (handshake, places, snapshots, topics, refusals, resuming, credit, hostile, slow)
+def plain(document):
+    """What is the same in every run: neither offsets nor times nor ids that were made."""
+    text = json.dumps(document).replace(prefix, "")
+    text = re.sub(r"/\d+@-?\d+", "/0@0", text)
+    return re.sub(r'"(updated_at|recorded_at|command_id)": "[^"]*"', r'"\1": ""', text)
+
+
+def examples():
+    """docs/stream.md, line by line; positions that were told stand in place of those of the page."""
+    blocks = re.findall(r"```stream\n(.*?)```", (ROOT / "docs/stream.md").read_text(), re.S)
+    client, witness, told, count = ws.Client(port), Witness(), "", 0
+    for line in [line for block in blocks for line in block.splitlines()]:
+        count += 1
+        if line.startswith("$ "):
+            _, path, body = line[2:].split(" ", 2)
+            send(path.rsplit("/", 1)[1], **json.loads(body))
+        elif line == "~":
+            client.close()
+            client = ws.Client(port)
+        elif line.startswith("> "):
+            message = json.loads(line[2:])
+            if message["op"] == "credit":
+                witness.settle("TS-RED-M")
+            if "@1000000000" in message.get("from", ""):
+                client.close()  # the id is used again
+                client = ws.Client(port)
+                message["from"] = f"{prefix}stock.events/0@1000000000"
+            elif "@" in message.get("from", ""):
+                message["from"] = told
+            client.send(message)
+        else:
+            answer = client.receive()
+            told = answer["position"] if answer and answer["op"] == "subscribed" else told
+            check(plain(answer) == plain(json.loads(line[2:])), f"docs/stream.md: {line}", answer)
+    check(count > 20, "the examples", count)
+    witness.client.close()
+    client.close()
+
+
+PARTS = (handshake, places, snapshots, topics, refusals, resuming, credit, examples, hostile, slow)
 
 
 # --- the instance ------------------------------------------------------------------------------------------------------
