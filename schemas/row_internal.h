@@ -33,7 +33,9 @@ static inline void row_put_u64(struct row_writer *writer, uint64_t value)
 }
 static inline void row_put_unsigned(struct row_writer *writer, uint64_t value)
 {
-    if (writer->at) {
+    if (writer->at && value < 0x80) { /* most of them */
+        *writer->at++ = (uint8_t)value;
+    } else if (writer->at) {
         writer->at += tally_put_varint(writer->at, value);
     }
 }
@@ -45,7 +47,7 @@ static inline void row_put_text(struct row_writer *writer, struct tally_slice te
 {
     row_put_unsigned(writer, text.len);
     if (writer->at && text.len) {
-        memcpy(writer->at, text.data, text.len);
+        tally_copy_short(writer->at, text.data, text.len);
         writer->at += text.len;
     }
 }

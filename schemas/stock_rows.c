@@ -36,10 +36,8 @@ static void put_numbers(struct row_writer *writer, const int64_t numbers[static 
         set |= (uint8_t)((numbers[i] != 0) << i);
     }
     row_put_u8(writer, set);
-    for (int i = 0; i < STOCK_BUCKETS; i++) {
-        if (numbers[i] != 0) {
-            row_put_int(writer, numbers[i]);
-        }
+    for (unsigned left = set; left; left &= left - 1) { /* few are not 0 */
+        row_put_int(writer, numbers[__builtin_ctz(left)]);
     }
 }
 
@@ -97,30 +95,27 @@ bool stock_level_unpack(struct tally_slice row, struct stock_level_row *level)
 
 /* The texts of an entry, most of which are absent: one varint of bits says which are there. */
 enum { LEDGER_TEXTS = 9 };
-static void list_texts(struct stock_ledger_row *entry,
-        struct tally_slice *texts[static LEDGER_TEXTS])
-{
-    texts[0] = &entry->command_id;
-    texts[1] = &entry->note;
-    texts[2] = &entry->reference;
-    texts[3] = &entry->actor;
-    texts[4] = &entry->reservation_id;
-    texts[5] = &entry->order_id;
-    texts[6] = &entry->shipment_id;
-    texts[7] = &entry->return_id;
-    texts[8] = &entry->transfer_id;
-}
+static const size_t ledger_texts[LEDGER_TEXTS] = {
+        offsetof(struct stock_ledger_row, command_id),
+        offsetof(struct stock_ledger_row, note),
+        offsetof(struct stock_ledger_row, reference),
+        offsetof(struct stock_ledger_row, actor),
+        offsetof(struct stock_ledger_row, reservation_id),
+        offsetof(struct stock_ledger_row, order_id),
+        offsetof(struct stock_ledger_row, shipment_id),
+        offsetof(struct stock_ledger_row, return_id),
+        offsetof(struct stock_ledger_row, transfer_id),
+};
 
 void stock_ledger_pack(const struct stock_ledger_row *entry, struct tally_buf *row)
 {
-    struct stock_ledger_row copy = *entry;
-    struct tally_slice *texts[LEDGER_TEXTS];
+    const struct tally_slice *texts[LEDGER_TEXTS];
     size_t bound = 4 + 2 * NUMBERS_MAX + 5 * ROW_VARINT_MAX;
     uint64_t set = 0;
     struct row_writer writer;
 
-    list_texts(&copy, texts);
     for (int i = 0; i < LEDGER_TEXTS; i++) {
+        texts[i] = (const void *)((const uint8_t *)entry + ledger_texts[i]);
         set |= (uint64_t)(texts[i]->len != 0) << i;
         bound += ROW_VARINT_MAX + texts[i]->len;
     }
@@ -136,10 +131,8 @@ void stock_ledger_pack(const struct stock_ledger_row *entry, struct tally_buf *r
     row_put_int(&writer, entry->recorded_at);
     row_put_int(&writer, entry->offset);
     row_put_unsigned(&writer, set);
-    for (int i = 0; i < LEDGER_TEXTS; i++) {
-        if (texts[i]->len) {
-            row_put_text(&writer, *texts[i]);
-        }
+    for (unsigned left = (unsigned)set; left; left &= left - 1) {
+        row_put_text(&writer, *texts[__builtin_ctz(left)]);
     }
     row_end(&writer);
 }
@@ -147,7 +140,6 @@ void stock_ledger_pack(const struct stock_ledger_row *entry, struct tally_buf *r
 bool stock_ledger_unpack(struct tally_slice row, struct stock_ledger_row *entry)
 {
     struct row_reader reader = open_row(row);
-    struct tally_slice *texts[LEDGER_TEXTS];
     uint64_t set, signals;
     uint8_t reason;
 
@@ -165,10 +157,9 @@ bool stock_ledger_unpack(struct tally_slice row, struct stock_ledger_row *entry)
     entry->recorded_at = row_int(&reader);
     entry->offset = row_int(&reader);
     set = row_unsigned(&reader);
-    list_texts(entry, texts);
     for (int i = 0; i < LEDGER_TEXTS; i++) {
         if (set >> i & 1) {
-            *texts[i] = row_text(&reader);
+            *(struct tally_slice *)(void *)((uint8_t *)entry + ledger_texts[i]) = row_text(&reader);
         }
     }
     return row_done(&reader) && entry->type < STOCK_EVENT_TYPES && entry->kind < STOCK_KINDS &&
