@@ -1,6 +1,7 @@
 /* tests/integration/test_kafka_transactions.c - transactions, fencing and positions on a real
  * broker (connectors/kafka_producer.c, kafka_consumer.c). */
 #include <poll.h>
+#include <stdio.h>
 
 #include "engine/base/mem.h"
 #include "tests/integration/kafka_fixture.h"
@@ -405,6 +406,77 @@ START_TEST(keeps_keys_headers_and_order)
 }
 END_TEST
 
+/* "run.record" of each, in order, `times` times over. */
+static void ck_runs(struct kafka_fixture *fixture, const char *topic, int32_t partition,
+        size_t times, size_t runs, size_t run)
+{
+    struct tally_error err = {.code = TALLY_OK};
+    struct tally_consumer *consumer =
+            fixture->client->ops->restore_consumer(fixture->client, 0, &err);
+    struct tally_topic_partition from = {.topic = topic, .partition = partition, .offset = 0};
+
+    kafka_ok(consumer->ops->assign(consumer, &from, 1, &err));
+    for (size_t i = 0; i < times * runs * run; i++) {
+        struct tally_record record;
+        char expected[48];
+
+        (void)snprintf(expected, sizeof expected, "%zu.%zu", i / run % runs, i % run);
+        kafka_member_next(consumer, &record);
+        ck_assert_str_eq((const char *)record.value.data, expected);
+        consumer->ops->release(consumer, &record);
+    }
+    consumer->ops->destroy(consumer);
+}
+
+/* More than a request takes, of two partitions in turns, and offsets while batches are on their
+ * way; then once more by the same producer. */
+START_TEST(commits_many_batches_of_several_partitions)
+{
+    enum { RUN = 250, RUNS = 12, VALUE = 1000 };
+    struct kafka_fixture fixture;
+    struct kafka_member member;
+    struct tally_error err = {.code = TALLY_OK};
+    struct tally_producer *producer = NULL;
+    const char *in = NULL, *out = NULL;
+    static uint8_t values[RUNS][RUN][VALUE];
+
+    kafka_fixture_open(&fixture, "a");
+    in = kafka_fixture_topic(&fixture, "in", 1);
+    out = kafka_fixture_topic(&fixture, "out", 2);
+    kafka_fixture_fill(&fixture, in, 2);
+    kafka_member_join(&member, &fixture, 0, in);
+    producer = kafka_fixture_producer(&fixture, 0);
+    for (int transaction = 0; transaction < 2; transaction++) {
+        struct tally_delivery delivery = {.last_offset = TALLY_OFFSET_NONE};
+
+        kafka_ok(producer->ops->begin(producer, &err));
+        for (size_t run = 0; run < RUNS; run++) {
+            struct tally_produce records[RUN];
+            size_t done = 0;
+
+            for (size_t i = 0; i < RUN; i++) {
+                (void)snprintf((char *)values[run][i], VALUE, "%zu.%zu", run / 2, i);
+                records[i] = (struct tally_produce){.key = TALLY_SLICE("key"),
+                        .value = tally_slice_of(values[run][i], VALUE),
+                        .delivery = &delivery};
+            }
+            kafka_ok(producer->ops->produce(producer, out, run % 2, records, RUN, &done, &err));
+            ck_assert_uint_eq(done, RUN);
+        }
+        kafka_ok(send_offset(producer, &member, in, transaction + 1, &err));
+        kafka_ok(kafka_fixture_commit(producer));
+        ck_assert_uint_eq(delivery.delivered, RUN * RUNS);
+        ck_assert(!producer->ops->tainted(producer));
+        ck_assert_int_eq(committed(&member, in), transaction + 1);
+    }
+    ck_runs(&fixture, out, 0, 2, RUNS / 2, RUN);
+    ck_runs(&fixture, out, 1, 2, RUNS / 2, RUN);
+    producer->ops->destroy(producer);
+    kafka_member_leave(&member);
+    kafka_fixture_close(&fixture);
+}
+END_TEST
+
 START_TEST(is_tainted_by_a_broker_that_pauses)
 {
     struct kafka_fixture fixture;
@@ -487,6 +559,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, refuses_a_record_that_is_too_large);
     tcase_add_test(tcase, tells_that_the_broker_found_a_record_too_large);
     tcase_add_test(tcase, keeps_keys_headers_and_order);
+    tcase_add_test(tcase, commits_many_batches_of_several_partitions);
     if (kafka_fixture_may_pause()) {
         tcase_add_test(tcase, is_tainted_by_a_broker_that_pauses);
         tcase_add_test(tcase, reports_a_delivery_that_failed);
