@@ -19,6 +19,8 @@ import urllib.parse
 import urllib.request
 import uuid
 
+import graphql_hostile
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONTRACT = ROOT / "tests/contract"
 PATIENCE_S = 60
@@ -222,6 +224,17 @@ def statuses():
           and answer["errors"][0]["extensions"]["code"] == "POSITION_NOT_REACHED", "a position out of reach", answer)
 
 
+def hostile():
+    """Each is refused with a code, and nothing of it is executed."""
+    for name, document, variables in graphql_hostile.DOCUMENTS:
+        status, _, answer = graphql(document, variables)
+        errors = answer.get("errors") or [answer]
+        check(status in (400, 405) and "data" not in answer
+              and all(error.get("code") or error["extensions"]["code"] for error in errors), name, status, str(answer)[:300])
+    check(len(graphql_hostile.DOCUMENTS) >= 60, "enough is hostile", len(graphql_hostile.DOCUMENTS))
+    check(data("{ __typename }") == {"__typename": "Query"}, "it still answers")
+
+
 def examples():
     """Every query of docs/graphql.md, and its answer where one stands below it."""
     text = (ROOT / "docs/graphql.md").read_text()
@@ -324,7 +337,7 @@ def main():
         folder = pathlib.Path(text)
         process = start(folder, free_port())
         try:
-            for part in (fill, answers, pages, reads, contract, examples, mutations, statuses):
+            for part in (fill, answers, pages, reads, contract, examples, mutations, statuses, hostile):
                 part()
         finally:
             process.send_signal(signal.SIGTERM)
