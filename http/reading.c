@@ -151,8 +151,15 @@ void reading_position_header(struct exchange *exchange, const char *topic, int32
         int64_t offset)
 {
     if (offset >= 0) {
-        response_header(&exchange->response, "Tally-Position", "%s/%d@%lld", topic, (int)partition,
-                (long long)offset);
+        struct tally_buf *headers = &exchange->response.headers;
+
+        tally_buf_string(headers, "Tally-Position: ");
+        tally_buf_string(headers, topic);
+        tally_buf_byte(headers, '/');
+        tally_buf_int(headers, partition);
+        tally_buf_byte(headers, '@');
+        tally_buf_int(headers, offset);
+        tally_buf_string(headers, "\r\n");
     }
 }
 
@@ -163,11 +170,11 @@ void reading_source_headers(struct exchange *exchange, int64_t as_of_ms, const c
 
     if (as_of_ms > 0) {
         tally_format_time(as_of_ms, as_of);
-        response_header(&exchange->response, "Tally-As-Of", "%s", as_of);
-        response_header(&exchange->response, "Tally-Lag-Ms", "%lld",
-                (long long)(now_ms > as_of_ms ? now_ms - as_of_ms : 0));
+        response_header_text(&exchange->response, "Tally-As-Of", as_of);
+        response_header_int(&exchange->response, "Tally-Lag-Ms",
+                now_ms > as_of_ms ? now_ms - as_of_ms : 0);
     }
-    response_header(&exchange->response, "Tally-Source", "%s", source);
+    response_header_text(&exchange->response, "Tally-Source", source);
 }
 
 void reading_age_headers(struct exchange *exchange, const struct tally_read_info *info)
@@ -184,18 +191,24 @@ void reading_headers(struct exchange *exchange, const struct tally_read_info *in
 bool reading_not_modified(struct exchange *exchange, int32_t partition, int64_t version)
 {
     struct tally_slice if_none_match = request_header(&exchange->request, "If-None-Match");
-    struct tally_buf etag;
-    bool same;
+    struct tally_buf *headers = &exchange->response.headers;
+    size_t from, len;
 
-    tally_buf_init(&etag, 64);
-    tally_buf_format(&etag, "\"p%d-v%lld\"", (int)partition, (long long)version);
-    response_header(&exchange->response, "ETag", "%.*s", (int)etag.len, (const char *)etag.data);
-    same = if_none_match.data && header_field_none_match(if_none_match, tally_buf_bytes(&etag));
-    if (same) {
-        response_empty(&exchange->response, 304);
+    tally_buf_string(headers, "ETag: ");
+    from = headers->len;
+    tally_buf_string(headers, "\"p");
+    tally_buf_int(headers, partition);
+    tally_buf_string(headers, "-v");
+    tally_buf_int(headers, version);
+    tally_buf_byte(headers, '"');
+    len = headers->len - from;
+    tally_buf_string(headers, "\r\n");
+    if (!if_none_match.data || headers->failed ||
+            !header_field_none_match(if_none_match, tally_slice_of(headers->data + from, len))) {
+        return false;
     }
-    tally_buf_deinit(&etag);
-    return same;
+    response_empty(&exchange->response, 304);
+    return true;
 }
 
 struct tally_topology *reading_topology(struct exchange *exchange, struct tally_slice name)

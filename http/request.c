@@ -33,10 +33,16 @@ bool request_equals(struct tally_slice text, const char *other)
     return text.len == len && (len == 0 || strncasecmp((const char *)text.data, other, len) == 0);
 }
 
+/* Every request is asked for a dozen names, and nearly all differ in their first letter. */
+static bool is_named(const struct request_header *header, const char *name)
+{
+    return (header->name[0] | 0x20) == (name[0] | 0x20) && strcasecmp(header->name, name) == 0;
+}
+
 struct tally_slice request_header(const struct request *request, const char *name)
 {
     for (size_t i = 0; i < request->header_count; i++) {
-        if (strcasecmp(request->headers[i].name, name) == 0) {
+        if (is_named(&request->headers[i], name)) {
             return request_trim(tally_slice_string(request->headers[i].value));
         }
     }
@@ -48,7 +54,7 @@ size_t request_header_count(const struct request *request, const char *name)
     size_t count = 0;
 
     for (size_t i = 0; i < request->header_count; i++) {
-        count += strcasecmp(request->headers[i].name, name) == 0;
+        count += is_named(&request->headers[i], name);
     }
     return count;
 }

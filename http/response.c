@@ -49,6 +49,32 @@ void response_header(struct response *response, const char *name, const char *fo
     tally_buf_format(&response->headers, "%s: %s\r\n", name, value);
 }
 
+static void begin_line(struct response *response, const char *name)
+{
+    tally_buf_string(&response->headers, name);
+    tally_buf_append(&response->headers, ": ", 2);
+}
+
+static void end_line(struct response *response)
+{
+    tally_buf_append(&response->headers, "\r\n", 2);
+}
+
+void response_header_text(struct response *response, const char *name, const char *value)
+{
+    tally_assert(!strpbrk(value, "\r\n"));
+    begin_line(response, name);
+    tally_buf_string(&response->headers, value);
+    end_line(response);
+}
+
+void response_header_int(struct response *response, const char *name, int64_t value)
+{
+    begin_line(response, name);
+    tally_buf_int(&response->headers, value);
+    end_line(response);
+}
+
 void response_begin(struct response *response, int status, const char *content_type)
 {
     tally_buf_clear(&response->body);
@@ -107,22 +133,34 @@ static const char *reason(int status)
     return "";
 }
 
+static void put_line(struct tally_buf *out, const char *name, const char *value)
+{
+    tally_buf_string(out, name);
+    tally_buf_string(out, value);
+    tally_buf_append(out, "\r\n", 2);
+}
+
 void response_head(const struct response *response, const char *date, bool keep_alive, bool chunked,
         struct tally_buf *out)
 {
-    tally_buf_format(out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", response->status,
-            reason(response->status), date);
+    tally_buf_string(out, "HTTP/1.1 ");
+    tally_buf_int(out, response->status);
+    tally_buf_byte(out, ' ');
+    tally_buf_string(out, reason(response->status));
+    put_line(out, "\r\nDate: ", date);
     if (response->content_type) {
-        tally_buf_format(out, "Content-Type: %s\r\n", response->content_type);
+        put_line(out, "Content-Type: ", response->content_type);
     }
     if (chunked) {
-        tally_buf_string(out, "Transfer-Encoding: chunked\r\n");
+        put_line(out, "Transfer-Encoding: ", "chunked");
     } else if (response->content_type) {
-        tally_buf_format(out, "Content-Length: %zu\r\n", response->body.len);
+        tally_buf_string(out, "Content-Length: ");
+        tally_buf_int(out, (int64_t)response->body.len);
+        tally_buf_string(out, "\r\n");
     }
-    tally_buf_format(out,
-            "Cache-Control: %s\r\nX-Content-Type-Options: nosniff\r\nConnection: %s\r\n",
-            response->cache_control, keep_alive ? "keep-alive" : "close");
+    put_line(out, "Cache-Control: ", response->cache_control);
+    put_line(out,
+            "X-Content-Type-Options: nosniff\r\nConnection: ", keep_alive ? "keep-alive" : "close");
     tally_buf_slice(out, tally_buf_bytes(&response->headers));
     tally_buf_string(out, "\r\n");
 }

@@ -91,6 +91,20 @@ static bool matches(const char *pattern, struct tally_slice path,
     return at == text.len && in == path.len;
 }
 
+/* Up to the first name in the pattern: tells nearly all routes apart without taking them apart. */
+static bool begins_alike(const char *pattern, struct tally_slice path)
+{
+    size_t at = 0;
+
+    while (pattern[at] && pattern[at] != '{') {
+        if (at == path.len || (uint8_t)pattern[at] != path.data[at]) {
+            return false;
+        }
+        at++;
+    }
+    return true;
+}
+
 static void allow(char allowed[static ROUTER_ALLOW_LEN], const char *methods)
 {
     size_t len = strlen(allowed);
@@ -109,7 +123,8 @@ const struct route *router_find(struct request *request, char allowed[static ROU
         return NULL;
     }
     for (size_t i = 0; i < ROUTES; i++) {
-        if (!matches(routes[i].pattern, request->path, request->params)) {
+        if (!begins_alike(routes[i].pattern, request->path) ||
+                !matches(routes[i].pattern, request->path, request->params)) {
             continue;
         }
         if (routes[i].method == wanted) {

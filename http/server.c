@@ -74,9 +74,9 @@ struct tally_http {
     size_t workers_max;
     _Atomic size_t worker_count;
     _Atomic bool started, stopping;
-    struct tally_mutex mutex; /* guards active */
-    struct tally_cond idle;
-    size_t active; /* requests being answered */
+    _Atomic size_t active; /* requests being answered */
+    struct tally_mutex mutex;
+    struct tally_cond idle; /* while stopping: active is 0 */
 };
 
 /* --- reading the request ---------------------------------------------------------------------- */
@@ -197,6 +197,9 @@ static bool accepts_any(struct tally_slice accept, const char *types)
     struct tally_slice rest = tally_slice_string(types), type;
     char text[TYPE_BYTES_MAX];
 
+    if (!accept.data) {
+        return true;
+    }
     while (request_list_next(&rest, ',', &type)) {
         snprintf(text, sizeof text, "%.*s", (int)type.len, (const char *)type.data);
         if (header_field_accepts(accept, text)) {
@@ -313,14 +316,14 @@ static int answer(struct worker *worker)
 /* --- civetweb's callbacks ----------------------------------------------------------------------
  */
 
-static void count_active(struct tally_http *http, bool begins)
+/* Who stops waits for the last one, and says so before it looks whether there is any. */
+static void end_active(struct tally_http *http)
 {
-    tally_mutex_lock(&http->mutex);
-    http->active += begins ? 1 : (size_t)-1;
-    if (http->active == 0) {
+    if (atomic_fetch_sub(&http->active, 1) == 1 && atomic_load(&http->stopping)) {
+        tally_mutex_lock(&http->mutex);
         tally_cond_broadcast(&http->idle);
+        tally_mutex_unlock(&http->mutex);
     }
-    tally_mutex_unlock(&http->mutex);
 }
 
 static int begin_request(struct mg_connection *connection)
@@ -329,7 +332,7 @@ static int begin_request(struct mg_connection *connection)
     int64_t before_us = tally_mono_us(tally_clock_real());
     int status;
 
-    count_active(worker->http, true);
+    atomic_fetch_add(&worker->http->active, 1);
     begin_exchange(worker, connection);
     read_request(worker, mg_get_request_info(connection));
     status = answer(worker);
@@ -339,7 +342,7 @@ static int begin_request(struct mg_connection *connection)
                 tally_mono_us(tally_clock_real()) - before_us);
     }
     end_exchange(worker);
-    count_active(worker->http, false);
+    end_active(worker->http);
     return status;
 }
 
@@ -564,7 +567,7 @@ void tally_http_stop(struct tally_http *http)
     atomic_store(&http->stopping, true);
     websocket_stop(&http->websocket);
     tally_mutex_lock(&http->mutex);
-    while (http->active > 0) {
+    while (atomic_load(&http->active) > 0) {
         int64_t left_ms = end_ms - tally_mono_ms(tally_clock_real());
 
         if (left_ms <= 0 || !tally_cond_wait(&http->idle, &http->mutex, left_ms)) {

@@ -11,10 +11,11 @@
 #include "engine/base/bytes_internal.h"
 #include "engine/base/mem.h"
 
-#define CAPACITY_MIN 64u
-#define DAY_LEN      10 /* "2026-01-15" */
-#define DAY_MS       INT64_C(86400000)
-#define TIME_MS_MAX  INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
+#define CAPACITY_MIN    64u
+#define DECIMAL_LEN_MAX 20 /* of an int64_t, with its sign */
+#define DAY_LEN         10 /* "2026-01-15" */
+#define DAY_MS          INT64_C(86400000)
+#define TIME_MS_MAX     INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
 
 void tally_buf_init(struct tally_buf *buf, size_t max)
 {
@@ -62,6 +63,22 @@ void tally_buf_append(struct tally_buf *buf, const void *data, size_t len)
 void tally_buf_string(struct tally_buf *buf, const char *text)
 {
     tally_buf_append(buf, text, strlen(text));
+}
+
+void tally_buf_int(struct tally_buf *buf, int64_t value)
+{
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    char text[DECIMAL_LEN_MAX];
+    size_t at = sizeof text;
+
+    do {
+        text[--at] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left);
+    if (value < 0) {
+        text[--at] = '-';
+    }
+    tally_buf_append(buf, text + at, sizeof text - at);
 }
 
 void tally_buf_format(struct tally_buf *buf, const char *format, ...)

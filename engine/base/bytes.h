@@ -94,6 +94,7 @@ static inline void tally_buf_clear(struct tally_buf *buf)
 uint8_t *tally_buf_reserve(struct tally_buf *buf, size_t size);
 void tally_buf_append(struct tally_buf *buf, const void *data, size_t len);
 void tally_buf_string(struct tally_buf *buf, const char *text);
+void tally_buf_int(struct tally_buf *buf, int64_t value); /* decimal */
 void tally_buf_format(struct tally_buf *buf, const char *format, ...) TALLY_PRINTF(2, 3);
 static inline void tally_buf_slice(struct tally_buf *buf, struct tally_slice bytes)
 {
