@@ -49,6 +49,9 @@ DETAILS = [
         ("99 %", "p99_ms", " ms"), ("99.9 %", "p999_ms", " ms"), ("share of a core", "cpu_percent", " %"))),
     ("http-conditional", "A large product: unchanged (304), and whole", ("tally", "whole"), (
         ("CPU each", "cpu_us", " µs"), ("median", "p50_ms", " ms"), ("99 %", "p99_ms", " ms"))),
+    ("load", "Three instances, one killed and started again, Locust", ("tally",), (
+        ("requests/s", "per_s", ""), ("errors", "error_percent", " %"), ("median", "p50_ms", " ms"), ("95 %", "p95_ms", " ms"),
+        ("99 %", "p99_ms", " ms"), ("all running again", "back_s", " s"), ("instances asked each", "attempts_each", ""))),
     *((f"sinks-{name.lower()}-outage", f"{name} away for a minute", ("tally",), (
         ("events waiting", "backlog", ""), ("tried again after", "retried_after_s", " s"),
         ("caught up after", "catch_up_s", " s"), ("events/s", "catch_up_per_s", ""),
@@ -215,7 +218,18 @@ def draw(documents):
              "memory.svg": lines("memory under the load `full`", memory, "seconds", "MiB"),
              "latency.svg": lines("from command to committed event at 2 000/s", latency, "% of the commands", "ms",
                                   [(place(q), f"{q:g}") for q in (1, 25, 50, 75, 90, 99, 99.9)], log=True)}
+    if documents.get("load", {}).get("tally"):
+        plots["load.svg"] = load_over_time(documents["load"])
     return {name: svg for name, svg in plots.items() if svg}
+
+
+def load_over_time(document):
+    """Of its last run: what was answered in each second, slow ones and failed ones."""
+    run = document["tally"]["runs"][-1]
+    points = {label: [(one["second"], one[name]) for one in run["over_time"] if one[name] is not None] for label, name in (
+        ("median, ms", "p50_ms"), ("95 %, ms", "p95_ms"), ("requests/s", "requests"), ("failed/s", "failed"))}
+    return plot.lines(f"three instances; one is killed at {run['killed_at_s']:.0f} s", points, "seconds",
+                      "ms, and requests a second", log=True)
 
 
 def bars(documents, title, sides, name):

@@ -58,6 +58,10 @@ def http(o):
     return 2 * (reads + min(o.records, 500000) * (1 / GENERATOR + 1 / TALLY)) + beside + o.runs * 2 * (seconds + 1)
 
 
+def load(o):
+    return 40 if o.quick else o.runs * 90
+
+
 def instructions(_):
     return 60
 
@@ -66,9 +70,9 @@ def peer(options, seconds):
     return 0 if options.no_peer else seconds
 
 
-MODULES = {"http": "http_suite"}  # of suites that cannot have their own name, which is a library's
+MODULES = {"http": "http_suite", "load": "load_suite"}  # of suites that cannot have their own name, which is a library's
 SECONDS = {"stream": stream, "restore": restore, "restart": restart, "latency": latency, "idle": idle, "filled": filled,
-           "saga": saga, "sinks": sinks, "http": http, "instructions": instructions}
+           "saga": saga, "sinks": sinks, "http": http, "load": load, "instructions": instructions}
 
 
 def text(suites, options):
