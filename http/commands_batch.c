@@ -94,7 +94,7 @@ static void refuse(struct exchange *exchange, size_t headers_len, struct item *i
     exchange->problem = NULL;
     exchange->response.status = 0;
     exchange->response.headers.len = headers_len;
-    exchange->response.cache_control = NULL;
+    exchange->response.cache_control = "no-cache";
 }
 
 static void make_items(struct exchange *exchange, struct batch *batch)

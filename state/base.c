@@ -21,6 +21,7 @@ void base_snapshot_init(struct base_snapshot *snapshot, struct base *base)
 {
     snapshot->base = base;
     atomic_init(&snapshot->references, 1);
+    atomic_init(&snapshot->seen, NULL);
     atomic_fetch_add_explicit(&base->references, 1, memory_order_relaxed);
 }
 
@@ -143,6 +144,72 @@ bool base_above(const struct base_snapshot *snapshot, struct tally_slice key)
     return !known || tally_slice_compare(key, *known) > 0;
 }
 
+/* --- rows that were read ---------------------------------------------------------------------- */
+
+static void seen_destroy(_Atomic(struct base_seen *) *seen)
+{
+    for (size_t i = 0; seen && i < BASE_SEEN_MAX; i++) {
+        tally_free(atomic_load_explicit(&seen[i], memory_order_acquire));
+    }
+    tally_free(seen);
+}
+
+/* The slot of a hash. Of two threads that make the table the first one's is kept. */
+static _Atomic(struct base_seen *) *seen_slot(struct base_snapshot *snapshot, uint64_t hash)
+{
+    _Atomic(struct base_seen *) *seen = atomic_load_explicit(&snapshot->seen, memory_order_acquire);
+
+    if (!seen) {
+        _Atomic(struct base_seen *) *made = tally_alloc_zero(BASE_SEEN_MAX, sizeof *made);
+
+        if (atomic_compare_exchange_strong(&snapshot->seen, &seen, made)) {
+            seen = made;
+        } else {
+            tally_free(made);
+        }
+    }
+    return &seen[hash % BASE_SEEN_MAX];
+}
+
+static void remember(_Atomic(struct base_seen *) *slot, struct tally_slice key,
+        const struct tally_buf *value, bool found)
+{
+    struct base_seen *seen, *none = NULL;
+
+    if (value->failed || key.len + value->len > BASE_SEEN_BYTES_MAX) {
+        return;
+    }
+    seen = tally_alloc(sizeof *seen + key.len + value->len);
+    seen->found = found;
+    seen->key_len = (uint32_t)key.len;
+    seen->value_len = (uint32_t)value->len;
+    memcpy(seen->bytes, key.data, key.len);
+    if (value->len > 0) {
+        memcpy(seen->bytes + key.len, value->data, value->len);
+    }
+    if (!atomic_compare_exchange_strong(slot, &none, seen)) {
+        tally_free(seen);
+    }
+}
+
+enum tally_code base_get_seen(struct base_snapshot *snapshot, struct tally_slice key, uint64_t hash,
+        struct tally_buf *value, struct tally_error *err)
+{
+    _Atomic(struct base_seen *) *slot = seen_slot(snapshot, hash);
+    const struct base_seen *seen = atomic_load_explicit(slot, memory_order_acquire);
+    enum tally_code code;
+
+    if (seen && seen->key_len == key.len && memcmp(seen->bytes, key.data, key.len) == 0) {
+        tally_buf_append(value, seen->bytes + key.len, seen->value_len);
+        return seen->found ? TALLY_OK : TALLY_NOT_FOUND;
+    }
+    code = snapshot->base->ops->get(snapshot, key, value, err);
+    if (!seen && (code == TALLY_OK || code == TALLY_NOT_FOUND)) {
+        remember(slot, key, value, code == TALLY_OK);
+    }
+    return code;
+}
+
 void base_snapshot_unref(struct base_snapshot *snapshot)
 {
     struct base *base;
@@ -153,6 +220,7 @@ void base_snapshot_unref(struct base_snapshot *snapshot)
     }
     base = snapshot->base;
     highest_destroy(snapshot->highest);
+    seen_destroy(atomic_load_explicit(&snapshot->seen, memory_order_acquire));
     base->ops->snapshot_destroy(snapshot);
     base_unref(base);
 }

@@ -58,10 +58,20 @@ struct base_highest {
     size_t count;
 };
 
+/* A row that was read, or that there is none. */
+struct base_seen {
+    bool found;
+    uint32_t key_len, value_len;
+    uint8_t bytes[]; /* key, value */
+};
+#define BASE_SEEN_MAX       1024 /* rows that a snapshot remembers */
+#define BASE_SEEN_BYTES_MAX 512  /* of one, with its key */
+
 struct base_snapshot {
     struct base *base;
     atomic_int references;
-    struct base_highest *highest; /* NULL: not known */
+    struct base_highest *highest;                /* NULL: not known */
+    _Atomic(_Atomic(struct base_seen *) *) seen; /* by hash; NULL: nothing was read yet */
 };
 
 struct run;
@@ -72,6 +82,12 @@ void base_extend_highest(struct base_snapshot *snapshot, const struct base_snaps
         struct run *const *runs, size_t count);
 /* The key is above all of its store. */
 bool base_above(const struct base_snapshot *snapshot, struct tally_slice key);
+
+/* ops->get through a memory of the snapshot's first small rows, for readers: what is asked for again
+ * and again costs no look into files. A snapshot never changes, so nothing in it is ever dropped
+ * before the snapshot is. */
+TALLY_MUST_CHECK enum tally_code base_get_seen(struct base_snapshot *snapshot,
+        struct tally_slice key, uint64_t hash, struct tally_buf *value, struct tally_error *err);
 
 struct base_snapshot *base_snapshot_ref(struct base_snapshot *snapshot);
 void base_snapshot_unref(struct base_snapshot *snapshot);

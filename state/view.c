@@ -72,13 +72,15 @@ enum tally_code tally_view_get(struct tally_view *view, struct tally_slice key,
         struct tally_buf *value, struct tally_error *err)
 {
     struct base_snapshot *snapshot = NULL;
+    uint64_t hash;
     struct row row;
     enum tally_code code;
 
     tally_buf_clear(value);
     if (key.len == 0 || key.data[0] == 0)
         return TALLY_NOT_FOUND; /* meta keys are in no store */
-    if (view_find(view, key, row_hash(key), &row)) {
+    hash = row_hash(key);
+    if (view_find(view, key, hash, &row)) {
         if (row.deleted)
             return TALLY_NOT_FOUND;
         tally_buf_slice(value, row_value(&row));
@@ -86,7 +88,7 @@ enum tally_code tally_view_get(struct tally_view *view, struct tally_slice key,
         code = view_base(view, &snapshot, err);
         if (code)
             return code;
-        code = snapshot->base->ops->get(snapshot, key, value, err);
+        code = base_get_seen(snapshot, key, hash, value, err);
         if (code)
             return code;
     }

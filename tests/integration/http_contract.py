@@ -214,6 +214,7 @@ def batches(warehouse, sku):
              {"type": "ClaimSku", "command_id": "b-11-" + RUN}, receive(12)]
     answer = post({"commands": mixed}, Prefer="wait=30")
     items = expect("a mixed batch", answer, 200)["items"]
+    check(answer.headers["Cache-Control"] == "no-cache", "a mixed batch: its refusals are not its own", answer)
     refused = [(i, item["command_id"], item["code"], item["http_status"]) for i, item in enumerate(items)
                if list(item) == ["command_id", "status", "code", "http_status"] and item["status"] == "REJECTED"]
     check(refused == [(1, "b-5-" + RUN, "UNKNOWN_COMMAND", 404), (2, None, "INVALID_PARAMETER", 400),
