@@ -1,4 +1,4 @@
-/* state/base.c - counted references to bases and their snapshots. */
+/* state/base.c - counted references to bases and their snapshots; what readers of one have seen. */
 #include "state/base_internal.h"
 
 #include "engine/base/mem.h"

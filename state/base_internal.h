@@ -83,9 +83,9 @@ void base_extend_highest(struct base_snapshot *snapshot, const struct base_snaps
 /* The key is above all of its store. */
 bool base_above(const struct base_snapshot *snapshot, struct tally_slice key);
 
-/* ops->get through a memory of the snapshot's first small rows, for readers: what is asked for again
- * and again costs no look into files. A snapshot never changes, so nothing in it is ever dropped
- * before the snapshot is. */
+/* ops->get through a memory of the snapshot's first small rows, for readers: what is asked for
+ * again and again costs no look into files. A snapshot never changes, so nothing in it is ever
+ * dropped before the snapshot is. */
 TALLY_MUST_CHECK enum tally_code base_get_seen(struct base_snapshot *snapshot,
         struct tally_slice key, uint64_t hash, struct tally_buf *value, struct tally_error *err);
 

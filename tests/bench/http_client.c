@@ -29,6 +29,7 @@
 #define ANSWER_BYTES_MAX (1024 * 1024)
 #define EVENTS           256
 #define STARVED_US       1000000
+#define IDLE_US          100000
 #define FINE             64 /* parts of each power of two in the histogram */
 #define BUCKETS          (FINE * 40)
 
@@ -311,11 +312,13 @@ static int64_t pace(int64_t due_us, double step_us, int64_t *sent)
     return due_us;
 }
 
-static int wait_ms(int64_t due_us)
+/* Until the next is due, where there is a connection for it. */
+static struct timespec wait_for(int64_t due_us)
 {
-    int64_t left_us = due_us - now_us();
+    int64_t left_us = paced && idle_first ? due_us - now_us() : IDLE_US;
 
-    return !paced || !idle_first ? 100 : left_us > 1000 ? (int)(left_us / 1000) : 0;
+    left_us = left_us < 0 ? 0 : left_us > IDLE_US ? IDLE_US : left_us;
+    return (struct timespec){.tv_sec = 0, .tv_nsec = (long)(left_us * 1000)};
 }
 
 static void run(int64_t seconds, double rate)
@@ -334,12 +337,14 @@ static void run(int64_t seconds, double rate)
         }
     }
     while ((at_us = now_us()) < end_us) {
+        struct timespec wait;
         int count;
 
         if (paced) {
             due_us = pace(due_us, 1000000 / rate, &sent);
         }
-        count = epoll_wait(poller, events, EVENTS, wait_ms(due_us));
+        wait = wait_for(due_us);
+        count = epoll_pwait2(poller, events, EVENTS, &wait, NULL);
         for (int i = 0; i < count; i++) {
             receive(events[i].data.ptr, &at_us);
         }

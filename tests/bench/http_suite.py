@@ -20,7 +20,6 @@ CONNECTIONS = {"read": 64, "spread": 64, "beside": 128, "conditional": 16}
 RECORDS = 500000  # of the reads, at most
 SPREAD = 1000
 RATE = 11000  # reads a second beside the commands
-PRODUCT_RATE = 2000  # reads of the product a second
 VARIANTS = 100
 LEAST_SECONDS = 2
 COMMANDS = "tally_commands_total"
@@ -230,7 +229,7 @@ def conditional(setup):
         whole, unchanged = Client(setup, "whole"), Client(setup, "unchanged")
         whole.requests(["/v1/products/large"])
         unchanged.requests(["/v1/products/large"], "If-None-Match: " + tag.split(" ", 1)[1])
-        arguments = tally.pid, tally.address, CONNECTIONS["conditional"], seconds_of(setup), PRODUCT_RATE
+        arguments = tally.pid, tally.address, CONNECTIONS["conditional"], seconds_of(setup)
         for i in range(1, setup.options.runs + 1):
             turns.take("whole", i, lambda: whole.ask(*arguments))
             turns.take("tally", i, lambda: unchanged.ask(*arguments, status=304))
@@ -238,7 +237,7 @@ def conditional(setup):
         tally.stop()
         shutil.rmtree(setup.state, ignore_errors=True)
     return setup.publish("http", "conditional", turns, {"whole": ("cpu_us",)}, variants=VARIANTS,
-                         answer_bytes=len(answer), read_rate=PRODUCT_RATE, connections=CONNECTIONS["conditional"])
+                         answer_bytes=len(answer), connections=CONNECTIONS["conditional"])
 
 
 def create_product(setup):

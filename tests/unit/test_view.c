@@ -1,7 +1,9 @@
 /* tests/unit/test_view.c - many keys of a view at once, in memory and on RocksDB. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "state/base_internal.h"
 #include "tests/unit/store_fixture.h"
 
 static struct fixture f;
@@ -62,6 +64,72 @@ START_TEST(test_many_keys_at_once)
 }
 END_TEST
 
+/* What a reader has asked for is remembered, and that it was not there; a flush, a deletion and a
+ * row that is too large to be remembered are seen all the same, and an old view stays as it was. */
+START_TEST(test_rows_asked_for_again)
+{
+    char large[BASE_SEEN_BYTES_MAX + 1];
+    struct tally_view *old, *view;
+
+    memset(large, 'x', sizeof large - 1);
+    large[sizeof large - 1] = '\0';
+    fixture_begin(&f, _i);
+    fixture_put(&f, "La", "one");
+    fixture_put(&f, "Lb", large);
+    fixture_put(&f, "Ld", "deleted later");
+    fixture_commit(&f, 1);
+    fixture_flush(&f);
+    old = tally_store_view(f.store);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_str_eq(fixture_view_get(&f, old, "La"), "one");
+        ck_assert_str_eq(fixture_view_get(&f, old, "Lb"), large);
+        ck_assert_str_eq(fixture_view_get(&f, old, "Lc"), "(none)");
+        ck_assert_str_eq(fixture_view_get(&f, old, "Ld"), "deleted later");
+    }
+    fixture_put(&f, "La", "two");
+    fixture_put(&f, "Lc", "new");
+    fixture_put(&f, "Ld", NULL);
+    fixture_commit(&f, 2);
+    for (int flushed = 0; flushed < 2; flushed++) {
+        view = tally_store_view(f.store);
+        for (int i = 0; i < 2; i++) {
+            ck_assert_str_eq(fixture_view_get(&f, view, "La"), "two");
+            ck_assert_str_eq(fixture_view_get(&f, view, "Lc"), "new");
+            ck_assert_str_eq(fixture_view_get(&f, view, "Ld"), "(none)");
+            ck_assert_str_eq(fixture_view_get(&f, old, "La"), "one");
+            ck_assert_str_eq(fixture_view_get(&f, old, "Lc"), "(none)");
+        }
+        tally_view_unref(view);
+        fixture_flush(&f);
+    }
+    tally_view_unref(old);
+}
+END_TEST
+
+/* More rows than there is room for, several for each place. */
+START_TEST(test_more_rows_than_are_remembered)
+{
+    struct tally_view *view;
+    char key[16], value[16];
+
+    fixture_begin(&f, _i);
+    for (int i = 0; i < 3 * BASE_SEEN_MAX; i++) {
+        snprintf(key, sizeof key, "L%d", i);
+        snprintf(value, sizeof value, "v%d", i);
+        fixture_put(&f, key, value);
+    }
+    fixture_commit(&f, 1);
+    fixture_flush(&f);
+    view = tally_store_view(f.store);
+    for (int i = 0; i < 6 * BASE_SEEN_MAX; i++) {
+        snprintf(key, sizeof key, "L%d", i % (3 * BASE_SEEN_MAX));
+        snprintf(value, sizeof value, "v%d", i % (3 * BASE_SEEN_MAX));
+        ck_assert_str_eq(fixture_view_get(&f, view, key), value);
+    }
+    tally_view_unref(view);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("view");
@@ -71,6 +139,8 @@ int main(void)
 
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_loop_test(tests, test_many_keys_at_once, 0, FIXTURE_KINDS);
+    tcase_add_loop_test(tests, test_rows_asked_for_again, 0, FIXTURE_KINDS);
+    tcase_add_loop_test(tests, test_more_rows_than_are_remembered, 0, FIXTURE_KINDS);
     suite_add_tcase(suite, tests);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);
