@@ -22,8 +22,7 @@ void websocket_start(struct websocket *websocket, const struct websocket_options
 {
     struct websocket_gateway_options gateway = {.max = (size_t)options->config->http_websocket_max,
             .ping_ms = options->config->http_websocket_ping,
-            .protocols = {[WEBSOCKET_TALLY] = &websocket_stream_ops,
-                    [WEBSOCKET_GRAPHQL] = &websocket_stream_ops},
+            .protocols = {[WEBSOCKET_TALLY] = &websocket_stream_ops},
             .context = websocket,
             .work = work};
 

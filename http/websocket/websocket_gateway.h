@@ -10,7 +10,7 @@
 struct websocket_gateway;
 struct websocket_socket;
 
-/* One protocol. Two implementations: websocket_stream.c, websocket_graphql.c. @thread owner */
+/* One protocol, of which the gateway knows nothing else: websocket_stream.c. @thread owner */
 struct websocket_protocol_ops {
     void *(*open)(void *context, struct websocket_socket *socket);
     void (*message)(void *session, struct tally_slice text);

@@ -18,8 +18,7 @@
 
 enum { KEY_LEN = 24, SHA1_BYTES = 20, GREETING_BYTES_MAX = 1024 };
 
-static const char *const subprotocols[WEBSOCKET_PROTOCOLS] = {
-        [WEBSOCKET_TALLY] = "tally.v1", [WEBSOCKET_GRAPHQL] = "graphql-transport-ws"};
+static const char *const subprotocols[WEBSOCKET_PROTOCOLS] = {[WEBSOCKET_TALLY] = "tally.v1"};
 
 void websocket_handshake_accept(struct tally_slice key,
         char accept[static WEBSOCKET_ACCEPT_LEN + 1])

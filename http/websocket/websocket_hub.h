@@ -12,7 +12,7 @@
 #include "http/websocket/websocket_gateway.h"
 #include "http/websocket/websocket_snapshot.h"
 
-/* What a protocol does with it. Two implementations: websocket_stream.c, websocket_graphql.c. */
+/* What a protocol does with it: websocket_stream.c. */
 struct websocket_listener {
     /* Everything after these positions follows. */
     void (*begun)(void *context, struct tally_slice positions);

@@ -25,6 +25,7 @@ enum {
 const struct websocket_topic_info websocket_topics[WEBSOCKET_TOPICS] = {
         [WEBSOCKET_STOCK] = {"stock", "stock", "sku", "/v1/stock/", true, false, true},
         [WEBSOCKET_LEDGER] = {"ledger", "stock", "sku", NULL, true, true, false},
+        [WEBSOCKET_LOW_STOCK] = {"low_stock", "stock", "sku", NULL, true, false, true},
         [WEBSOCKET_CATALOGUE] = {"catalogue", "catalogue", "product_id", "/v1/products/by-id/",
                 false, false, true},
         [WEBSOCKET_RESERVATIONS] = {"reservations", "reservation", "reservation_id",
@@ -262,6 +263,63 @@ static enum tally_code write_level(struct websocket_maker *maker,
     return code;
 }
 
+static void write_or_null(struct tally_writer *writer, const char *text)
+{
+    if (text) {
+        tally_write_string(writer, tally_slice_string(text));
+    } else {
+        tally_write_null(writer);
+    }
+}
+
+/* What GET /v1/stock:low has of a level; with severity null of one that needs no attention any
+ * more. *tells: it needs attention, or has just ceased to. */
+static enum tally_code write_low(struct websocket_maker *maker,
+        const struct websocket_source *source, bool *tells, struct tally_error *err)
+{
+    const struct stock_event *stock = maker->event.body;
+    struct stock_level_row level = {.version = stock->version};
+    struct stock_setting_row setting = {.policy = STOCK_DENY};
+    const char *severity = NULL;
+    struct tally_writer writer;
+    int64_t available;
+    enum tally_code code = find_setting(maker, source, &maker->event, &setting, err);
+
+    memcpy(level.n, stock->after.n, sizeof level.n);
+    available = stock_level_available(&level);
+    if (available <= 0) {
+        severity = available < 0 ? "OVERSOLD" : "OUT";
+    } else if (setting.has_low_stock_threshold && available <= setting.low_stock_threshold) {
+        severity = "LOW";
+    }
+    *tells = severity || stock->signals.count > 0;
+    if (code || !*tells) {
+        return code;
+    }
+    tally_buf_clear(&maker->data);
+    tally_write_begin(&writer, &maker->data, TALLY_FORMAT_JSON);
+    tally_write_map(&writer, 7);
+    tally_write_name(&writer, "sku");
+    tally_write_string(&writer, stock->sku);
+    tally_write_name(&writer, "warehouse");
+    tally_write_string(&writer, stock->warehouse);
+    tally_write_name(&writer, "severity");
+    write_or_null(&writer, severity);
+    tally_write_name(&writer, "available");
+    tally_write_int(&writer, available);
+    tally_write_name(&writer, "low_stock_threshold");
+    if (setting.has_low_stock_threshold) {
+        tally_write_int(&writer, setting.low_stock_threshold);
+    } else {
+        tally_write_null(&writer);
+    }
+    tally_write_name(&writer, "version");
+    tally_write_int(&writer, stock->version);
+    tally_write_name(&writer, "updated_at");
+    tally_write_time(&writer, maker->event.time_ms);
+    return TALLY_OK;
+}
+
 static uint32_t signals_of(const struct stock_event *event)
 {
     const struct tally_slice *names = event->signals.items;
@@ -339,15 +397,23 @@ static enum tally_code make_stock(struct websocket_maker *maker, struct making *
     if (wanted & 1u << WEBSOCKET_STOCK) {
         code = write_level(maker, making->source, &maker->event, err);
         if (code) {
-            return code;
+            return code; /* nor is its setting known for what follows */
         }
         add(maker, making, WEBSOCKET_STOCK);
     }
-    if (wanted & 1u << WEBSOCKET_LEDGER) {
+    if (wanted & 1u << WEBSOCKET_LOW_STOCK) {
+        bool tells = false;
+
+        code = write_low(maker, making->source, &tells, err);
+        if (!code && tells) {
+            add(maker, making, WEBSOCKET_LOW_STOCK);
+        }
+    }
+    if (!code && wanted & 1u << WEBSOCKET_LEDGER) {
         write_ledger(maker, making->source);
         add(maker, making, WEBSOCKET_LEDGER);
     }
-    return TALLY_OK;
+    return code;
 }
 
 static void make_product(struct websocket_maker *maker, struct making *making)

@@ -175,7 +175,7 @@ static bool read_from(struct websocket_spec *spec, const struct tally_token *fro
         return true;
     }
     spec->from = WEBSOCKET_FROM_SNAPSHOT;
-    if (!websocket_topics[spec->topic].conflates) {
+    if (!websocket_topics[spec->topic].path) {
         websocket_refuse(refusal, "BAD_REQUEST",
                 "from: topic %s has no snapshot: read pages by GET, then follow from latest",
                 websocket_topics[spec->topic].name);

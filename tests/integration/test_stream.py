@@ -222,6 +222,28 @@ def topics():
     client.close()
 
 
+def low_stock():
+    send("ConfigureStock", sku="LOW-1", warehouse="AMS1", low_stock_threshold=3)
+    client = ws.Client(port)
+    subscribe(client, "low_stock", filter={"sku": ["LOW-1"]})
+    told = []
+    for quantity in (2, 5, -7):
+        if quantity > 0:
+            receive("LOW-1", quantity)
+        else:
+            send("ShipStock", sku="LOW-1", warehouse="AMS1", quantity=-quantity, shipment_id="S-L")
+        told.append(client.receive()["data"])
+    check([(item["severity"], item["available"]) for item in told] == [("LOW", 2), (None, 7), ("OUT", 0)], "severities", told)
+    end = time.monotonic() + PATIENCE_S
+    item = None
+    while item != told[-1] and time.monotonic() < end:
+        item = next((one for one in json.loads(ask("GET", "/v1/stock:low?limit=200")[2])["items"] if one["sku"] == "LOW-1"), None)
+    check(item == told[-1], "as GET has it", item, told[-1])
+    client.send({"op": "subscribe", "id": "x", "topic": "low_stock", "from": "snapshot"})
+    check(client.receive()["code"] == "BAD_REQUEST", "no snapshot")
+    client.close()
+
+
 def refusals():
     client = ws.Client(port)
     far = f"{prefix}stock.events/0@1000000000"
@@ -437,7 +459,7 @@ def examples():
     client.close()
 
 
-PARTS = (handshake, places, snapshots, topics, refusals, resuming, credit, examples, hostile, slow)
+PARTS = (handshake, places, snapshots, topics, low_stock, refusals, resuming, credit, examples, hostile, slow)
 
 
 # --- the instance ------------------------------------------------------------------------------------------------------
