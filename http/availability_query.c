@@ -7,6 +7,7 @@
 
 #include "engine/base/hash.h"
 #include "http/document.h"
+#include "http/elsewhere.h"
 #include "http/problem.h"
 #include "http/reading.h"
 #include "http/stock_query.h"
@@ -90,20 +91,26 @@ static void add_info(struct answers *answers, const struct tally_read_info *info
     }
 }
 
-/* Those SKUs that the partition owns. One that no SKU can be called is nobody's. */
+/* Whose SKU it is; -1: no SKU can be called so, it is nobody's. */
+static int32_t partition_of(const struct exchange *exchange, const struct stock_query_sku *item)
+{
+    return stock_query_is_sku(item->sku)
+                   ? tally_partition_of(item->sku, tally_runtime_partitions(exchange->runtime))
+                   : -1;
+}
+
+/* Those SKUs that the partition owns, of a task that is here. */
 static enum tally_code read_partition(struct exchange *exchange,
         const struct reading_positions *positions, int32_t partition, struct answers *answers,
         struct tally_error *err)
 {
-    int32_t partitions = tally_runtime_partitions(exchange->runtime);
     struct tally_read *read = NULL;
     enum tally_code code = TALLY_OK;
 
     for (size_t i = 0; i < answers->count && !code; i++) {
         struct stock_query_sku *item = &answers->items[i];
 
-        if (!stock_query_is_sku(item->sku) ||
-                tally_partition_of(item->sku, partitions) != partition) {
+        if (partition_of(exchange, item) != partition) {
             continue;
         }
         if (!read) {
@@ -117,6 +124,80 @@ static enum tally_code read_partition(struct exchange *exchange,
         code = stock_query_read(read, item, err);
     }
     tally_read_close(read);
+    return code;
+}
+
+/* What the owner of a partition has said of its SKUs. */
+static enum tally_code take_partition(const struct exchange *exchange, int32_t partition,
+        const struct elsewhere_item *asked, struct answers *answers, struct tally_error *err)
+{
+    enum tally_code code = TALLY_OK;
+    bool told = false;
+
+    for (size_t i = 0; i < answers->count && !code; i++) {
+        const struct elsewhere_item *items = &asked[i * STOCK_QUERY_ITEMS];
+
+        if (partition_of(exchange, &answers->items[i]) != partition) {
+            continue;
+        }
+        code = stock_query_take(&answers->items[i], items, err);
+        if (!code && !told && items[0].info.topic) {
+            add_info(answers, &items[0].info);
+            told = true;
+        }
+    }
+    return code;
+}
+
+/* Asks for all SKUs whose tasks run elsewhere (away), by partition. The answers stand where their
+ * SKUs do. */
+static struct elsewhere_item *ask_others(struct exchange *exchange, const struct answers *answers,
+        const bool *away)
+{
+    struct tally_arena *arena = &exchange->arena;
+    int32_t partitions = tally_runtime_partitions(exchange->runtime);
+    size_t max = answers->count * STOCK_QUERY_ITEMS, count = 0;
+    struct elsewhere_item *asked = tally_arena_alloc(arena, max * sizeof *asked);
+    struct elsewhere_item *packed = tally_arena_alloc(arena, max * sizeof *packed);
+    size_t *places = tally_arena_alloc(arena, answers->count * sizeof *places);
+
+    for (int32_t partition = 0; partition < partitions; partition++) {
+        for (size_t i = 0; i < answers->count && away[partition]; i++) {
+            if (partition_of(exchange, &answers->items[i]) == partition) {
+                places[count] = i;
+                stock_query_ask(&answers->items[i], partition, &packed[count * STOCK_QUERY_ITEMS]);
+                count++;
+            }
+        }
+    }
+    elsewhere_ask(exchange, packed, count * STOCK_QUERY_ITEMS, 0);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(&asked[places[i] * STOCK_QUERY_ITEMS], &packed[i * STOCK_QUERY_ITEMS],
+                STOCK_QUERY_ITEMS * sizeof *asked);
+    }
+    return asked;
+}
+
+static enum tally_code read_all(struct exchange *exchange, struct reading_positions *positions,
+        struct answers *answers, struct tally_error *err)
+{
+    int32_t partitions = tally_runtime_partitions(exchange->runtime);
+    bool *away = tally_arena_alloc(&exchange->arena, (size_t)partitions * sizeof *away);
+    const struct elsewhere_item *asked;
+    enum tally_code code = TALLY_OK;
+
+    for (int32_t partition = 0; partition < partitions; partition++) {
+        away[partition] = !tally_read_is_here(exchange->runtime, "stock", partition);
+    }
+    asked = ask_others(exchange, answers, away);
+    positions->options.of = reading_of(exchange);
+    for (int32_t partition = 0; partition < partitions && !code; partition++) {
+        code = away[partition] ? take_partition(exchange, partition, asked, answers, err)
+                               : TALLY_FENCED;
+        if (code == TALLY_FENCED || code == TALLY_UNAVAILABLE) { /* here, or last of all */
+            code = read_partition(exchange, positions, partition, answers, err);
+        }
+    }
     return code;
 }
 
@@ -189,21 +270,18 @@ static void answer(struct exchange *exchange, const struct answers *answers)
 
 void availability_query(struct exchange *exchange)
 {
-    int32_t partitions = tally_runtime_partitions(exchange->runtime);
     struct reading_positions positions;
     struct answers answers = {.count = 0};
     struct asked asked;
     struct tally_error err = {0};
-    enum tally_code code = TALLY_OK;
+    enum tally_code code;
 
     if (!read_asked(exchange, &asked) || !reading_positions_read(exchange, &positions)) {
         return;
     }
     tally_buf_init(&answers.positions, POSITIONS_BYTES_MAX);
     prepare(exchange, &asked, &answers);
-    for (int32_t partition = 0; partition < partitions && !code; partition++) {
-        code = read_partition(exchange, &positions, partition, &answers, &err);
-    }
+    code = read_all(exchange, &positions, &answers, &err);
     if (code) {
         problem_error(exchange, code, &err);
     } else {

@@ -11,6 +11,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "http/audit.h"
+#include "http/elsewhere.h"
 #include "http/header_field.h"
 #include "http/problem.h"
 #include "http/reading.h"
@@ -170,7 +171,7 @@ static enum found find_outcome(const struct submission *submission,
     return info->status == TALLY_PENDING && !outcome->repeated ? NOT_YET : FOUND;
 }
 
-bool commands_await(struct exchange *exchange, const struct submission *submission,
+bool commands_await_here(struct exchange *exchange, const struct submission *submission,
         const struct commands_position *at, int64_t end_ms, struct commands_outcome *outcome)
 {
     struct tally_min_position position = {tally_slice_string(at->topic), at->partition, at->offset};
@@ -202,6 +203,62 @@ bool commands_await(struct exchange *exchange, const struct submission *submissi
     return found == FOUND;
 }
 
+static void take_outcome(struct commands_waiting *waiting, const struct elsewhere_item *item)
+{
+    waiting->known = item->code == TALLY_OK;
+    if (waiting->known) {
+        tally_buf_clear(&waiting->outcome->record);
+        tally_buf_slice(&waiting->outcome->record, item->value);
+        waiting->outcome->info = item->outcome;
+        waiting->outcome->read = item->info;
+        waiting->outcome->repeated = item->repeated;
+    }
+}
+
+/* Those whose tasks run elsewhere, in the order of instances and tasks that elsewhere.c makes. */
+static void await_elsewhere(struct exchange *exchange, struct commands_waiting *waiting,
+        size_t count, int64_t end_ms)
+{
+    struct elsewhere_item *items = tally_arena_alloc(&exchange->arena, (count + 1) * sizeof *items);
+    struct commands_waiting **of =
+            tally_arena_alloc(&exchange->arena, (count + 1) * sizeof(struct commands_waiting *));
+    int64_t left_ms = end_ms - now_ms();
+    size_t asked = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct submission *submission = waiting[i].submission;
+        const char *topology = tally_topology_name(submission->topology);
+
+        if (waiting[i].known ||
+                tally_read_is_here(exchange->runtime, topology, waiting[i].at->partition)) {
+            continue;
+        }
+        items[asked] = (struct elsewhere_item){.kind = ELSEWHERE_AWAIT,
+                .topology = topology,
+                .partition = waiting[i].at->partition,
+                .key = submission->id,
+                .upper = submission->key,
+                .fingerprint = submission->fingerprint,
+                .offset = waiting[i].at->offset};
+        of[asked++] = &waiting[i];
+    }
+    elsewhere_ask(exchange, items, asked, left_ms > 0 ? left_ms : 0);
+    for (size_t i = 0; i < asked; i++) {
+        take_outcome(of[i], &items[i]);
+    }
+}
+
+/* Whoever waits for the last has waited for all: what is asked for then is there, or late. */
+void commands_await(struct exchange *exchange, struct commands_waiting *items, size_t count,
+        int64_t end_ms)
+{
+    for (size_t i = 0; i < count; i++) {
+        items[i].known = commands_await_here(exchange, items[i].submission, items[i].at, end_ms,
+                items[i].outcome);
+    }
+    await_elsewhere(exchange, items, count, end_ms);
+}
+
 static void answer_outcome(struct exchange *exchange, const struct commands_position *at,
         const struct commands_outcome *outcome)
 {
@@ -228,15 +285,15 @@ static bool wait_and_answer(struct exchange *exchange, const struct submission *
         const struct commands_position *at, int64_t wait_ms)
 {
     struct commands_outcome outcome;
-    bool known;
+    struct commands_waiting waiting = {submission, at, &outcome, false};
 
     commands_outcome_init(&outcome);
-    known = commands_await(exchange, submission, at, now_ms() + wait_ms, &outcome);
-    if (known) {
+    commands_await(exchange, &waiting, 1, now_ms() + wait_ms);
+    if (waiting.known) {
         answer_outcome(exchange, at, &outcome);
     }
     commands_outcome_deinit(&outcome);
-    return known;
+    return waiting.known;
 }
 
 void commands_send(struct exchange *exchange)
@@ -424,53 +481,94 @@ static void read_at(struct exchange *exchange, struct tally_slice id, struct tal
     tally_read_close(read);
 }
 
-/* Asks every task of a topology. false: none knows; *missed is then set if one could not be asked.
- */
-static bool read_topology(struct exchange *exchange, struct tally_slice id, const char *topology,
-        const struct reading_positions *positions, bool *missed)
+/* One task that may know the outcome. */
+struct asked_task {
+    const char *topology;
+    int32_t partition;
+    bool away; /* it runs elsewhere: items[item] is the question */
+    size_t item;
+};
+
+static size_t list_tasks(struct exchange *exchange, struct tally_slice id, struct asked_task *tasks,
+        struct elsewhere_item *items, size_t *item_count)
 {
+    static const char *const order[] = {"catalogue", "stock", "reservation", "transfer"};
     int32_t partitions = tally_runtime_partitions(exchange->runtime);
+    size_t count = 0;
 
-    for (int32_t partition = 0; partition < partitions; partition++) {
-        struct tally_read *read = NULL;
-        struct tally_error err = {0};
-        enum tally_code code = tally_read_open(exchange->runtime, topology, TALLY_NONE, partition,
-                &positions->options, &read, &err);
+    *item_count = 0;
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        bool runs = reading_topology(exchange, tally_slice_string(order[i])) != NULL;
 
-        if (code) {
-            *missed = true;
-            continue;
-        }
-        code = answer_stored(exchange, read, id, &err);
-        tally_read_close(read);
-        if (code == TALLY_OK) {
-            return true;
-        }
-        if (code != TALLY_NOT_FOUND) {
-            *missed = true;
+        for (int32_t partition = 0; runs && partition < partitions; partition++) {
+            struct asked_task *task = &tasks[count++];
+
+            *task = (struct asked_task){order[i], partition,
+                    !tally_read_is_here(exchange->runtime, order[i], partition), *item_count};
+            if (task->away) {
+                items[(*item_count)++] = (struct elsewhere_item){.kind = ELSEWHERE_OUTCOME,
+                        .topology = order[i],
+                        .partition = partition,
+                        .key = id};
+            }
         }
     }
-    return false;
+    return count;
+}
+
+/* What one task knows: OK: answered. */
+static enum tally_code ask_task(struct exchange *exchange, struct tally_slice id,
+        const struct asked_task *task, const struct elsewhere_item *items,
+        const struct reading_positions *positions)
+{
+    const struct elsewhere_item *item = &items[task->item];
+    struct tally_read *read = NULL;
+    struct tally_error err = {0};
+    enum tally_code code;
+
+    if (task->away && item->code == TALLY_OK) {
+        response_begin(&exchange->response, 200, RESPONSE_JSON);
+        tally_buf_slice(&exchange->response.body, item->value);
+        reading_age_headers(exchange, &item->info);
+        reading_position_header(exchange, item->info.topic, item->info.partition,
+                item->outcome.offset);
+    }
+    if (task->away) {
+        return item->code;
+    }
+    code = tally_read_open(exchange->runtime, task->topology, TALLY_NONE, task->partition,
+            &positions->options, &read, &err);
+    code = code ? code : answer_stored(exchange, read, id, &err);
+    tally_read_close(read);
+    return code;
 }
 
 static void read_everywhere(struct exchange *exchange, struct tally_slice id)
 {
-    static const char *const order[] = {"catalogue", "stock", "reservation", "transfer"};
+    enum { TOPOLOGIES_MAX = 4 };
+    size_t max = TOPOLOGIES_MAX * (size_t)tally_runtime_partitions(exchange->runtime);
+    struct asked_task *tasks = tally_arena_alloc(&exchange->arena, max * sizeof *tasks);
+    struct elsewhere_item *items = tally_arena_alloc(&exchange->arena, max * sizeof *items);
     struct reading_positions positions;
+    size_t count, item_count;
     bool missed = false;
 
     if (!reading_positions_read(exchange, &positions)) {
         return;
     }
-    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
-        if (reading_topology(exchange, tally_slice_string(order[i])) &&
-                read_topology(exchange, id, order[i], &positions, &missed)) {
+    positions.options.of = TALLY_READ_RUNNING;
+    count = list_tasks(exchange, id, tasks, items, &item_count);
+    elsewhere_ask(exchange, items, item_count, 0);
+    for (size_t i = 0; i < count; i++) {
+        enum tally_code code = ask_task(exchange, id, &tasks[i], items, &positions);
+
+        if (code == TALLY_OK) {
             return;
         }
+        missed = missed || code != TALLY_NOT_FOUND;
     }
     if (missed) {
-        problem_answer(exchange, PROBLEM_NOT_OWNER,
-                "not every task can be asked here now; give ?at=");
+        problem_answer(exchange, PROBLEM_NOT_OWNER, "not every task can be asked now; give ?at=");
     } else {
         answer_not_found(exchange, id);
     }

@@ -30,9 +30,18 @@ bool commands_outcomes_kept(const struct exchange *exchange);
 bool commands_publish(struct exchange *exchange, const struct submission *submission,
         struct commands_position *at);
 /* Waits until the owner has applied what was written at `at`, and if that began a saga, what ends
- * it. false: no outcome until end_ms (of the monotonic clock), or not here. */
-bool commands_await(struct exchange *exchange, const struct submission *submission,
+ * it. false: no outcome until end_ms (of the monotonic clock), or its task does not run here. */
+bool commands_await_here(struct exchange *exchange, const struct submission *submission,
         const struct commands_position *at, int64_t end_ms, struct commands_outcome *outcome);
+/* The same for many, together, wherever their owners are. */
+struct commands_waiting {
+    const struct submission *submission;
+    const struct commands_position *at;
+    struct commands_outcome *outcome;
+    bool known;
+};
+void commands_await(struct exchange *exchange, struct commands_waiting *items, size_t count,
+        int64_t end_ms);
 /* The body of a command whose outcome is not known yet; located: with where to ask for it. */
 void commands_pending_write(struct tally_writer *writer, struct tally_slice id,
         struct tally_slice type, struct tally_slice key, const struct commands_position *at,

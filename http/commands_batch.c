@@ -148,12 +148,25 @@ static void await_items(struct exchange *exchange, struct batch *batch)
 {
     int64_t end_ms = tally_mono_ms(tally_clock_real()) + batch->wait_s * 1000;
 
+    struct commands_waiting *waiting =
+            tally_arena_alloc(&exchange->arena, batch->count * sizeof *waiting);
+    size_t count = 0;
+
     for (size_t i = 0; i < batch->count; i++) {
         struct item *item = &batch->items[i];
 
-        item->known = item->written && commands_await(exchange, &item->submission, &item->at,
-                                               end_ms, &item->outcome);
-        item->known = item->known && item->outcome.info.status != TALLY_PENDING;
+        if (item->written) {
+            waiting[count++] =
+                    (struct commands_waiting){&item->submission, &item->at, &item->outcome, false};
+        }
+    }
+    commands_await(exchange, waiting, count, end_ms);
+    count = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct item *item = &batch->items[i];
+
+        item->known = item->written && waiting[count++].known &&
+                      item->outcome.info.status != TALLY_PENDING;
     }
 }
 

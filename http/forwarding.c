@@ -20,6 +20,7 @@ enum {
 /* What the owner has to know of a request, and what an answer says of itself. */
 static const char *const asked[] = {"Accept", "Authorization", "Content-Type", "If-None-Match",
         "Prefer", "Tally-Min-Position", NULL};
+static const char *const asked_beside[] = {"Authorization", "Prefer", "Tally-Min-Position", NULL};
 static const char *const told[] = {"ETag", "Location", "Retry-After", "Preference-Applied",
         "Idempotent-Replayed", "Allow", "WWW-Authenticate", NULL};
 
@@ -78,27 +79,16 @@ static void add_token(struct exchange *exchange, struct tally_forward_header *he
     tally_buf_deinit(&text);
 }
 
-static void make_request(struct exchange *exchange, struct tally_forward_request *forward)
+/* Headers of the request that have one of the names, and those that say who asks for whom. */
+static void make_headers(struct exchange *exchange, const char *const *names,
+        struct tally_forward_request *forward)
 {
     const struct request *request = &exchange->request;
     struct tally_forward_header *headers = tally_arena_alloc(&exchange->arena,
-            (REQUEST_HEADERS_MAX + 3) * sizeof(struct tally_forward_header));
-    int64_t seconds;
+            (REQUEST_HEADERS_MAX + 5) * sizeof(struct tally_forward_header));
 
-    forward->method = request->method == REQUEST_POST ? "POST" : "GET";
-    forward->target = request->path;
-    if (request->query.data) { /* they stand in one buffer, but for the '?' */
-        struct tally_buf target;
-
-        tally_buf_init(&target, request->path.len + request->query.len + 1);
-        tally_buf_slice(&target, request->path);
-        tally_buf_byte(&target, '?');
-        tally_buf_slice(&target, request->query);
-        forward->target = tally_arena_copy(&exchange->arena, tally_buf_bytes(&target));
-        tally_buf_deinit(&target);
-    }
     for (size_t i = 0; i < request->header_count; i++) {
-        if (is_among(asked, tally_slice_string(request->headers[i].name))) {
+        if (is_among(names, tally_slice_string(request->headers[i].name))) {
             headers[forward->header_count++] = (struct tally_forward_header){
                     request->headers[i].name, tally_slice_string(request->headers[i].value)};
         }
@@ -109,14 +99,47 @@ static void make_request(struct exchange *exchange, struct tally_forward_request
     headers[forward->header_count++] =
             (struct tally_forward_header){"X-Forwarded-For", hops(exchange)};
     headers[forward->header_count++] = (struct tally_forward_header){FORWARDED, TALLY_SLICE("1")};
-    forward->headers = headers;
-    forward->body = request->body;
-    forward->timeout_ms = tally_runtime_config(exchange->runtime)->http_forward_timeout;
-    if (header_field_prefer_wait(request, &seconds)) {
-        forward->timeout_ms += seconds * 1000;
-    } else if (request_header(request, "Tally-Min-Position").data) {
-        forward->timeout_ms += WAIT_DEFAULT_MS;
+    if (names == asked_beside) {
+        headers[forward->header_count++] =
+                (struct tally_forward_header){"Content-Type", TALLY_SLICE(RESPONSE_BYTES)};
+        headers[forward->header_count++] =
+                (struct tally_forward_header){"Accept", TALLY_SLICE(RESPONSE_BYTES)};
     }
+    forward->headers = headers;
+}
+
+/* How long the other instance may take: what the client waits comes on top. */
+static int64_t timeout_of(const struct exchange *exchange)
+{
+    int64_t timeout_ms = tally_runtime_config(exchange->runtime)->http_forward_timeout, seconds;
+
+    if (header_field_prefer_wait(&exchange->request, &seconds)) {
+        return timeout_ms + seconds * 1000;
+    }
+    return request_header(&exchange->request, "Tally-Min-Position").data
+                   ? timeout_ms + WAIT_DEFAULT_MS
+                   : timeout_ms;
+}
+
+static void make_request(struct exchange *exchange, struct tally_forward_request *forward)
+{
+    const struct request *request = &exchange->request;
+
+    forward->method = request->method == REQUEST_POST ? "POST" : "GET";
+    forward->target = request->path;
+    if (request->query.data) {
+        struct tally_buf target;
+
+        tally_buf_init(&target, request->path.len + request->query.len + 1);
+        tally_buf_slice(&target, request->path);
+        tally_buf_byte(&target, '?');
+        tally_buf_slice(&target, request->query);
+        forward->target = tally_arena_copy(&exchange->arena, tally_buf_bytes(&target));
+        tally_buf_deinit(&target);
+    }
+    make_headers(exchange, asked, forward);
+    forward->body = request->body;
+    forward->timeout_ms = timeout_of(exchange);
 }
 
 /* --- the answer ------------------------------------------------------------------------------- */
@@ -230,4 +253,19 @@ bool forwarding_answer(struct exchange *exchange, const char *topology, int32_t 
     tally_buf_deinit(&answer.headers);
     tally_buf_deinit(&answer.body);
     return answered;
+}
+
+bool forwarding_post(struct exchange *exchange, const char *address, const char *path,
+        struct tally_slice body, int64_t wait_ms, struct tally_forward_answer *answer)
+{
+    struct tally_forward *forward = exchange->forward;
+    struct tally_forward_request request = {.address = address,
+            .method = "POST",
+            .target = tally_slice_string(path),
+            .body = body,
+            .timeout_ms = timeout_of(exchange) + wait_ms};
+    struct tally_error err = {0};
+
+    make_headers(exchange, asked_beside, &request);
+    return forward->ops->send(forward, &request, answer, &err) == TALLY_OK;
 }

@@ -11,3 +11,6 @@ bool forwarding_is_forwarded(const struct exchange *exchange); /* by another ins
 /* Lets the owner of the task answer. false: there is none that can be asked, and nothing is
  * answered. */
 bool forwarding_answer(struct exchange *exchange, const char *topology, int32_t partition);
+/* Sends bytes of this instance's own to another, for this request. false: no answer. */
+bool forwarding_post(struct exchange *exchange, const char *address, const char *path,
+        struct tally_slice body, int64_t wait_ms, struct tally_forward_answer *answer);

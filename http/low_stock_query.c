@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "http/elsewhere.h"
 #include "http/problem.h"
 #include "http/reading.h"
 #include "schemas/analytics_rows.h"
@@ -17,6 +18,7 @@
 enum {
     WAREHOUSES_MAX = 64,
     SCANNED_MAX = 20000,
+    FILTERED_ROWS = 1000,
     FILTER_BYTES_MAX = 4096,
     POSITIONS_BYTES_MAX = 8192
 };
@@ -177,27 +179,27 @@ static bool add_row(void *context, struct tally_slice key, struct tally_slice va
     return true;
 }
 
-static enum tally_code scan_task(struct tally_read *read, struct list *list,
-        struct tally_error *err)
+/* Which rows of a task the page may hold. */
+static void range_of(const struct list *list, struct tally_key *lower, struct tally_key *upper)
 {
-    const struct tally_read_info *info = tally_read_info(read);
-    struct tally_key lower, upper;
-    enum tally_code code;
-
-    tally_key_begin(&lower, TALLY_STORE_LOW_STOCK);
-    upper = lower;
-    tally_key_u8(&upper, LOW_STOCK_FINE);
+    tally_key_begin(lower, TALLY_STORE_LOW_STOCK);
+    *upper = *lower;
+    tally_key_u8(upper, LOW_STOCK_FINE);
     if (list->after.len > 0) {
-        lower = list->after;
-        lower.bytes[lower.len++] = 0; /* the first key behind it */
+        *lower = list->after;
+        lower->bytes[lower->len++] = 0; /* the first key behind it */
     }
+}
+
+static void begin_task(struct list *list)
+{
     list->of_task = 0;
     list->scanned = 0;
-    code = tally_read_scan(read, tally_key_bytes(&lower), tally_key_bytes(&upper), false, add_row,
-            list, err);
-    if (!code && list->damaged) {
-        code = tally_error_set(err, TALLY_STORE_CORRUPT, "a row of low_stock is damaged");
-    }
+}
+
+static enum tally_code end_task(struct list *list, const struct tally_read_info *info,
+        struct tally_error *err)
+{
     if (info->position >= 0) {
         tally_buf_format(&list->positions, "%s%s/%d@%lld", list->positions.len > 0 ? "," : "",
                 info->topic, (int)info->partition, (long long)info->position);
@@ -205,24 +207,105 @@ static enum tally_code scan_task(struct tally_read *read, struct list *list,
     if (list->as_of_ms == 0 || info->as_of_ms < list->as_of_ms) {
         list->as_of_ms = info->as_of_ms;
     }
+    return list->damaged
+                   ? tally_error_set(err, TALLY_STORE_CORRUPT, "a row of low_stock is damaged")
+                   : TALLY_OK;
+}
+
+static enum tally_code scan_task(struct exchange *exchange, struct reading_positions *positions,
+        int32_t partition, struct list *list, struct tally_error *err)
+{
+    struct tally_key lower, upper;
+    struct tally_read *read = NULL;
+    enum tally_code code;
+
+    positions->options.of = reading_of(exchange);
+    code = tally_read_open(exchange->runtime, "low_stock", TALLY_NONE, partition,
+            &positions->options, &read, err);
+    if (!code) {
+        range_of(list, &lower, &upper);
+        begin_task(list);
+        code = tally_read_scan(read, tally_key_bytes(&lower), tally_key_bytes(&upper), false,
+                add_row, list, err);
+        code = code ? code : end_task(list, tally_read_info(read), err);
+    }
+    tally_read_close(read);
     return code;
 }
 
-static enum tally_code scan_tasks(struct exchange *exchange,
-        const struct reading_positions *positions, struct list *list, struct tally_error *err)
+/* Rows that an instance was asked for at first; with a filter a page takes more of them. */
+static size_t rows_asked(const struct list *list)
+{
+    return list->has_severities || list->warehouse_count > 0 ? FILTERED_ROWS : list->limit + 1;
+}
+
+/* The rows of one task that runs elsewhere: those that came, and as long as the page wants more,
+ * the next ones. */
+static enum tally_code take_task(struct exchange *exchange, struct elsewhere_item *item,
+        struct list *list, struct tally_error *err)
+{
+    begin_task(list);
+    for (bool first = true;; first = false) {
+        struct tally_key next;
+        size_t i = 0;
+
+        if (item->code && item->code != TALLY_NOT_FOUND) { /* after the first, nobody else can */
+            return tally_error_set(err, first ? item->code : TALLY_ASSIGNMENT_LOST, "%s",
+                    item->message);
+        }
+        while (i < item->count && add_row(list, item->rows[i].key, item->rows[i].value)) {
+            i++;
+        }
+        if (i < item->count || !item->more || item->count == 0) {
+            return end_task(list, &item->info, err);
+        }
+        copy_key(&next, item->rows[i - 1].key);
+        next.bytes[next.len++] = 0;
+        item->key = tally_arena_copy(list->arena, tally_key_bytes(&next));
+        elsewhere_ask(exchange, item, 1, 0);
+    }
+}
+
+/* Asks the tasks that run elsewhere, one request for each instance; NULL items: here. */
+static struct elsewhere_item **ask_others(struct exchange *exchange, const struct list *list)
 {
     int32_t partitions = tally_runtime_partitions(exchange->runtime);
+    struct elsewhere_item *items =
+            tally_arena_alloc(list->arena, (size_t)partitions * sizeof *items);
+    struct elsewhere_item **of =
+            tally_arena_alloc(list->arena, (size_t)partitions * sizeof(struct elsewhere_item *));
+    struct tally_key lower, upper;
+    size_t count = 0;
+
+    range_of(list, &lower, &upper);
+    for (int32_t partition = 0; partition < partitions; partition++) {
+        of[partition] = NULL;
+        if (!tally_read_is_here(exchange->runtime, "low_stock", partition)) {
+            of[partition] = &items[count];
+            items[count++] = (struct elsewhere_item){.kind = ELSEWHERE_ROWS,
+                    .topology = "low_stock",
+                    .partition = partition,
+                    .key = tally_arena_copy(list->arena, tally_key_bytes(&lower)),
+                    .upper = tally_arena_copy(list->arena, tally_key_bytes(&upper)),
+                    .limit = rows_asked(list)};
+        }
+    }
+    elsewhere_ask(exchange, items, count, 0);
+    return of;
+}
+
+static enum tally_code scan_tasks(struct exchange *exchange, struct reading_positions *positions,
+        struct list *list, struct tally_error *err)
+{
+    int32_t partitions = tally_runtime_partitions(exchange->runtime);
+    struct elsewhere_item **others = ask_others(exchange, list);
     enum tally_code code = TALLY_OK;
 
     for (int32_t partition = 0; partition < partitions && !code; partition++) {
-        struct tally_read *read = NULL;
-
-        code = tally_read_open(exchange->runtime, "low_stock", TALLY_NONE, partition,
-                &positions->options, &read, err);
-        if (!code) {
-            code = scan_task(read, list, err);
+        code = others[partition] ? take_task(exchange, others[partition], list, err) : TALLY_FENCED;
+        if (code == TALLY_FENCED || code == TALLY_UNAVAILABLE) { /* here, or last of all */
+            code = scan_task(exchange, positions, partition, list, err);
         }
-        tally_read_close(read);
     }
     return code;
 }

@@ -11,6 +11,7 @@
 #include "http/product_query.h"
 
 #include "engine/base/hash.h"
+#include "http/elsewhere.h"
 #include "http/problem.h"
 #include "http/reading.h"
 #include "http/search_page.h"
@@ -310,22 +311,15 @@ static void product_key(struct tally_key *key, enum tally_store_id store, struct
     tally_key_tail(key, name);
 }
 
-/* Whether an operation of the product has claimed the slug and has not ended. */
-static enum tally_code is_claimed(struct exchange *exchange, struct tally_read *read,
-        struct tally_slice product_id, struct tally_slice op_id, bool *claimed,
-        struct tally_error *err)
+/* Whether an operation of the product (its row; data NULL: none) has claimed the slug and has not
+ * ended. */
+static bool is_claimed(struct exchange *exchange, struct tally_slice row, struct tally_slice op_id)
 {
     struct catalogue_operation operation;
-    struct tally_slice row;
-    struct tally_key key;
     int64_t due_ms;
-    enum tally_code code;
 
-    product_key(&key, TALLY_STORE_CATALOGUE_OPERATION, product_id);
-    code = reading_row(exchange, read, &key, &row, err);
-    *claimed = !code && catalogue_operation_unpack(row, &exchange->arena, &operation, &due_ms) &&
-               tally_slice_equal(operation.base.op_id, op_id);
-    return code == TALLY_NOT_FOUND ? TALLY_OK : code;
+    return row.data && catalogue_operation_unpack(row, &exchange->arena, &operation, &due_ms) &&
+           tally_slice_equal(operation.base.op_id, op_id);
 }
 
 /* Puts what the owner has, or that it has nothing, where the cache missed it. */
@@ -348,43 +342,62 @@ static void fill_cache(struct exchange *exchange, struct tally_slice product_id,
     tally_buf_deinit(&document);
 }
 
+/* Rows by rising keys of the task that owns `key`. false: answered. */
+static bool read_rows(struct exchange *exchange, struct tally_slice key,
+        const struct tally_key *keys, size_t count, struct tally_slice *rows,
+        struct tally_read_info *info)
+{
+    struct tally_error err = {0};
+    enum tally_code code;
+
+    code = elsewhere_rows(exchange, "catalogue", key, keys, count, rows, info, &err);
+    if (code && exchange->response.status == 0) {
+        problem_error(exchange, code, &err);
+    }
+    return code == TALLY_OK;
+}
+
+/* Tally-Min-Position was waited for, and what is told is of this task. */
+static void owner_headers(struct exchange *exchange, const struct tally_read_info *info)
+{
+    struct reading_positions positions;
+
+    (void)reading_positions_read(exchange, &positions); /* Preference-Applied */
+    reading_headers(exchange, info);
+}
+
+enum { OPERATION, PRODUCT, ROWS };
+
 /* slug: of the row that led here; NULL: the product was asked for by its id. */
 static void answer_owned(struct exchange *exchange, struct tally_slice product_id,
         const struct catalogue_slug_row *slug, const struct claim *claim,
         const struct pricing *pricing)
 {
-    struct tally_slice name = slug ? exchange->request.params[0] : product_id, row;
-    struct tally_read *read = reading_open(exchange, "catalogue", product_id, -1);
+    struct tally_slice name = slug ? exchange->request.params[0] : product_id, rows[ROWS];
     struct found found = {.version = 0};
-    struct tally_error err = {0};
-    struct tally_key key;
-    bool claimed = false;
-    enum tally_code code;
+    struct tally_read_info info;
+    struct tally_key keys[ROWS];
+    bool is_other;
 
-    if (!read) {
+    product_key(&keys[PRODUCT], TALLY_STORE_PRODUCT, product_id);
+    product_key(&keys[OPERATION], TALLY_STORE_CATALOGUE_OPERATION, product_id);
+    if (!read_rows(exchange, product_id, keys, ROWS, rows, &info)) {
         return;
     }
-    product_key(&key, TALLY_STORE_PRODUCT, product_id);
-    code = reading_row(exchange, read, &key, &row, &err);
-    if (!code && !parse(exchange, row, &found)) {
-        code = tally_error_set(&err, TALLY_STORE_CORRUPT, "a product is damaged");
+    owner_headers(exchange, &info);
+    if (rows[PRODUCT].data && !parse(exchange, rows[PRODUCT], &found)) {
+        damaged(exchange);
+        return;
     }
-    if (!code || code == TALLY_NOT_FOUND) {
-        fill_cache(exchange, product_id, &found, claim);
-    }
-    if (!code && slug && !tally_slice_equal(name, found.slug)) {
-        code = is_claimed(exchange, read, product_id, slug->op_id, &claimed, &err);
-    }
-    if (code == TALLY_NOT_FOUND || claimed) {
+    fill_cache(exchange, product_id, &found, claim);
+    is_other = slug && found.root && !tally_slice_equal(name, found.slug);
+    if (!found.root || (is_other && is_claimed(exchange, rows[OPERATION], slug->op_id))) {
         unknown_product(exchange, slug ? "slug" : "id", name);
-    } else if (code) {
-        problem_error(exchange, code, &err);
-    } else if (slug && !tally_slice_equal(name, found.slug)) {
+    } else if (is_other) {
         redirect(exchange, found.slug, pricing);
     } else {
         answer(exchange, product_id, &found, pricing);
     }
-    tally_read_close(read);
 }
 
 /* The product that a slug was claimed for. The headers of a found one are those of its product's
@@ -392,38 +405,34 @@ static void answer_owned(struct exchange *exchange, struct tally_slice product_i
 static bool find_owner(struct exchange *exchange, struct tally_slice slug,
         struct catalogue_slug_row *found)
 {
-    struct reading_positions positions;
     struct tally_slice row = TALLY_NONE;
-    struct tally_read *read = NULL;
+    struct tally_read_info info;
     struct tally_buf name;
     struct tally_key key;
-    struct tally_error err = {0};
-    enum tally_code code;
+    bool read;
 
-    if (!reading_positions_wanted(exchange, &positions)) {
-        return false;
-    }
     tally_buf_init(&name, TEXT_BYTES_MAX);
     tally_buf_string(&name, "slug:");
     tally_buf_slice(&name, slug);
-    code = tally_read_open(exchange->runtime, "catalogue", tally_buf_bytes(&name), -1,
-            &positions.options, &read, &err);
+    product_key(&key, TALLY_STORE_SLUG, slug);
+    read = read_rows(exchange, tally_buf_bytes(&name), &key, 1, &row, &info);
     tally_buf_deinit(&name);
-    if (!code) {
-        product_key(&key, TALLY_STORE_SLUG, slug);
-        code = reading_row(exchange, read, &key, &row, &err);
+    if (!read) {
+        return false;
     }
-    if (!code && !catalogue_slug_unpack(row, found)) {
-        code = tally_error_set(&err, TALLY_STORE_CORRUPT, "a slug is damaged");
-    }
-    if (code == TALLY_NOT_FOUND) {
-        reading_headers(exchange, tally_read_info(read));
+    if (!row.data) {
+        reading_headers(exchange, &info);
         unknown_product(exchange, "slug", slug);
-    } else if (code) {
-        problem_error(exchange, code, &err);
+        return false;
     }
-    tally_read_close(read);
-    return code == TALLY_OK;
+    if (!catalogue_slug_unpack(row, found)) {
+        struct tally_error err = {0};
+
+        problem_error(exchange, tally_error_set(&err, TALLY_STORE_CORRUPT, "a slug is damaged"),
+                &err);
+        return false;
+    }
+    return true;
 }
 
 void product_query_slug(struct exchange *exchange)

@@ -12,6 +12,7 @@
 #define RESPONSE_TEXT    "text/plain; charset=utf-8"
 #define RESPONSE_YAML    "application/yaml"
 #define RESPONSE_NDJSON  "application/x-ndjson"
+#define RESPONSE_BYTES   "application/octet-stream"
 #define RESPONSE_METRICS "text/plain; version=0.0.4; charset=utf-8"
 #define RESPONSE_HTML    "text/html; charset=utf-8"
 #define RESPONSE_PAGES   RESPONSE_JSON "," RESPONSE_TEXT "," RESPONSE_HTML

@@ -11,6 +11,7 @@
 #include "http/availability_query.h"
 #include "http/commands.h"
 #include "http/commands_batch.h"
+#include "http/elsewhere.h"
 #include "http/exposition.h"
 #include "http/graphql/graphql_route.h"
 #include "http/health.h"

@@ -5,6 +5,7 @@
 #include "http/stock_query.h"
 
 #include "http/as_of_query.h"
+#include "http/elsewhere.h"
 #include "http/problem.h"
 #include "http/reading.h"
 #include "schemas/stock_records.h"
@@ -152,6 +153,12 @@ static enum tally_code read_sku_row(struct tally_read *read, struct stock_query_
     return code == TALLY_NOT_FOUND ? TALLY_OK : code;
 }
 
+static enum tally_code damaged(const struct stock_query_sku *stock, struct tally_error *err)
+{
+    return tally_error_set(err, TALLY_STORE_CORRUPT, "a row of SKU \"%.*s\" is damaged",
+            (int)stock->sku.len, (const char *)stock->sku.data);
+}
+
 enum tally_code stock_query_read(struct tally_read *read, struct stock_query_sku *stock,
         struct tally_error *err)
 {
@@ -164,10 +171,64 @@ enum tally_code stock_query_read(struct tally_read *read, struct stock_query_sku
         code = scan_sku(read, TALLY_STORE_SETTING, stock->sku, add_setting, stock, err);
     }
     if (!code && stock->damaged) {
-        code = tally_error_set(err, TALLY_STORE_CORRUPT, "a row of SKU \"%.*s\" is damaged",
-                (int)stock->sku.len, (const char *)stock->sku.data);
+        code = damaged(stock, err);
     }
     return code;
+}
+
+static void range_item(const struct stock_query_sku *stock, enum tally_store_id store,
+        struct elsewhere_item *item)
+{
+    struct tally_key lower, upper;
+
+    tally_key_begin(&lower, store);
+    tally_key_string(&lower, stock->sku);
+    upper = tally_key_behind(lower);
+    item->kind = ELSEWHERE_ROWS;
+    item->key = tally_arena_copy(stock->arena, tally_key_bytes(&lower));
+    item->upper = tally_arena_copy(stock->arena, tally_key_bytes(&upper));
+    item->limit = LEVELS_MAX;
+}
+
+void stock_query_ask(const struct stock_query_sku *stock, int32_t partition,
+        struct elsewhere_item items[static STOCK_QUERY_ITEMS])
+{
+    struct tally_key key;
+
+    for (size_t i = 0; i < STOCK_QUERY_ITEMS; i++) {
+        items[i] = (struct elsewhere_item){.topology = "stock", .partition = partition};
+    }
+    tally_key_begin(&key, TALLY_STORE_SKU);
+    tally_key_tail(&key, stock->sku);
+    items[STOCK_QUERY_ROW].key = tally_arena_copy(stock->arena, tally_key_bytes(&key));
+    range_item(stock, TALLY_STORE_LEVEL, &items[STOCK_QUERY_LEVELS]);
+    range_item(stock, TALLY_STORE_SETTING, &items[STOCK_QUERY_SETTINGS]);
+}
+
+enum tally_code stock_query_take(struct stock_query_sku *stock,
+        const struct elsewhere_item items[static STOCK_QUERY_ITEMS], struct tally_error *err)
+{
+    for (size_t i = 0; i < STOCK_QUERY_ITEMS; i++) {
+        if (items[i].code && items[i].code != TALLY_NOT_FOUND) {
+            return tally_error_set(err, items[i].code, "%s", items[i].message);
+        }
+    }
+    if (items[STOCK_QUERY_ROW].code == TALLY_OK) {
+        stock->has_row = true;
+        stock->damaged = !stock_sku_unpack(items[STOCK_QUERY_ROW].value, &stock->row);
+        stock->version += stock->row.version;
+    }
+    for (size_t i = 0; i < items[STOCK_QUERY_LEVELS].count && !stock->damaged; i++) {
+        const struct elsewhere_row *row = &items[STOCK_QUERY_LEVELS].rows[i];
+
+        (void)add_level(stock, row->key, row->value);
+    }
+    for (size_t i = 0; i < items[STOCK_QUERY_SETTINGS].count && !stock->damaged; i++) {
+        const struct elsewhere_row *row = &items[STOCK_QUERY_SETTINGS].rows[i];
+
+        (void)add_setting(stock, row->key, row->value);
+    }
+    return stock->damaged ? damaged(stock, err) : TALLY_OK;
 }
 
 static void write_string(struct tally_writer *writer, const char *name, struct tally_slice value)
@@ -425,19 +486,35 @@ static void answer_warehouses(struct exchange *exchange, const struct warehouse_
     }
 }
 
-/* Every stock task has every warehouse: the first that answers will do. */
-static enum tally_code open_any(struct exchange *exchange,
-        const struct reading_positions *positions, struct tally_read **read,
-        struct tally_error *err)
+static enum tally_code open_first(struct exchange *exchange, enum tally_read_of of,
+        struct reading_positions *positions, struct tally_read **read, struct tally_error *err)
 {
     int32_t partitions = tally_runtime_partitions(exchange->runtime);
     enum tally_code code = TALLY_FENCED;
 
+    positions->options.of = of;
     for (int32_t partition = 0; partition < partitions && code; partition++) {
         code = tally_read_open(exchange->runtime, "stock", TALLY_NONE, partition,
                 &positions->options, read, err);
     }
     return code;
+}
+
+/* Every stock task has every warehouse: the first that answers will do, here or not. NULL with
+ * OK: another instance has answered. */
+static enum tally_code open_any(struct exchange *exchange, struct reading_positions *positions,
+        struct tally_read **read, struct tally_error *err)
+{
+    int32_t partitions = tally_runtime_partitions(exchange->runtime);
+    enum tally_code code = open_first(exchange, TALLY_READ_RUNNING, positions, read, err);
+
+    for (int32_t partition = 0; partition < partitions && code == TALLY_FENCED; partition++) {
+        if (reading_elsewhere(exchange, "stock", partition)) {
+            return TALLY_OK;
+        }
+    }
+    return code == TALLY_FENCED ? open_first(exchange, reading_of(exchange), positions, read, err)
+                                : code;
 }
 
 void stock_query_warehouses(struct exchange *exchange)
@@ -449,7 +526,7 @@ void stock_query_warehouses(struct exchange *exchange)
     struct tally_error err = {0};
     enum tally_code code;
 
-    if (!reading_positions_read(exchange, &positions)) {
+    if (!reading_positions_wanted(exchange, &positions)) {
         return;
     }
     code = open_any(exchange, &positions, &read, &err);
@@ -457,6 +534,10 @@ void stock_query_warehouses(struct exchange *exchange)
         problem_error(exchange, code, &err);
         return;
     }
+    if (!read) {
+        return; /* answered */
+    }
+    (void)reading_positions_read(exchange, &positions); /* Preference-Applied */
     reading_headers(exchange, tally_read_info(read));
     tally_key_begin(&lower, TALLY_STORE_WAREHOUSE);
     upper = tally_key_behind(lower);

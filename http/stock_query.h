@@ -1,5 +1,6 @@
 /* http/stock_query.h - stock of a SKU, of one level, and the warehouses. @thread http */
 #pragma once
+#include "http/elsewhere.h"
 #include "http/exchange.h"
 #include "schemas/stock_records.h"
 
@@ -42,3 +43,10 @@ struct stock_query_sku {
  * unknown. */
 TALLY_MUST_CHECK enum tally_code stock_query_read(struct tally_read *read,
         struct stock_query_sku *stock, struct tally_error *err);
+/* The same of a SKU whose task runs elsewhere: makes what is to be asked, and takes the answers.
+ * UNAVAILABLE, FENCED: nobody could be asked. */
+enum { STOCK_QUERY_ROW, STOCK_QUERY_LEVELS, STOCK_QUERY_SETTINGS, STOCK_QUERY_ITEMS };
+void stock_query_ask(const struct stock_query_sku *stock, int32_t partition,
+        struct elsewhere_item items[static STOCK_QUERY_ITEMS]);
+TALLY_MUST_CHECK enum tally_code stock_query_take(struct stock_query_sku *stock,
+        const struct elsewhere_item items[static STOCK_QUERY_ITEMS], struct tally_error *err);

@@ -6,6 +6,8 @@
 
 #include "engine/base/hash.h"
 #include "engine/base/log.h"
+#include "http/elsewhere.h"
+#include "http/forwarding.h"
 #include "http/problem.h"
 
 enum {
@@ -20,7 +22,9 @@ struct graphql_owner {
     int32_t partition;
     bool opened;
     struct tally_read *read;
-    enum tally_code code; /* why it is not open */
+    bool away;                   /* it runs elsewhere: its owner is asked, each time anew */
+    struct tally_read_info info; /* of the owner's last answer; topic NULL: none */
+    enum tally_code code;        /* why it is not open */
     const char *message;
     struct graphql_owner *next;
 };
@@ -147,18 +151,29 @@ static const char *keep_message(struct graphql_reads *reads, enum tally_code cod
             .data;
 }
 
-static void open_owner(struct graphql_reads *reads, struct graphql_owner *owner)
+static void open_as(struct graphql_reads *reads, struct graphql_owner *owner, enum tally_read_of of)
 {
     struct tally_error err = {0};
 
-    if (owner->opened) {
-        return;
-    }
-    owner->opened = true;
+    reads->positions.options.of = of;
     owner->code = tally_read_open(reads->exchange->runtime, owner->topology, TALLY_NONE,
             owner->partition, &reads->positions.options, &owner->read, &err);
     if (owner->code) {
         owner->message = keep_message(reads, owner->code, &err);
+    }
+}
+
+static void open_owner(struct graphql_reads *reads, struct graphql_owner *owner)
+{
+    if (owner->opened) {
+        return;
+    }
+    owner->opened = true;
+    open_as(reads, owner, TALLY_READ_RUNNING);
+    owner->away = owner->code == TALLY_FENCED && reads->exchange->forward &&
+                  !forwarding_is_forwarded(reads->exchange);
+    if (owner->code == TALLY_FENCED && !owner->away) {
+        open_as(reads, owner, reading_of(reads->exchange));
     }
 }
 
@@ -205,7 +220,7 @@ static void get_rows(struct graphql_reads *reads, struct graphql_owner *owner)
     size_t count = 0;
 
     for (struct graphql_load *load = reads->next; load; load = load->next) {
-        count += load->owner == owner && load->kind == GRAPHQL_LOAD_ROW;
+        count += load->owner == owner && load->kind == GRAPHQL_LOAD_ROW && !load->done;
     }
     if (count == 0) {
         return;
@@ -214,7 +229,7 @@ static void get_rows(struct graphql_reads *reads, struct graphql_owner *owner)
     keys = tally_arena_alloc(arena, count * sizeof *keys);
     count = 0;
     for (struct graphql_load *load = reads->next; load; load = load->next) {
-        if (load->owner == owner && load->kind == GRAPHQL_LOAD_ROW) {
+        if (load->owner == owner && load->kind == GRAPHQL_LOAD_ROW && !load->done) {
             load->code = TALLY_NOT_FOUND;
             gathered.loads[count++] = load;
         }
@@ -283,6 +298,103 @@ static void read_one(struct graphql_reads *reads, struct graphql_load *load)
     set_done(reads, load, code, &err);
 }
 
+/* --- elsewhere -------------------------------------------------------------------------------- */
+
+static struct elsewhere_item item_of(const struct graphql_load *load)
+{
+    static const enum elsewhere_kind kinds[] = {
+            [GRAPHQL_LOAD_ROW] = ELSEWHERE_ROW,
+            [GRAPHQL_LOAD_ROWS] = ELSEWHERE_ROWS,
+            [GRAPHQL_LOAD_OUTCOME] = ELSEWHERE_OUTCOME,
+    };
+
+    return (struct elsewhere_item){.kind = kinds[load->kind],
+            .topology = load->owner->topology,
+            .partition = load->owner->partition,
+            .key = load->key,
+            .upper = load->upper,
+            .backwards = load->backwards,
+            .limit = load->limit};
+}
+
+static void take_item(struct graphql_reads *reads, struct graphql_load *load,
+        const struct elsewhere_item *item)
+{
+    struct graphql_owner *owner = load->owner;
+
+    load->rows = tally_arena_alloc(&reads->exchange->arena, (item->count + 1) * sizeof *load->rows);
+    for (size_t i = 0; i < item->count; i++) {
+        load->rows[i] = (struct graphql_row){item->rows[i].key, item->rows[i].value};
+    }
+    load->count = item->count;
+    load->more = item->more;
+    load->value = item->value;
+    load->done = true;
+    load->code = item->code;
+    load->message = item->message && item->message[0] ? item->message : tally_code_text(item->code);
+    if (item->info.topic) {
+        owner->info = item->info;
+        load->info = &item->info;
+    }
+}
+
+/* By task, rows before others, by rising keys. */
+static int compare_places(const void *a, const void *b)
+{
+    const struct graphql_load *left = *(struct graphql_load *const *)a;
+    const struct graphql_load *right = *(struct graphql_load *const *)b;
+    int order = strcmp(left->owner->topology, right->owner->topology);
+
+    order = order ? order
+                  : (left->owner->partition > right->owner->partition) -
+                            (left->owner->partition < right->owner->partition);
+    order = order ? order : (left->kind > right->kind) - (left->kind < right->kind);
+    return order ? order : tally_slice_compare(left->key, right->key);
+}
+
+/* What is asked of tasks that run elsewhere: one request for each instance. Tasks that nobody could
+ * be asked of are read as this instance had them last. */
+static void ask_elsewhere(struct graphql_reads *reads)
+{
+    struct tally_arena *arena = &reads->exchange->arena;
+    struct graphql_load **loads;
+    struct elsewhere_item *items;
+    size_t count = 0;
+
+    for (struct graphql_load *load = reads->next; load; load = load->next) {
+        count += load->owner->away;
+    }
+    if (count == 0) {
+        return;
+    }
+    loads = tally_arena_alloc(arena, count * sizeof(struct graphql_load *));
+    items = tally_arena_alloc(arena, count * sizeof *items);
+    count = 0;
+    for (struct graphql_load *load = reads->next; load; load = load->next) {
+        if (load->owner->away) {
+            loads[count++] = load;
+        }
+    }
+    qsort(loads, count, sizeof(struct graphql_load *), compare_places);
+    for (size_t i = 0; i < count; i++) {
+        items[i] = item_of(loads[i]);
+        reads->multi_gets += items[i].kind == ELSEWHERE_ROW &&
+                             (i == 0 || loads[i - 1]->owner != loads[i]->owner);
+        reads->scans += items[i].kind == ELSEWHERE_ROWS;
+    }
+    elsewhere_ask(reads->exchange, items, count, 0);
+    for (size_t i = 0; i < count; i++) {
+        struct graphql_owner *owner = loads[i]->owner;
+
+        if (items[i].code != TALLY_FENCED && items[i].code != TALLY_UNAVAILABLE) {
+            take_item(reads, loads[i], &items[i]);
+        } else if (owner->away) {
+            owner->away = false;
+            open_as(reads, owner, reading_of(reads->exchange));
+        }
+    }
+}
+
 static bool is_late(const struct graphql_reads *reads)
 {
     return reads->end_ms > 0 &&
@@ -294,7 +406,10 @@ void graphql_reads_run(struct graphql_reads *reads)
     reads->rounds++;
     for (struct graphql_load *load = reads->next; load; load = load->next) {
         open_owner(reads, load->owner);
-        if (load->owner->code) {
+    }
+    ask_elsewhere(reads);
+    for (struct graphql_load *load = reads->next; load; load = load->next) {
+        if (load->owner->code && !load->done) {
             load->done = true;
             load->code = load->owner->code;
             load->message = load->owner->message;
@@ -349,9 +464,10 @@ void graphql_reads_headers(const struct graphql_reads *reads)
 
     tally_buf_init(&positions, POSITIONS_BYTES_MAX);
     for (const struct graphql_owner *owner = reads->owners; owner; owner = owner->next) {
-        const struct tally_read_info *info = owner->read ? tally_read_info(owner->read) : NULL;
+        const struct tally_read_info *info =
+                owner->read ? tally_read_info(owner->read) : &owner->info;
 
-        if (!info) {
+        if (!info->topic) {
             continue;
         }
         if (info->position >= 0) {

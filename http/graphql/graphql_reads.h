@@ -1,7 +1,9 @@
 /* http/graphql/graphql_reads.h - the reads of one request, done together: functions of fields ask
  * for rows, the executor lets all that were asked for be read, and they ask again.
  * Invariants
- *  (1) A task is opened once for a request: all that it gives is of one commit.
+ *  (1) A task is opened once for a request: all that it gives is of one commit. One that runs on
+ *      another instance is asked in each round, all of that instance in one request, and what it
+ *      gives is of one commit a round.
  *  (2) In one round all keys of a task are one multi-get; what was read is never read again.
  * Slices live in the arena. @thread http */
 #pragma once

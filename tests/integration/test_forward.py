@@ -63,8 +63,6 @@ def send(instance, kind, key=None, **fields):
 
 def accepted(instance, kind, key=None, **fields):
     answer = send(instance, kind, key, **fields)
-    if answer.status == 202:
-        answer = get(instance, answer.headers["Location"], Prefer="wait=30")
     check(answer.status == 200 and answer.json()["status"] == "ACCEPTED", kind, answer)
     return answer
 
@@ -151,6 +149,83 @@ def single(instances):
         check(head.status == 200 and head.body == b"" and int(head.headers["Content-Length"]) > 100, "HEAD", head)
 
 
+def many(instances):
+    """What is put together from several tasks."""
+    for number in range(6):
+        same(instances, f"/v1/products/shirt-{number}", 200)
+        same(instances, f"/v1/products/none-{number}", 404)
+    same(instances, "/v1/warehouses", 200)
+    for sku in SKUS[:6]:
+        outcomes = same(instances, f"/v1/commands/c-{sku}", 200)
+        check(outcomes[0].json()["status"] == "ACCEPTED", "an outcome without at", outcomes[0])
+    same(instances, "/v1/commands/c-none", 404)
+    question = json.dumps({"skus": [*SKUS, "NONE", "-"], "warehouses": ["AMS1"]})
+    answers = [ask(instance, "POST", "/v1/availability:batch", question, Content_Type="application/json")
+               for instance in instances]
+    items = answers[0].json()["items"]
+    check(all(a.status == 200 and a.body == answers[0].body for a in answers) and len(items) == len(SKUS) + 2
+          and items[0]["levels"] == [{"warehouse": "AMS1", "available": 1, "backorderable": False}]
+          and items[-2]["code"] == "UNKNOWN_SKU", "availability", *answers)
+    check(len(answers[0].headers["Tally-Position"].split(",")) == PARTITIONS, "of all partitions", answers[0])
+
+
+def low_stock(instances):
+    """One list of all tasks, by pages that any instance continues."""
+    for number, sku in enumerate(SKUS):
+        accepted(instances[number % 3], "ConfigureStock", sku=sku, warehouse="AMS1", low_stock_threshold=100)
+    until("the projection has them", lambda: len(get(instances[0], "/v1/stock:low?limit=200").json()["items"]) == len(SKUS))
+    whole = same(instances, "/v1/stock:low?limit=200&warehouse=AMS1", 200)[0].json()["items"]
+    for query in ("", "&warehouse=AMS1", "&severity=LOW,OUT"):
+        paged, cursor, turn = [], "", 0
+        while cursor is not None and turn < 20:
+            page = get(instances[turn % 3], f"/v1/stock:low?limit=5{query}{cursor and '&cursor=' + cursor}").json()
+            paged += page["items"]
+            cursor, turn = page["next_cursor"], turn + 1
+        check(paged == whole, f"pages from instance to instance{query}", len(paged), len(whole))
+
+
+GRAPHQL = """{ stocks(skus: %s) { sku available version levels { warehouse ledger(first: 2) { nodes { seq kind } } } }
+  a: product(slug: "shirt-1") { id variants { sku stock { available } } } b: product(id: "P-2") { slug }
+  reservation(id: "R-3") { state lines { sku } } lowStock(first: 7) { nodes { sku available } pageInfo { endCursor } }
+  command(id: "c-SKU-4") { ... on Accepted { version } } }"""
+
+
+def graphql(instances):
+    question = json.dumps({"query": GRAPHQL % json.dumps(SKUS[:12])})
+    answers = [ask(instance, "POST", "/graphql", question, Content_Type="application/json", Accept="application/json").json()
+               for instance in instances]
+    check(all("errors" not in a and a["data"] == answers[0]["data"] for a in answers)
+          and answers[0]["data"]["a"]["id"] == "Product:P-1" and answers[0]["data"]["reservation"]["state"] == "CONFIRMED",
+          "GraphQL", *answers)
+    check(len({a["extensions"]["reads"] for a in answers}) == 1, "GraphQL: no read more than at the owner's", *answers)
+    before = [i.metric('tally_http_forwards_total{result="answered"}') for i in instances]
+    ask(instances[0], "POST", "/graphql", question, Content_Type="application/json", Accept="application/json")
+    forwards = instances[0].metric('tally_http_forwards_total{result="answered"}') - before[0]
+    check(forwards <= 2 * 6, "GraphQL: one request for each instance and level", forwards)
+
+
+def outcomes(instances):
+    """Who waits for what was written through another instance than the owner's."""
+    for instance in instances:
+        for number in range(4):
+            fields = {"sku": SKUS[number], "warehouse": "AMS1", "quantity": 1}
+            key = str(uuid.uuid4())
+            accepted(instance, "ReceiveStock", key, **fields)
+            again = send(instance, "ReceiveStock", key, **fields)
+            check(again.status == 200 and again.json()["duplicate"] and again.headers["Idempotent-Replayed"] == "true",
+                  "a repeat", again)
+            other = send(instance, "ReceiveStock", key, **{**fields, "quantity": 2})
+            check(other.status == 422 and other.json()["code"] == "IDEMPOTENCY_KEY_REUSED", "a key used twice", other)
+            refused = send(instance, "ShipStock", sku=SKUS[number], warehouse="AMS1", quantity=9999, shipment_id="S")
+            check(refused.status == 409 and refused.json()["code"] == "INSUFFICIENT_STOCK", "a refusal", refused)
+        items = [{"type": "ReceiveStock", "command_id": str(uuid.uuid4()), "sku": sku, "warehouse": "AMS1", "quantity": 1}
+                 for sku in SKUS]
+        answer = ask(instance, "POST", "/v1/commands:batch", json.dumps({"commands": items}), Prefer="wait=20",
+                     Content_Type="application/json")
+        check(answer.status == 200 and [item["status"] for item in answer.json()["items"]] == ["ACCEPTED"] * len(SKUS)
+              and [item["key"] for item in answer.json()["items"]] == SKUS, "a batch of all owners", answer)
+
+
 def loop_guard(instances):
     """An instance that is believed to be the owner says that it is not."""
     owners = 0
@@ -192,6 +267,10 @@ def main():
             stack.callback(instance.end)
         fill(instances)
         single(instances)
+        many(instances)
+        outcomes(instances)
+        low_stock(instances)
+        graphql(instances)
         loop_guard(instances)
         positions(instances)
         metrics(instances)
