@@ -180,10 +180,13 @@ class Domain:
         for topology in TOPOLOGIES:
             offsets = self.group.offsets(f"{self.prefix}{topology}.commands")
             for partition in range(self.partitions):
-                last = self.ends.get((topology, partition), -1)
-                must(offsets.get(partition, 0) == last + 1 == position(rows[topology, partition][1]) + 1,
-                     "I6: the group's offset is the state's position", topology, partition, offsets.get(partition),
-                     last, rows[topology, partition][1])
+                last, row = self.ends.get((topology, partition), -1), rows[topology, partition][1]
+                # In time a task that stands still also passes the marks of transactions at the end, and may do so
+                # between the two questions.
+                end = self.readers[f"{topology}.commands"].next[partition]
+                offset = offsets.get(partition, 0)
+                must(last + 1 <= position(row) + 1 <= offset <= end,
+                     "I6: the group's offset is the state's position", topology, partition, offset, last, end, row)
         lines = self.dump(rows)
         self.judge.check_state(lines)
         must_equal("I2: the state is that of the events",
