@@ -187,12 +187,12 @@ class Beside:
                              http_threads=WORKERS)
 
     def ingest(self, tally, rate, reads=False):
-        """The commands last longer than what is measured, a second on both sides."""
-        setup, count = self.setup, int(rate * (self.seconds + 2))
+        """The commands last longer than what is measured: two seconds before it, one behind."""
+        setup, count = self.setup, int(rate * (self.seconds + 3))
         generator = subprocess.Popen(setup.generate_command(count, self.sent, rate), env=setup.environment)
         self.sent += count
         try:
-            time.sleep(1)
+            time.sleep(2)
             begin, before, cpu = time.monotonic(), tally.series(COMMANDS), tally.cpu()
             if reads:
                 result = self.client.ask(tally.pid, tally.address, CONNECTIONS["beside"], self.seconds, RATE)
