@@ -223,7 +223,10 @@ def topics():
 
 
 def low_stock():
+    witness = Witness()
     send("ConfigureStock", sku="LOW-1", warehouse="AMS1", low_stock_threshold=3)
+    witness.settle("LOW-1")  # what is followed from now on begins behind that
+    witness.client.close()
     client = ws.Client(port)
     subscribe(client, "low_stock", filter={"sku": ["LOW-1"]})
     told = []
