@@ -101,6 +101,8 @@ static const char *reason(int status)
     } reasons[] = {
             {200, "OK"},
             {202, "Accepted"},
+            {204, "No Content"},
+            {301, "Moved Permanently"},
             {304, "Not Modified"},
             {400, "Bad Request"},
             {401, "Unauthorized"},
@@ -118,6 +120,7 @@ static const char *reason(int status)
             {415, "Unsupported Media Type"},
             {421, "Misdirected Request"},
             {422, "Unprocessable Content"},
+            {426, "Upgrade Required"},
             {429, "Too Many Requests"},
             {431, "Request Header Fields Too Large"},
             {500, "Internal Server Error"},
@@ -140,6 +143,8 @@ static void put_line(struct tally_buf *out, const char *name, const char *value)
     tally_buf_append(out, "\r\n", 2);
 }
 
+/* 204 and 304 have no body by what they are; any other answer without a length lasts until the
+ * connection ends, as a stream to an old client does. */
 void response_head(const struct response *response, const char *date, bool keep_alive, bool chunked,
         struct tally_buf *out)
 {
@@ -153,7 +158,7 @@ void response_head(const struct response *response, const char *date, bool keep_
     }
     if (chunked) {
         put_line(out, "Transfer-Encoding: ", "chunked");
-    } else if (response->content_type) {
+    } else if (!response->streamed && response->status != 204 && response->status != 304) {
         tally_buf_string(out, "Content-Length: ");
         tally_buf_int(out, (int64_t)response->body.len);
         tally_buf_string(out, "\r\n");

@@ -403,6 +403,10 @@ def operations(sku):
     check(len(rows) == 1 and rows[0]["key"].startswith(sku + "."), "stores: prefix", rows)
     expect("no such store", get("/v1/ops/stores/stock/none"), 404, code="NOT_FOUND")
     expect("no such topology", get("/v1/ops/dump?topology=none&partition=0"), 400, code="INVALID_PARAMETER")
+    with socket.create_connection((HOST, int(PORT)), timeout=PATIENCE_S) as connection:  # without chunks: up to its end
+        connection.sendall(f"GET /v1/ops/dump?topology=stock&partition={partitions[-1]} HTTP/1.0\r\nHost: a\r\n\r\n".encode())
+        old, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
+    check(b"Content-Length" not in old and b"Transfer-Encoding" not in old and body == answer.body, "dump: HTTP/1.0", old, len(body))
     head = ask("HEAD", "/v1/ops/dump?topology=stock&partition=0")
     check(head.status == 200 and head.body == b"", "HEAD of a dump", head)
 

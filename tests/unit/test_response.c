@@ -64,6 +64,22 @@ START_TEST(not_modified_has_neither)
 }
 END_TEST
 
+START_TEST(a_redirect_ends_where_it_ends)
+{
+    response_header(&response, "Location", "/b");
+    response_empty(&response, 301);
+    response_compose(&response, REQUEST_GET, "DATE", true, &out);
+    out_is("HTTP/1.1 301 Moved Permanently\r\nDate: DATE\r\nContent-Length: 0\r\n"
+           "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"
+           "Connection: keep-alive\r\nLocation: /b\r\n\r\n");
+    tally_buf_clear(&out);
+    response_empty(&response, 204);
+    response_compose(&response, REQUEST_GET, "DATE", true, &out);
+    out_is("HTTP/1.1 204 No Content\r\nDate: DATE\r\nCache-Control: no-cache\r\n"
+           "X-Content-Type-Options: nosniff\r\nConnection: keep-alive\r\nLocation: /b\r\n\r\n");
+}
+END_TEST
+
 START_TEST(writes_dates)
 {
     char date[RESPONSE_DATE_LEN + 1];
@@ -100,6 +116,7 @@ int main(void)
     tcase_add_test(tests, composes_an_answer);
     tcase_add_test(tests, head_has_the_length_but_no_body);
     tcase_add_test(tests, not_modified_has_neither);
+    tcase_add_test(tests, a_redirect_ends_where_it_ends);
     tcase_add_test(tests, writes_dates);
     tcase_add_test(tests, reset_forgets_everything);
     suite_add_tcase(suite, tests);
