@@ -8,6 +8,7 @@
 #include "http/elsewhere.h"
 #include "http/problem.h"
 #include "http/reading.h"
+#include "http/stock_cached.h"
 #include "schemas/stock_records.h"
 
 enum { LEVELS_MAX = 4096, ROW_BYTES_MAX = 64 * 1024 };
@@ -308,6 +309,7 @@ void stock_query_sku(struct exchange *exchange)
 {
     struct stock_query_sku stock = {.arena = &exchange->arena, .sku = exchange->request.params[0]};
     struct tally_read *read;
+    bool away;
     struct tally_error err = {0};
     enum tally_code code;
 
@@ -318,7 +320,10 @@ void stock_query_sku(struct exchange *exchange)
         stock_query_unknown_sku(exchange, stock.sku);
         return;
     }
-    read = reading_open(exchange, "stock", stock.sku, -1);
+    read = reading_at_owner(exchange, "stock", stock.sku, -1, &away);
+    if (away && !stock_cached_sku(exchange, &stock)) {
+        read = reading_last(exchange, "stock", stock.sku, -1);
+    }
     if (!read) {
         return;
     }
@@ -401,6 +406,7 @@ void stock_query_level(struct exchange *exchange)
     struct stock_query_level level = {.warehouse = exchange->request.params[1]};
     struct tally_slice as_of = request_query(&exchange->request, "as_of");
     struct tally_read *read;
+    bool away;
     struct tally_error err = {0};
     enum tally_code code;
 
@@ -412,7 +418,10 @@ void stock_query_level(struct exchange *exchange)
         as_of_query(exchange, as_of);
         return;
     }
-    read = reading_open(exchange, "stock", sku, -1);
+    read = reading_at_owner(exchange, "stock", sku, -1, &away);
+    if (away && !stock_cached_level(exchange, sku, level.warehouse)) {
+        read = reading_last(exchange, "stock", sku, -1);
+    }
     if (!read) {
         return;
     }

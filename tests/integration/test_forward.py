@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ from instance import Instance  # noqa: E402
 PARTITIONS = 6
 TOPOLOGIES = ["catalogue", "stock", "reservation", "transfer", "low_stock"]
 PATIENCE_S = 60
+DATABASE = 9  # of Redis
 SESSION_S = 16  # the shortest that the settings allow
 SKUS = [f"SKU-{number}" for number in range(24)]
 results = []
@@ -83,12 +85,19 @@ def running(instance):
     return {(row["topology"], row["partition"]) for row in rows if row["state"] == "RUNNING"}
 
 
+def redis(*command):
+    host, port = os.environ["TEST_REDIS"].split(":")
+    return subprocess.run(["redis-cli", "-h", host, "-p", port, "-n", str(DATABASE), *command], capture_output=True, text=True,
+                          check=True).stdout.strip()
+
+
 def start(folder):
+    redis("FLUSHDB")  # of this test alone
     name = "forward-" + uuid.uuid4().hex[:8]
     instances = [Instance(os.environ["TEST_TALLY"], os.path.join(folder, one), os.environ["TEST_KAFKA"], name, {
         "topologies": TOPOLOGIES, "topics.partitions": PARTITIONS, "stock.require_registration": True, "engine.threads": 1,
         "engine.session.timeout": f"{SESSION_S}s", "engine.transaction.timeout": "1s", "http.cursor.key": "of all three",
-        "redis.url": f"redis://{os.environ['TEST_REDIS']}"}, instance_id=one) for one in "abc"]
+        "redis.url": f"redis://{os.environ['TEST_REDIS']}/{DATABASE}"}, instance_id=one) for one in "abc"]
     instances[0].tool("topics", "create")
     for instance in instances:
         instance.start()
@@ -250,6 +259,40 @@ def positions(instances):
         check(answer.status == 503 and answer.json()["code"] == "POSITION_NOT_REACHED", "one that is not reached", answer)
 
 
+def redis_version(sku):
+    text = redis("HGET", redis("KEYS", f"*:level:{sku}") or "none", "AMS1")
+    return json.loads(text)["version"] if text else None
+
+
+def death(instances):
+    """One is killed: until its session is over stock comes from Redis, then from who took over."""
+    dead, *left = instances
+    partitions = {p for topology, p in running(dead) if topology == "stock"}
+    skus = [sku for sku in SKUS if int(get(dead, f"/v1/stock/{sku}").headers["Tally-Position"].partition("/")[2].partition("@")[0])
+            in partitions]
+    before = {sku: get(dead, f"/v1/stock/{sku}") for sku in skus}
+    for sku in skus:
+        until("Redis is not behind", lambda: redis_version(sku) == before[sku].json()["levels"][0]["version"])
+    dead.kill()
+    for sku in skus:
+        for instance in left:
+            answer = get(instance, f"/v1/stock/{sku}")
+            check(answer.status == 200 and answer.body == before[sku].body and answer.headers["ETag"] == before[sku].headers["ETag"]
+                  and answer.headers["Tally-Source"] in ("redis", "rocksdb") and answer.headers["Tally-As-Of"],
+                  "stock while its owner is dead", before[sku], answer)
+            level = get(instance, f"/v1/stock/{sku}/AMS1")
+            check(level.status == 200 and level.json()["sku"] == sku, "a level while its owner is dead", level)
+            at = before[sku].headers["Tally-Position"]
+            answer = get(instance, f"/v1/stock/{sku}", Tally_Min_Position=at)
+            check(answer.status == 503 and answer.headers["Retry-After"] == "1", "a position while its owner is dead", answer)
+    until("others take over", lambda: all(get(i, f"/v1/stock/{sku}", Tally_Min_Position=before[sku].headers["Tally-Position"])
+                                          .status == 200 for i in left for sku in skus), left[0])
+    for sku in skus:
+        answer = same(left, f"/v1/stock/{sku}", 200)[0]
+        check(answer.body == before[sku].body and answer.headers["Tally-Source"] == "rocksdb", "who took over has it", answer)
+    same(left, "/v1/stock:low?limit=200", 200)
+
+
 def metrics(instances):
     for instance in instances:
         answered = instance.metric('tally_http_forwards_total{result="answered"}')
@@ -274,7 +317,8 @@ def main():
         loop_guard(instances)
         positions(instances)
         metrics(instances)
-        for instance in instances:
+        death(instances)
+        for instance in instances[1:]:
             check(instance.process.poll() is None, "it goes on", instance.log_tail())
     failed = results.count(False)
     print(f"{100 * (len(results) - failed) // max(len(results), 1)}%: Checks: {len(results)}, Failures: {failed}, Errors: 0")
