@@ -13,7 +13,7 @@
 #include "http/stock_query.h"
 #include "schemas/serde_table.h"
 
-enum { SKUS_MAX = 500, POSITIONS_BYTES_MAX = 8192 };
+enum { SKUS_MAX = 500 };
 
 enum { ASKED_SKUS, ASKED_WAREHOUSES };
 struct asked {
@@ -82,10 +82,7 @@ static void prepare(struct exchange *exchange, const struct asked *asked, struct
 
 static void add_info(struct answers *answers, const struct tally_read_info *info)
 {
-    if (info->position >= 0) {
-        tally_buf_format(&answers->positions, "%s%s/%d@%lld", answers->positions.len > 0 ? "," : "",
-                info->topic, (int)info->partition, (long long)info->position);
-    }
+    reading_positions_add(&answers->positions, info);
     if (answers->as_of_ms == 0 || info->as_of_ms < answers->as_of_ms) {
         answers->as_of_ms = info->as_of_ms;
     }
@@ -254,10 +251,7 @@ static void answer(struct exchange *exchange, const struct answers *answers)
 {
     struct tally_writer writer;
 
-    if (answers->positions.len > 0) {
-        response_header(&exchange->response, "Tally-Position", "%.*s", (int)answers->positions.len,
-                (const char *)answers->positions.data);
-    }
+    reading_positions_header(exchange, &answers->positions);
     reading_source_headers(exchange, answers->as_of_ms, "rocksdb");
     response_json(&exchange->response, 200, &writer);
     tally_write_map(&writer, 1);
@@ -279,7 +273,7 @@ void availability_query(struct exchange *exchange)
     if (!read_asked(exchange, &asked) || !reading_positions_read(exchange, &positions)) {
         return;
     }
-    tally_buf_init(&answers.positions, POSITIONS_BYTES_MAX);
+    tally_buf_init(&answers.positions, READING_POSITIONS_BYTES_MAX);
     prepare(exchange, &asked, &answers);
     code = read_all(exchange, &positions, &answers, &err);
     if (code) {

@@ -15,13 +15,7 @@
 #include "http/reading.h"
 #include "schemas/analytics_rows.h"
 
-enum {
-    WAREHOUSES_MAX = 64,
-    SCANNED_MAX = 20000,
-    FILTERED_ROWS = 1000,
-    FILTER_BYTES_MAX = 4096,
-    POSITIONS_BYTES_MAX = 8192
-};
+enum { WAREHOUSES_MAX = 64, SCANNED_MAX = 20000, FILTERED_ROWS = 1000, FILTER_BYTES_MAX = 4096 };
 
 static const char *const severities[] = {
         [LOW_STOCK_OVERSOLD] = "OVERSOLD", [LOW_STOCK_OUT] = "OUT", [LOW_STOCK_LOW] = "LOW", NULL};
@@ -200,10 +194,7 @@ static void begin_task(struct list *list)
 static enum tally_code end_task(struct list *list, const struct tally_read_info *info,
         struct tally_error *err)
 {
-    if (info->position >= 0) {
-        tally_buf_format(&list->positions, "%s%s/%d@%lld", list->positions.len > 0 ? "," : "",
-                info->topic, (int)info->partition, (long long)info->position);
-    }
+    reading_positions_add(&list->positions, info);
     if (list->as_of_ms == 0 || info->as_of_ms < list->as_of_ms) {
         list->as_of_ms = info->as_of_ms;
     }
@@ -377,10 +368,7 @@ static void answer(struct exchange *exchange, const struct list *list)
     }
     qsort(sorted, count, sizeof *sorted, compare);
     count = cut_page(list, sorted, &next);
-    if (list->positions.len > 0) {
-        response_header(&exchange->response, "Tally-Position", "%.*s", (int)list->positions.len,
-                (const char *)list->positions.data);
-    }
+    reading_positions_header(exchange, &list->positions);
     reading_age_headers(exchange, &info);
     response_json(&exchange->response, 200, &writer);
     tally_write_map(&writer, 2);
@@ -416,7 +404,7 @@ void low_stock_query(struct exchange *exchange)
     struct list list = {.arena = &exchange->arena};
 
     tally_buf_init(&list.filter, FILTER_BYTES_MAX);
-    tally_buf_init(&list.positions, POSITIONS_BYTES_MAX);
+    tally_buf_init(&list.positions, READING_POSITIONS_BYTES_MAX);
     query(exchange, &list);
     tally_buf_deinit(&list.filter);
     tally_buf_deinit(&list.positions);

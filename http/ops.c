@@ -14,7 +14,6 @@
 enum {
     TASKS_MAX = 16 * 1024,
     SCANNED_MAX = 20000,
-    POSITIONS_BYTES_MAX = 900,
     FILTER_BYTES_MAX = 4096,
     PARTITION_BYTES = 4,
     KEY_TEXT_BYTES_MAX = 1024
@@ -252,10 +251,7 @@ static enum tally_code scan_task(struct tally_read *read, struct store_page *pag
 
 static void add_position(struct store_page *page, const struct tally_read_info *info)
 {
-    if (info->position >= 0 && page->positions.len < POSITIONS_BYTES_MAX) {
-        tally_buf_format(&page->positions, "%s%s/%d@%lld", page->positions.len > 0 ? "," : "",
-                info->topic, (int)info->partition, (long long)info->position);
-    }
+    reading_positions_add(&page->positions, info);
 }
 
 static enum tally_code scan_tasks(struct exchange *exchange, struct store_page *page,
@@ -327,10 +323,7 @@ static void query_store(struct exchange *exchange, struct store_page *page)
         problem_error(exchange, code, &err);
         return;
     }
-    if (page->positions.len > 0) {
-        response_header(&exchange->response, "Tally-Position", "%.*s", (int)page->positions.len,
-                (const char *)page->positions.data);
-    }
+    reading_positions_header(exchange, &page->positions);
     response_header(&exchange->response, "Tally-Source", "rocksdb");
     response_json(&exchange->response, 200, &writer);
     tally_write_map(&writer, 2);
@@ -347,7 +340,7 @@ void ops_store(struct exchange *exchange)
     struct store_page page = {.arena = &exchange->arena};
 
     tally_buf_init(&page.filter, FILTER_BYTES_MAX);
-    tally_buf_init(&page.positions, 2 * POSITIONS_BYTES_MAX);
+    tally_buf_init(&page.positions, READING_POSITIONS_BYTES_MAX);
     query_store(exchange, &page);
     tally_buf_deinit(&page.filter);
     tally_buf_deinit(&page.positions);

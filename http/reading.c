@@ -147,6 +147,16 @@ struct tally_read *reading_open(struct exchange *exchange, const char *topology,
     return away ? reading_last(exchange, topology, key, partition) : read;
 }
 
+static void write_position(struct tally_buf *out, const char *topic, int32_t partition,
+        int64_t offset)
+{
+    tally_buf_string(out, topic);
+    tally_buf_byte(out, '/');
+    tally_buf_int(out, partition);
+    tally_buf_byte(out, '@');
+    tally_buf_int(out, offset);
+}
+
 void reading_position_header(struct exchange *exchange, const char *topic, int32_t partition,
         int64_t offset)
 {
@@ -154,11 +164,28 @@ void reading_position_header(struct exchange *exchange, const char *topic, int32
         struct tally_buf *headers = &exchange->response.headers;
 
         tally_buf_string(headers, "Tally-Position: ");
-        tally_buf_string(headers, topic);
-        tally_buf_byte(headers, '/');
-        tally_buf_int(headers, partition);
-        tally_buf_byte(headers, '@');
-        tally_buf_int(headers, offset);
+        write_position(headers, topic, partition, offset);
+        tally_buf_string(headers, "\r\n");
+    }
+}
+
+void reading_positions_add(struct tally_buf *positions, const struct tally_read_info *info)
+{
+    if (info->position >= 0) {
+        if (positions->len > 0) {
+            tally_buf_byte(positions, ',');
+        }
+        write_position(positions, info->topic, info->partition, info->position);
+    }
+}
+
+void reading_positions_header(struct exchange *exchange, const struct tally_buf *positions)
+{
+    struct tally_buf *headers = &exchange->response.headers;
+
+    if (positions->len > 0 && !positions->failed) {
+        tally_buf_string(headers, "Tally-Position: ");
+        tally_buf_slice(headers, tally_buf_bytes(positions));
         tally_buf_string(headers, "\r\n");
     }
 }

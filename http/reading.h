@@ -50,6 +50,11 @@ void reading_age_headers(struct exchange *exchange,
 void reading_source_headers(struct exchange *exchange, int64_t as_of_ms, const char *source);
 void reading_position_header(struct exchange *exchange, const char *topic, int32_t partition,
         int64_t offset);
+/* Positions of several tasks, joined by commas, in a buffer of at most READING_POSITIONS_BYTES_MAX.
+ * The header is left out where that is not enough: proxies refuse heads of 8 KiB. */
+#define READING_POSITIONS_BYTES_MAX 4096
+void reading_positions_add(struct tally_buf *positions, const struct tally_read_info *info);
+void reading_positions_header(struct exchange *exchange, const struct tally_buf *positions);
 /* ETag of a single resource, and whether If-None-Match names it: then 304 is answered. */
 bool reading_not_modified(struct exchange *exchange, int32_t partition, int64_t version);
 /* The topology of this instance with this name, or with this commands topic; NULL: none. */

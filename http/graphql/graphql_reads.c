@@ -12,7 +12,6 @@
 
 enum {
     OUTCOME_BYTES_MAX = 4 * 1024 * 1024,
-    POSITIONS_BYTES_MAX = 8192,
     POSITION_BYTES_MAX = 512,
     SCANNED_BYTES_MAX = 8 * 1024 * 1024
 };
@@ -462,7 +461,7 @@ void graphql_reads_headers(const struct graphql_reads *reads)
     struct tally_read_info oldest = {.as_of_ms = 0};
     struct tally_buf positions;
 
-    tally_buf_init(&positions, POSITIONS_BYTES_MAX);
+    tally_buf_init(&positions, READING_POSITIONS_BYTES_MAX);
     for (const struct graphql_owner *owner = reads->owners; owner; owner = owner->next) {
         const struct tally_read_info *info =
                 owner->read ? tally_read_info(owner->read) : &owner->info;
@@ -470,18 +469,12 @@ void graphql_reads_headers(const struct graphql_reads *reads)
         if (!info->topic) {
             continue;
         }
-        if (info->position >= 0) {
-            tally_buf_format(&positions, "%s%s/%d@%lld", positions.len > 0 ? "," : "", info->topic,
-                    (int)info->partition, (long long)info->position);
-        }
+        reading_positions_add(&positions, info);
         if (oldest.as_of_ms == 0 || info->as_of_ms < oldest.as_of_ms) {
             oldest = *info;
         }
     }
-    if (positions.len > 0 && !positions.failed) {
-        response_header(&reads->exchange->response, "Tally-Position", "%.*s", (int)positions.len,
-                (const char *)positions.data);
-    }
+    reading_positions_header(reads->exchange, &positions);
     if (oldest.as_of_ms > 0) {
         reading_age_headers(reads->exchange, &oldest);
     }
