@@ -399,6 +399,9 @@ static void collect(const struct route *route, struct codes *codes)
     if (route->id == ROUTE_GRAPHQL_GET) {
         ADD(codes, PROBLEM_MALFORMED_BODY);
     }
+    if (route->id == ROUTE_INTERNAL_READS) {
+        ADD(codes, PROBLEM_MALFORMED_BODY, PROBLEM_UNSUPPORTED_MEDIA_TYPE);
+    }
     if (route->id == ROUTE_STREAM) {
         ADD(codes, PROBLEM_UPGRADE_REQUIRED, PROBLEM_ORIGIN_REFUSED, PROBLEM_OVERLOADED);
     }

@@ -207,7 +207,7 @@ static bool finish(struct websocket_reader *reader, struct websocket_message *me
     return true;
 }
 
-bool websocket_reader_next(struct websocket_reader *reader, struct tally_slice *bytes,
+static bool next_message(struct websocket_reader *reader, struct tally_slice *bytes,
         struct websocket_message *message, enum websocket_status *status)
 {
     while (read_head(reader, bytes, status)) {
@@ -226,6 +226,18 @@ bool websocket_reader_next(struct websocket_reader *reader, struct tally_slice *
         }
     }
     return false;
+}
+
+bool websocket_reader_next(struct websocket_reader *reader, struct tally_slice *bytes,
+        struct websocket_message *message, enum websocket_status *status)
+{
+    bool whole = !reader->broken && next_message(reader, bytes, message, status);
+
+    reader->broken = reader->broken || *status != WEBSOCKET_OPEN;
+    if (reader->broken) {
+        take(bytes, bytes->len);
+    }
+    return whole;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */

@@ -42,6 +42,7 @@ struct websocket_reader {
     uint64_t left; /* of the frame's payload */
     size_t masked; /* bytes of it so far */
     bool open;     /* a message is unfinished */
+    bool broken;   /* nobody knows where the next frame begins */
 };
 void websocket_reader_init(struct websocket_reader *reader);
 void websocket_reader_deinit(struct websocket_reader *reader);
@@ -53,7 +54,8 @@ struct websocket_message {
     enum websocket_status status; /* of CLOSE: the client's, NO_STATUS: none */
 };
 /* Takes bytes off the front of *bytes up to the end of one message. true: *message. false: all is
- * taken, more has to come, or *status (OPEN before) says why the socket ends. */
+ * taken, more has to come, or *status (OPEN before) says why the socket ends; after that whatever
+ * comes is taken, and nothing is in it. */
 bool websocket_reader_next(struct websocket_reader *reader, struct tally_slice *bytes,
         struct websocket_message *message, enum websocket_status *status);
 

@@ -41,26 +41,28 @@ static void read_all(struct tally_slice bytes, size_t piece, struct tally_buf *s
 {
     struct websocket_reader reader;
     struct websocket_message message;
-    enum websocket_status status = WEBSOCKET_OPEN;
+    enum websocket_status status = WEBSOCKET_OPEN, end = WEBSOCKET_OPEN;
 
     websocket_reader_init(&reader);
-    while (bytes.len > 0 && !status) {
+    while (bytes.len > 0) {
         size_t len = piece < bytes.len ? piece : bytes.len;
         struct tally_slice part = tally_slice_of(bytes.data, len);
 
         while (websocket_reader_next(&reader, &part, &message, &status)) {
             tally_buf_format(seen, "%d:%d:", (int)message.opcode, (int)message.status);
             tally_buf_slice(seen, message.payload);
-            tally_assert(message.payload.len <= WEBSOCKET_MESSAGE_BYTES_MAX);
+            tally_assert(!end && message.payload.len <= WEBSOCKET_MESSAGE_BYTES_MAX);
             if (message.opcode == WEBSOCKET_TEXT && piece > 1) {
                 subscribe(message.payload);
             }
         }
-        tally_assert(status || part.len == 0);
+        tally_assert(part.len == 0 && !(end && status));
+        end = status ? status : end;
+        status = WEBSOCKET_OPEN;
         tally_assert(reader.message.len <= WEBSOCKET_MESSAGE_BYTES_MAX);
         bytes = tally_slice_of(bytes.data + len, bytes.len - len);
     }
-    tally_buf_format(seen, "=%d", (int)status);
+    tally_buf_format(seen, "=%d", (int)end);
     websocket_reader_deinit(&reader);
 }
 

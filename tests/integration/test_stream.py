@@ -530,9 +530,9 @@ def main():
             if process.poll() is None and not stopping:
                 process.send_signal(signal.SIGTERM)
             status = process.wait(PATIENCE_S)
+            if status or not all(results):
+                print(f"tally ended with {status}:", (folder / "log").read_text()[-4000:], flush=True)
         check(status == 0, "tally ended well", status)
-        if not all(results):
-            print((folder / "log").read_text()[-4000:], flush=True)
     failed = results.count(False)
     print(f"{100 * (len(results) - failed) // max(len(results), 1)}%: Checks: {len(results)}, Failures: {failed}, Errors: 0")
     return 1 if failed else 0

@@ -71,6 +71,24 @@ START_TEST(lengths_at_their_edges)
 }
 END_TEST
 
+/* What is sent on before the close has arrived; a length over the limit once ended the process. */
+START_TEST(nothing_is_read_after_an_error)
+{
+    add(0x81, NULL, 65537);
+    add(0x81, "{}", 2);
+    ck_assert(!next());
+    ck_assert_int_eq(status, WEBSOCKET_TOO_BIG);
+    ck_assert_uint_eq(bytes.len, 0);
+    status = WEBSOCKET_OPEN;
+    for (int i = 0; i < 10; i++) {
+        add(0x01, NULL, 60000);
+        ck_assert(!next());
+        ck_assert_int_eq(status, WEBSOCKET_OPEN);
+        ck_assert_uint_eq(bytes.len, 0);
+    }
+}
+END_TEST
+
 START_TEST(fragments_with_a_ping_between)
 {
     add(0x01, "one ", 4);
@@ -171,6 +189,7 @@ int main(void)
     tcase_add_loop_test(tcase, what_breaks_the_protocol, 0, sizeof wrong / sizeof *wrong);
     tcase_add_test(tcase, a_close_says_why);
     tcase_add_test(tcase, accept_of_the_example);
+    tcase_add_test(tcase, nothing_is_read_after_an_error);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
