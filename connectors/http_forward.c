@@ -336,11 +336,6 @@ static void forward_doubt(struct tally_forward *base)
     owner_map_doubt(own(base)->map);
 }
 
-static bool forward_is_member(struct tally_forward *base, const char *host)
-{
-    return owner_map_has_host(own(base)->map, host);
-}
-
 static void forward_destroy(struct tally_forward *base)
 {
     struct http_forward *forward = own(base);
@@ -363,7 +358,6 @@ struct tally_forward *tally_http_forward_create(const struct tally_forward_optio
             .owner = forward_owner,
             .doubt = forward_doubt,
             .send = forward_send,
-            .is_member = forward_is_member,
             .destroy = forward_destroy,
     };
     struct http_forward *forward = tally_alloc_zero(1, sizeof *forward);

@@ -64,18 +64,13 @@ static void tell_member(const char *group, const rd_kafka_MemberDescription_t *m
     const rd_kafka_MemberAssignment_t *assignment = rd_kafka_MemberDescription_assignment(member);
     const rd_kafka_topic_partition_list_t *list =
             assignment ? rd_kafka_MemberAssignment_partitions(assignment) : NULL;
-    const char *host = rd_kafka_MemberDescription_host(member);
 
-    if (host && host[0] == '/') {
-        host++;
-    }
     for (int i = 0; list && i < list->cnt; i++) {
         owned(context, &(struct kafka_owned){
                                .group = group,
                                .topic = list->elems[i].topic,
                                .partition = list->elems[i].partition,
                                .address = address_of(rd_kafka_MemberDescription_client_id(member)),
-                               .host = tally_slice_string(host),
                        });
     }
 }

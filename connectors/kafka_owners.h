@@ -12,7 +12,6 @@ struct kafka_owned {
     const char *group, *topic;
     int32_t partition;
     struct tally_slice address; /* len 0: the member has published none */
-    struct tally_slice host;    /* where the broker sees the member */
 };
 typedef void (*kafka_owned_fn)(void *context, const struct kafka_owned *owned);
 /* Calls owned for each partition that a member of the groups has; nobody has any while a group is

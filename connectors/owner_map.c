@@ -21,7 +21,7 @@ enum {
 };
 
 struct place {
-    char address[TALLY_ADDRESS_BYTES_MAX], host[64];
+    char address[TALLY_ADDRESS_BYTES_MAX];
 };
 struct table {
     struct place places[PLACES_MAX];
@@ -81,7 +81,7 @@ static bool is_address(struct tally_slice text)
 }
 
 /* -1: too many, or none was published. */
-static int16_t place_of(struct table *table, struct tally_slice address, struct tally_slice host)
+static int16_t place_of(struct table *table, struct tally_slice address)
 {
     struct place *place;
 
@@ -99,8 +99,6 @@ static int16_t place_of(struct table *table, struct tally_slice address, struct 
     place = &table->places[table->place_count];
     (void)snprintf(place->address, sizeof place->address, "%.*s", (int)address.len,
             (const char *)address.data);
-    (void)snprintf(place->host, sizeof place->host, "%.*s", (int)host.len,
-            host.data ? (const char *)host.data : "");
     return (int16_t)table->place_count++;
 }
 
@@ -115,7 +113,7 @@ static void take_owned(void *context, const struct kafka_owned *owned)
         if (strcmp(task->topic, owned->topic) == 0 && strcmp(task->group, owned->group) == 0 &&
                 owned->partition >= 0 && owned->partition < map->partitions) {
             map->next->owners[(int64_t)i * map->partitions + owned->partition] =
-                    place_of(map->next, owned->address, owned->host);
+                    place_of(map->next, owned->address);
         }
     }
 }
@@ -260,21 +258,6 @@ void owner_map_doubt(struct owner_map *map)
     map->doubted_ms = now_ms();
     want(map);
     tally_mutex_unlock(&map->mutex);
-}
-
-bool owner_map_has_host(struct owner_map *map, const char *host)
-{
-    bool has = false;
-
-    tally_mutex_lock(&map->mutex);
-    if (now_ms() - map->table->begun_ms > OLD_MS) {
-        want(map);
-    }
-    for (size_t i = 0; i < map->table->place_count && !has; i++) {
-        has = strcmp(map->table->places[i].host, host) == 0;
-    }
-    tally_mutex_unlock(&map->mutex);
-    return has;
 }
 
 /* --- life ------------------------------------------------------------------------------------- */

@@ -17,4 +17,3 @@ void owner_map_destroy(struct owner_map *map); /* NULL is fine */
 TALLY_MUST_CHECK enum tally_code owner_map_find(struct owner_map *map, const char *topology,
         int32_t partition, char address[static TALLY_ADDRESS_BYTES_MAX], struct tally_error *err);
 void owner_map_doubt(struct owner_map *map);
-bool owner_map_has_host(struct owner_map *map, const char *host);

@@ -48,8 +48,6 @@ struct tally_forward_ops {
     enum tally_code (*send)(struct tally_forward *forward,
             const struct tally_forward_request *request, struct tally_forward_answer *answer,
             struct tally_error *err);
-    /* Whether a member of the group is at this address, without port, as the broker sees it. */
-    bool (*is_member)(struct tally_forward *forward, const char *host);
     void (*destroy)(struct tally_forward *forward);
 };
 struct tally_forward {

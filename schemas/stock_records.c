@@ -189,3 +189,18 @@ const struct tally_schema *const stock_event_schemas[] = {
         [STOCK_SKU_FROZEN] = &schema_STOCK_SKU_FROZEN,
         [STOCK_EVENT_TYPES] = NULL,
 };
+
+uint32_t stock_event_signals(const struct stock_event *event)
+{
+    const struct tally_slice *names = event->signals.items;
+    uint32_t signals = 0;
+
+    for (size_t i = 0; i < event->signals.count; i++) {
+        for (uint32_t signal = 0; stock_signal_names[signal]; signal++) {
+            if (tally_slice_equal(names[i], tally_slice_string(stock_signal_names[signal]))) {
+                signals |= UINT32_C(1) << signal;
+            }
+        }
+    }
+    return signals;
+}

@@ -260,6 +260,8 @@ static inline bool stock_event_has_level(const struct stock_event *event)
 {
     return event->presence.present & TALLY_BIT(STOCK_EVENT_SEQ);
 }
+/* Its signals as bits, by enum stock_signal. */
+uint32_t stock_event_signals(const struct stock_event *event);
 extern const struct tally_schema
         *const stock_event_schemas[]; /* by enum stock_event_type, then NULL */
 

@@ -320,21 +320,6 @@ static enum tally_code write_low(struct websocket_maker *maker,
     return TALLY_OK;
 }
 
-static uint32_t signals_of(const struct stock_event *event)
-{
-    const struct tally_slice *names = event->signals.items;
-    uint32_t signals = 0;
-
-    for (size_t i = 0; i < event->signals.count; i++) {
-        for (uint32_t signal = 0; stock_signal_names[signal]; signal++) {
-            if (tally_slice_equal(names[i], tally_slice_string(stock_signal_names[signal]))) {
-                signals |= UINT32_C(1) << signal;
-            }
-        }
-    }
-    return signals;
-}
-
 static void write_ledger(struct websocket_maker *maker, const struct websocket_source *source)
 {
     const struct tally_event *event = &maker->event;
@@ -343,7 +328,7 @@ static void write_ledger(struct websocket_maker *maker, const struct websocket_s
             .kind = stock->kind,
             .has_reason = stock->presence.present & TALLY_BIT(STOCK_EVENT_REASON),
             .reason = stock->reason,
-            .signals = signals_of(stock),
+            .signals = stock_event_signals(stock),
             .note = stock->note,
             .reference = stock->reference,
             .actor = event->actor,

@@ -8,21 +8,6 @@ static bool has(const struct stock_event *event, unsigned bit)
     return event->presence.present & TALLY_BIT(bit);
 }
 
-static uint32_t signals_of(const struct stock_event *event)
-{
-    const struct tally_slice *names = event->signals.items;
-    uint32_t signals = 0;
-
-    for (size_t i = 0; i < event->signals.count; i++) {
-        for (uint32_t signal = 0; stock_signal_names[signal]; signal++) {
-            if (tally_slice_equal(names[i], tally_slice_string(stock_signal_names[signal]))) {
-                signals |= UINT32_C(1) << signal;
-            }
-        }
-    }
-    return signals;
-}
-
 static void put_level(struct tally_context *ctx, const struct tally_event *envelope,
         const struct stock_event *event, struct tally_buf *row)
 {
@@ -42,7 +27,7 @@ static void put_ledger(struct tally_context *ctx, const struct tally_event *enve
             .kind = event->kind,
             .has_reason = has(event, STOCK_EVENT_REASON),
             .reason = event->reason,
-            .signals = signals_of(event),
+            .signals = stock_event_signals(event),
             .note = event->note,
             .reference = event->reference,
             .actor = envelope->actor,
