@@ -235,9 +235,7 @@ struct tally_slice tally_arena_copy(struct tally_arena *arena, struct tally_slic
         return TALLY_NONE;
     }
     memory = tally_arena_alloc(arena, bytes.len);
-    if (bytes.len) {
-        memcpy(memory, bytes.data, bytes.len);
-    }
+    tally_copy_short(memory, bytes.data, bytes.len);
     return tally_slice_of(memory, bytes.len);
 }
 
