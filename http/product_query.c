@@ -34,8 +34,8 @@ struct claim {
 
 /* A product as a reader gave it; in the arena. */
 struct found {
-    struct tally_slice document; /* JSON or MessagePack */
-    const struct tally_token *root;
+    struct tally_slice document;    /* JSON or MessagePack; data NULL: there is none */
+    const struct tally_token *root; /* NULL: not parsed, see parse */
     struct tally_slice slug;
     int64_t version;
 };
@@ -80,12 +80,26 @@ static bool read_pricing(struct exchange *exchange, struct pricing *pricing)
     return false;
 }
 
-static bool parse(struct exchange *exchange, struct tally_slice document, struct found *found)
+/* Fills root, which answers that are sent as they are need not have. false: damaged. */
+static bool parse(struct exchange *exchange, struct found *found)
 {
-    const struct tally_token *slug, *version;
     enum tally_refusal refusal;
 
-    if (tally_document_parse(document, &exchange->arena, &found->root, &refusal, NULL)) {
+    return found->root || tally_document_parse(found->document, &exchange->arena, &found->root,
+                                  &refusal, NULL) == TALLY_OK;
+}
+
+/* Slug and version, for which a document has to be parsed only if its form is of another release.
+ * false: damaged. */
+static bool take(struct exchange *exchange, struct tally_slice document, struct found *found)
+{
+    const struct tally_token *slug, *version;
+
+    *found = (struct found){.document = document};
+    if (catalogue_product_glance(document, &found->slug, &found->version)) {
+        return true;
+    }
+    if (!parse(exchange, found)) {
         return false;
     }
     slug = tally_token_member(found->root, "slug");
@@ -93,7 +107,6 @@ static bool parse(struct exchange *exchange, struct tally_slice document, struct
     if (!slug || slug->type != TALLY_STRING || !version || version->type != TALLY_INT) {
         return false;
     }
-    found->document = document;
     found->slug = slug->string;
     found->version = version->integer;
     return true;
@@ -170,17 +183,19 @@ static void write_variants(struct exchange *exchange, struct tally_writer *write
 }
 
 /* The document with a price in each variant. */
-static void answer_priced(struct exchange *exchange, const struct found *found,
+static void answer_priced(struct exchange *exchange, struct found *found,
         const struct pricing *pricing)
 {
-    const struct tally_token *name = found->root + 1;
+    const struct tally_token *name;
     struct catalogue_product product;
     struct tally_writer writer;
 
-    if (!catalogue_product_unpack(found->document, &exchange->arena, &product)) {
+    if (!parse(exchange, found) ||
+            !catalogue_product_unpack(found->document, &exchange->arena, &product)) {
         damaged(exchange);
         return;
     }
+    name = found->root + 1;
     response_json(&exchange->response, 200, &writer);
     tally_write_map(&writer, found->root->count);
     for (uint32_t i = 0; i < found->root->count; i++) {
@@ -196,8 +211,8 @@ static void answer_priced(struct exchange *exchange, const struct found *found,
     }
 }
 
-static void answer(struct exchange *exchange, struct tally_slice product_id,
-        const struct found *found, const struct pricing *pricing)
+static void answer(struct exchange *exchange, struct tally_slice product_id, struct found *found,
+        const struct pricing *pricing)
 {
     int32_t partition = tally_partition_of(product_id, tally_runtime_partitions(exchange->runtime));
     struct tally_writer writer;
@@ -209,6 +224,8 @@ static void answer(struct exchange *exchange, struct tally_slice product_id,
     } else if (found->document.data[0] == '{') {
         response_begin(&exchange->response, 200, RESPONSE_JSON);
         tally_buf_slice(&exchange->response.body, found->document);
+    } else if (!parse(exchange, found)) {
+        damaged(exchange);
     } else {
         response_json(&exchange->response, 200, &writer);
         tally_write_token(&writer, found->root);
@@ -268,7 +285,7 @@ static bool cached_product(struct exchange *exchange, struct tally_slice product
     tally_buf_init(&document, PRODUCT_BYTES_MAX);
     code = cache->ops->product(cache, product_id, &document, info, &err);
     good = !code &&
-           parse(exchange, tally_arena_copy(&exchange->arena, tally_buf_bytes(&document)), found);
+           take(exchange, tally_arena_copy(&exchange->arena, tally_buf_bytes(&document)), found);
     claim->held = code == TALLY_NOT_FOUND && cache->ops->claim(cache, product_id, &claim->claim);
     tally_buf_deinit(&document);
     return good;
@@ -324,7 +341,7 @@ static bool is_claimed(struct exchange *exchange, struct tally_slice row, struct
 
 /* Puts what the owner has, or that it has nothing, where the cache missed it. */
 static void fill_cache(struct exchange *exchange, struct tally_slice product_id,
-        const struct found *found, const struct claim *claim)
+        struct found *found, const struct claim *claim)
 {
     struct tally_read_cache *cache = exchange->cache;
     struct tally_writer writer;
@@ -334,7 +351,7 @@ static void fill_cache(struct exchange *exchange, struct tally_slice product_id,
         return;
     }
     tally_buf_init(&document, PRODUCT_BYTES_MAX);
-    if (found->root) {
+    if (found->document.data && parse(exchange, found)) {
         tally_write_begin(&writer, &document, TALLY_FORMAT_JSON);
         tally_write_token(&writer, found->root);
     }
@@ -385,13 +402,13 @@ static void answer_owned(struct exchange *exchange, struct tally_slice product_i
         return;
     }
     owner_headers(exchange, &info);
-    if (rows[PRODUCT].data && !parse(exchange, rows[PRODUCT], &found)) {
+    if (rows[PRODUCT].data && !take(exchange, rows[PRODUCT], &found)) {
         damaged(exchange);
         return;
     }
     fill_cache(exchange, product_id, &found, claim);
-    is_other = slug && found.root && !tally_slice_equal(name, found.slug);
-    if (!found.root || (is_other && is_claimed(exchange, rows[OPERATION], slug->op_id))) {
+    is_other = slug && found.document.data && !tally_slice_equal(name, found.slug);
+    if (!found.document.data || (is_other && is_claimed(exchange, rows[OPERATION], slug->op_id))) {
         unknown_product(exchange, slug ? "slug" : "id", name);
     } else if (is_other) {
         redirect(exchange, found.slug, pricing);

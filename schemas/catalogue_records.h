@@ -229,6 +229,10 @@ extern const struct tally_schema
 void catalogue_product_pack(const struct catalogue_product *product, struct tally_buf *row);
 bool catalogue_product_unpack(struct tally_slice row, struct tally_arena *arena,
         struct catalogue_product *product);
+/* Its slug and version alone, without reading the rest: of a row, or of what catalogue_product_json
+ * wrote. Borrows from it. false: it has another form, and has to be parsed. */
+bool catalogue_product_glance(struct tally_slice document, struct tally_slice *slug,
+        int64_t *version);
 /* As users see it. */
 void catalogue_product_json(const struct catalogue_product *product, struct tally_buf *out);
 /* The price that is valid at a time: the SALE whose window it is in, else the BASE, else NULL. */

@@ -26,10 +26,10 @@ COMMANDS = "tally_commands_total"
 
 
 def run(setup):
-    return all([setup.attempt("http", "read", lambda: Reads(setup).run("read")),
-                setup.attempt("http", "spread", lambda: Reads(setup).run("spread")),
-                setup.attempt("http", "beside", lambda: Beside(setup).run()),
-                setup.attempt("http", "conditional", lambda: conditional(setup))])
+    cases = {"read": lambda: Reads(setup).run("read"), "spread": lambda: Reads(setup).run("spread"),
+             "beside": lambda: Beside(setup).run(), "conditional": lambda: conditional(setup)}
+    wanted = [case for case in cases if setup.options.case in (case, "all")]
+    return all([setup.attempt("http", case, cases[case]) for case in wanted])
 
 
 class Client:

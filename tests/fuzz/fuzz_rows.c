@@ -98,12 +98,17 @@ static bool repack_product(struct tally_slice row, struct tally_buf *out)
 {
     struct catalogue_product product;
     struct tally_arena arena;
+    struct tally_slice slug = TALLY_NONE;
+    int64_t version = 0;
     bool fine;
 
+    (void)catalogue_product_glance(row, &slug, &version); /* of anything: it stays inside */
     tally_arena_init(&arena, 65536);
     fine = catalogue_product_unpack(row, &arena, &product);
     if (fine) {
         catalogue_product_pack(&product, out);
+        tally_assert(catalogue_product_glance(tally_buf_bytes(out), &slug, &version) &&
+                     tally_slice_equal(slug, product.slug) && version == product.version);
     }
     tally_arena_deinit(&arena);
     return fine;

@@ -291,6 +291,91 @@ START_TEST(rows_of_documents_are_the_documents)
 }
 END_TEST
 
+/* What a glance tells of a document, and of everything shorter or with another byte than it. */
+static void glance_is(struct tally_slice document, struct tally_slice slug, int64_t version)
+{
+    struct tally_slice seen = TALLY_NONE;
+    uint8_t *copy = tally_arena_alloc(&arena, document.len);
+    int64_t number = 0;
+
+    ck_assert_msg(catalogue_product_glance(document, &seen, &number), "%.*s", (int)document.len,
+            (const char *)document.data);
+    ck_assert(tally_slice_equal(seen, slug));
+    ck_assert_int_eq(number, version);
+    for (size_t len = 0; len < document.len; len++) {
+        uint8_t *shorter = malloc(len + 1);
+
+        memcpy(shorter, document.data, len);
+        ck_assert(!catalogue_product_glance(tally_slice_of(shorter, len), &seen, &number));
+        free(shorter);
+    }
+    memcpy(copy, document.data, document.len);
+    for (size_t i = 0; i < document.len; i++) {
+        copy[i] ^= 0xff; /* no member's name or head becomes another one's */
+        if (catalogue_product_glance(tally_slice_of(copy, document.len), &seen, &number)) {
+            ck_assert(number >= 0 && seen.data >= copy &&
+                      seen.data + seen.len <= copy + document.len);
+        }
+        copy[i] ^= 0xff;
+    }
+}
+
+START_TEST(a_glance_at_a_product_tells_its_slug_and_version)
+{
+    static const int64_t versions[] = {1, 9, 127, 128, 255, 256, 65535, 65536, UINT32_MAX,
+            (int64_t)UINT32_MAX + 1, 999999999999999999};
+    const struct catalogue_event *event;
+    struct catalogue_product product;
+    struct tally_buf document;
+
+    tally_buf_init(&document, 1u << 20);
+    event = event_of("ProductCreated", "\"product_id\":\"P-1\",\"version\":3,\"changed\":[],"
+                                       "\"product\":" PRODUCT_JSON)
+                    ->body;
+    product = event->product;
+    product.description = TALLY_SLICE("\"version\":7,\xa7version\x07,\"slug\":\"other\"");
+    for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
+        for (size_t len = 1; len <= 100; len += 33) { /* on both sides of a longer head */
+            product.slug = tally_slice_of("a234567890123456789012345678901234567890"
+                                          "123456789012345678901234567890123456789012345678901234"
+                                          "567890",
+                    len);
+            product.version = versions[i];
+            tally_buf_clear(&document);
+            catalogue_product_pack(&product, &document);
+            glance_is(tally_buf_bytes(&document), product.slug, versions[i]);
+            tally_buf_clear(&document);
+            catalogue_product_json(&product, &document);
+            glance_is(tally_buf_bytes(&document), product.slug, versions[i]);
+        }
+    }
+    tally_buf_deinit(&document);
+}
+END_TEST
+
+/* Whoever asks parses what has another form, and finds the same. */
+START_TEST(a_glance_at_another_form_tells_nothing)
+{
+    static const char *const others[] = {"", "{}", "{\"slug\":\"s\",\"version\":3}",
+            "{\"product_id\":\"P-1\",\"slug\":\"s\\u0031\",\"version\":3,\"created_at\":"
+            "\"2026-01-15T10:00:00.000Z\",\"updated_at\":\"2026-01-15T10:00:00.000Z\"}",
+            "{\"product_id\":\"P-1\",\"slug\":\"s\",\"version\":-3,\"created_at\":"
+            "\"2026-01-15T10:00:00.000Z\",\"updated_at\":\"2026-01-15T10:00:00.000Z\"}",
+            "{\"product_id\":\"P-1\",\"slug\":\"s\",\"version\":1234567890123456789,"
+            "\"created_at\":\"2026-01-15T10:00:00.000Z\",\"updated_at\":"
+            "\"2026-01-15T10:00:00.000Z\"}",
+            "{\"product_id\":\"P-1\",\"slug\":\"s\",\"version\":3, \"created_at\":"
+            "\"2026-01-15T10:00:00.000Z\",\"updated_at\":\"2026-01-15T10:00:00.000Z\"}"};
+    struct tally_slice slug;
+    int64_t version;
+
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        ck_assert_msg(!catalogue_product_glance(tally_slice_string(others[i]), &slug, &version),
+                "%s", others[i]);
+    }
+}
+END_TEST
+
 START_TEST(small_rows_come_back)
 {
     struct catalogue_slug_row slug = {TALLY_SLICE("P-1"), TALLY_SLICE("c-1")}, slug_back;
@@ -378,6 +463,8 @@ int main(void)
     tcase_add_test(tests, currencies_are_codes_in_order);
     tcase_add_test(tests, a_product_and_an_operation_come_back_from_an_event);
     tcase_add_test(tests, rows_of_documents_are_the_documents);
+    tcase_add_test(tests, a_glance_at_a_product_tells_its_slug_and_version);
+    tcase_add_test(tests, a_glance_at_another_form_tells_nothing);
     tcase_add_test(tests, small_rows_come_back);
     tcase_add_test(tests, the_price_at_a_moment_is_the_sale_s_or_else_the_base);
     srunner_run_all(runner, CK_ENV);
