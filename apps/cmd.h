@@ -10,6 +10,7 @@
     X(tail, "print the records of a topic, as kcat does")              \
     X(dlq, "list, show, retry or drop dead letters")                   \
     X(get, "print one row of a store")                                 \
+    X(explain, "say what made a number, or what a code means")         \
     X(fsck, "prove that the state is sound, or dump it")               \
     X(sink, "show, pause, resume or rebuild sinks; make their tables") \
     X(keys, "make and check the keys of programs that use the API")    \

@@ -6,6 +6,7 @@
 
 #include "http/header_field.h"
 #include "http/problem.h"
+#include "schemas/serde.h"
 
 enum { CODE_LEN_MAX = 64, HELP_BYTES_MAX = 512 };
 
@@ -81,6 +82,28 @@ static bool find_failure(const char *name, char help[static HELP_BYTES_MAX],
     return true;
 }
 
+static bool find(const char *name, char help[static HELP_BYTES_MAX],
+        struct problem_account *account)
+{
+    return find_own(name, account) || find_reject(name, account) ||
+           find_failure(name, help, account);
+}
+
+const char *tally_problem_page_code(size_t index)
+{
+    const size_t own = PROBLEM_CODES - 1, rejects = TALLY_REJECTS - 1, failures = TALLY_CODES - 1;
+
+    if (index < own) {
+        return problem_name((enum problem_code)(index + 1));
+    }
+    if (index < own + rejects) {
+        return tally_reject_name((enum tally_reject)(index - own + 1));
+    }
+    return index < own + rejects + failures
+                   ? tally_code_name((enum tally_code)(index - own - rejects + 1))
+                   : NULL;
+}
+
 /* --- its forms -------------------------------------------------------------------------------- */
 
 static void put_html(struct tally_buf *out, const char *text)
@@ -124,11 +147,50 @@ static void answer_html(struct exchange *exchange, const struct problem_account 
     tally_buf_string(out, "</p>\n</body></html>\n");
 }
 
+static void put_text(struct tally_buf *out, const struct problem_account *account)
+{
+    tally_buf_format(out, "%s\n%s, HTTP status %d. %s\n\n%s\n", account->title, account->name,
+            account->status, advice(account), account->help);
+}
+
+static void put_json(struct tally_writer *writer, const struct problem_account *account)
+{
+    tally_write_map(writer, 5);
+    tally_write_name(writer, "code");
+    tally_write_string(writer, tally_slice_string(account->name));
+    tally_write_name(writer, "title");
+    tally_write_string(writer, tally_slice_string(account->title));
+    tally_write_name(writer, "status");
+    tally_write_int(writer, account->status);
+    tally_write_name(writer, "retryable");
+    tally_write_bool(writer, account->retryable);
+    tally_write_name(writer, "help");
+    tally_write_string(writer, tally_slice_string(account->help));
+}
+
+bool tally_problem_page_write(const char *code, bool json, struct tally_buf *out)
+{
+    struct problem_account account;
+    char help[HELP_BYTES_MAX];
+    struct tally_writer writer;
+
+    if (!find(code, help, &account)) {
+        return false;
+    }
+    if (!json) {
+        put_text(out, &account);
+        return true;
+    }
+    tally_write_begin(&writer, out, TALLY_FORMAT_JSON);
+    put_json(&writer, &account);
+    tally_buf_byte(out, '\n');
+    return true;
+}
+
 static void answer_text(struct exchange *exchange, const struct problem_account *account)
 {
     response_begin(&exchange->response, 200, RESPONSE_TEXT);
-    tally_buf_format(&exchange->response.body, "%s\n%s, HTTP status %d. %s\n\n%s\n", account->title,
-            account->name, account->status, advice(account), account->help);
+    put_text(&exchange->response.body, account);
 }
 
 static void answer_json(struct exchange *exchange, const struct problem_account *account)
@@ -136,17 +198,7 @@ static void answer_json(struct exchange *exchange, const struct problem_account 
     struct tally_writer writer;
 
     response_json(&exchange->response, 200, &writer);
-    tally_write_map(&writer, 5);
-    tally_write_name(&writer, "code");
-    tally_write_string(&writer, tally_slice_string(account->name));
-    tally_write_name(&writer, "title");
-    tally_write_string(&writer, tally_slice_string(account->title));
-    tally_write_name(&writer, "status");
-    tally_write_int(&writer, account->status);
-    tally_write_name(&writer, "retryable");
-    tally_write_bool(&writer, account->retryable);
-    tally_write_name(&writer, "help");
-    tally_write_string(&writer, tally_slice_string(account->help));
+    put_json(&writer, account);
 }
 
 /* A browser names HTML itself; who takes anything gets JSON. */
@@ -169,9 +221,7 @@ void problem_page(struct exchange *exchange)
     char name[CODE_LEN_MAX + 1], help[HELP_BYTES_MAX];
 
     response_header(&exchange->response, "Vary", "Accept");
-    if (!name_of(exchange->request.params[0], name) ||
-            (!find_own(name, &account) && !find_reject(name, &account) &&
-                    !find_failure(name, help, &account))) {
+    if (!name_of(exchange->request.params[0], name) || !find(name, help, &account)) {
         problem_answer(exchange, PROBLEM_NOT_FOUND, "no answer of tally has this code");
     } else if (wants_html(accept)) {
         answer_html(exchange, &account);
