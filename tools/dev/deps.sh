@@ -37,15 +37,14 @@ install_packages() { # ops: also those of ops-test
     if ((EUID != 0)); then
         if ! sudo -n true 2>/dev/null; then
             fail "packages are missing and this user may not install them; run as root:
-apt-get update && apt-get install -y --no-install-recommends $missing"
+apt-get update && tools/dev/install_quietly.sh $missing"
         fi
         as_root=(sudo -n)
     fi
     say "installing $missing"
     "${as_root[@]}" apt-get -qq -o Acquire::Retries=3 update
     # shellcheck disable=SC2086
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=3 \
-        -o DPkg::Lock::Timeout=300 install --no-install-recommends $missing >/dev/null
+    "${as_root[@]}" tools/dev/install_quietly.sh $missing
 }
 
 # The folder appears under its name only when it is complete, so a fetch that was cut short repeats.
