@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "http/auth.h"
+#include "http/forwarding_mark.h"
 #include "http/header_field.h"
 
 #define FORWARDED "Tally-Forwarded"
@@ -85,7 +86,8 @@ static void make_headers(struct exchange *exchange, const char *const *names,
 {
     const struct request *request = &exchange->request;
     struct tally_forward_header *headers = tally_arena_alloc(&exchange->arena,
-            (REQUEST_HEADERS_MAX + 5) * sizeof(struct tally_forward_header));
+            (REQUEST_HEADERS_MAX + 6) * sizeof(struct tally_forward_header));
+    struct tally_slice shown = hops(exchange);
 
     for (size_t i = 0; i < request->header_count; i++) {
         if (is_among(names, tally_slice_string(request->headers[i].name))) {
@@ -96,8 +98,9 @@ static void make_headers(struct exchange *exchange, const char *const *names,
     if (!request_header(request, "Authorization").data) {
         add_token(exchange, headers, forward);
     }
-    headers[forward->header_count++] =
-            (struct tally_forward_header){"X-Forwarded-For", hops(exchange)};
+    headers[forward->header_count++] = (struct tally_forward_header){"X-Forwarded-For", shown};
+    headers[forward->header_count++] = (struct tally_forward_header){FORWARDING_MARK,
+            forwarding_mark_make(exchange, forward->method, forward->target, shown)};
     headers[forward->header_count++] = (struct tally_forward_header){FORWARDED, TALLY_SLICE("1")};
     if (names == asked_beside) {
         headers[forward->header_count++] =

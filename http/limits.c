@@ -1,6 +1,7 @@
 /* http/limits.c - see limits.h. */
 #include "http/limits.h"
 
+#include "http/forwarding_mark.h"
 #include "http/problem.h"
 #include "http/router.h"
 
@@ -77,7 +78,7 @@ bool limits_take(struct exchange *exchange)
     struct tally_limit_answer answer = {.allowed = true};
     int64_t wait_s;
 
-    if (!limits->limiter || limit->quota == 0) {
+    if (!limits->limiter || limit->quota == 0 || forwarding_mark_is_good(exchange)) {
         return true;
     }
     tally_limiter_take(limits->limiter, limit, limits_client(limits, &exchange->request), &answer);

@@ -22,6 +22,7 @@ TOPOLOGIES = ["catalogue", "stock", "reservation", "transfer", "low_stock"]
 PATIENCE_S = 60
 DATABASE = 9  # of Redis
 SESSION_S = 16  # the shortest that the settings allow
+QUOTA = 1000000
 SKUS = [f"SKU-{number}" for number in range(24)]
 results = []
 
@@ -97,6 +98,7 @@ def start(folder):
     instances = [Instance(os.environ["TEST_TALLY"], os.path.join(folder, one), os.environ["TEST_KAFKA"], name, {
         "topologies": TOPOLOGIES, "topics.partitions": PARTITIONS, "stock.require_registration": True, "engine.threads": 1,
         "engine.session.timeout": f"{SESSION_S}s", "engine.transaction.timeout": "1s", "http.cursor.key": "of all three",
+        "http.limit.read": QUOTA, "http.limit.window": "1h",
         "redis.url": f"redis://{os.environ['TEST_REDIS']}/{DATABASE}"}, instance_id=one) for one in "abc"]
     instances[0].tool("topics", "create")
     for instance in instances:
@@ -259,6 +261,30 @@ def positions(instances):
         check(answer.status == 503 and answer.json()["code"] == "POSITION_NOT_REACHED", "one that is not reached", answer)
 
 
+def left_of(answer):
+    return int(answer.headers["RateLimit"].partition(";r=")[2].partition(";")[0])
+
+
+def limits(instances):
+    """A request counts once, wherever it is answered; who only says that it was forwarded counts too."""
+    left = left_of(get(instances[0], "/v1/warehouses"))
+    for instance in instances:
+        for sku in SKUS:
+            answer = get(instance, f"/v1/stock/{sku}")
+            left -= 1
+            check(left_of(answer) == left and answer.headers["RateLimit-Policy"] == f'"read";q={QUOTA};w=3600', "a read counts once", answer)
+        answer = ask(instance, "POST", "/v1/availability:batch", json.dumps({"skus": SKUS}), Content_Type="application/json")
+        left -= 1
+        check(answer.status == 200 and left_of(answer) == left, "reads of many tasks count once", answer)
+    mark = get(instances[0], "/v1/stock:low?limit=1").json()["next_cursor"]
+    left -= 1
+    for fields in ({"Tally_Forwarded": "1"}, {"Tally_Forwarded": "1", "X_Forwarded_For": "127.0.0.1", "Tally_Forwarded_Mark": mark},
+                   {"Tally_Forwarded_Mark": "MQ"}, {"Tally_Forwarded_Mark": "A" * 2000}):
+        answer = get(instances[0], f"/v1/stock/{SKUS[0]}", **fields)
+        left -= 1
+        check(left_of(answer) == left and answer.status in (200, 421), "who says that it was forwarded counts", fields, answer)
+
+
 def redis_version(sku):
     text = redis("HGET", redis("KEYS", f"*:level:{sku}") or "none", "AMS1")
     return json.loads(text)["version"] if text else None
@@ -316,6 +342,7 @@ def main():
         graphql(instances)
         loop_guard(instances)
         positions(instances)
+        limits(instances)
         metrics(instances)
         death(instances)
         for instance in instances[1:]:
