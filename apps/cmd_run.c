@@ -356,6 +356,9 @@ static void finish(struct run *run)
     supervisor_stopping(&run->supervisor, run->config->shutdown_timeout);
     if (run->runtime) {
         tally_runtime_shutting_down(run->runtime);
+        if (run->http) {
+            tally_http_close(run->http);
+        }
         drained = tally_runtime_drain(run->runtime, &late);
     }
     if (!drained && run->sinks) {

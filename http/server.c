@@ -25,6 +25,7 @@
 #include "http/body.h"
 #include "http/cors.h"
 #include "http/exposition.h"
+#include "http/forwarding_mark.h"
 #include "http/guard.h"
 #include "http/graphql/graphql_route.h"
 #include "http/header_field.h"
@@ -267,13 +268,26 @@ static void read_body(struct worker *worker)
     exchange->request.body = tally_buf_bytes(&worker->body);
 }
 
+/* Once this instance stops: of probes, of metrics, and of instances that a client has asked before
+ * its tasks are elsewhere. */
+static bool is_answered_to_the_end(const struct exchange *exchange)
+{
+    return exchange->route->permission == PERMISSION_PUBLIC ||
+           strcmp(exchange->route->pattern, "/metrics") == 0 || forwarding_mark_is_good(exchange);
+}
+
 static void serve(struct worker *worker)
 {
     struct exchange *exchange = &worker->exchange;
+    bool stopping = atomic_load(&worker->http->stopping);
 
+    exchange->keep_alive = exchange->keep_alive && !stopping;
     cors_headers(exchange);
     find_route(exchange);
-    if (exchange->route && limits_take(exchange)) {
+    if (exchange->route && stopping && !is_answered_to_the_end(exchange)) {
+        problem_answer(exchange, PROBLEM_SHUTTING_DOWN, "this instance stops");
+        exchange->response.close = true;
+    } else if (exchange->route && limits_take(exchange)) {
         check_route(exchange);
     }
     read_body(worker);
@@ -297,9 +311,6 @@ static int answer(struct worker *worker)
     }
     if (verdict == GUARD_REFUSE) {
         problem_answer(exchange, code, "%s", detail);
-        exchange->response.close = true;
-    } else if (atomic_load(&worker->http->stopping)) {
-        problem_answer(exchange, PROBLEM_SHUTTING_DOWN, "this instance stops");
         exchange->response.close = true;
     } else {
         exchange->keep_alive = request_keep_alive(&exchange->request);
@@ -560,11 +571,17 @@ enum tally_code tally_http_start(struct tally_runtime *runtime,
     return TALLY_OK;
 }
 
+void tally_http_close(struct tally_http *http)
+{
+    atomic_store(&http->stopping, true);
+    websocket_close(&http->websocket);
+}
+
 void tally_http_stop(struct tally_http *http)
 {
     int64_t end_ms = tally_mono_ms(tally_clock_real()) + STOP_TIMEOUT_MS;
 
-    atomic_store(&http->stopping, true);
+    tally_http_close(http);
     websocket_stop(&http->websocket);
     tally_mutex_lock(&http->mutex);
     while (atomic_load(&http->active) > 0) {

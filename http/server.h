@@ -24,7 +24,11 @@ TALLY_MUST_CHECK enum tally_code tally_http_check(const struct tally_config *con
 TALLY_MUST_CHECK enum tally_code tally_http_start(struct tally_runtime *runtime,
         const struct tally_http_readers *readers, struct tally_http **http,
         struct tally_error *err);
-/* Open requests finish, for a bounded time; new ones get 503 SHUTTING_DOWN; then no one listens. */
+/* From now on new requests get 503 SHUTTING_DOWN, but those for health and metrics, and those that
+ * other instances forward while tasks are here; sockets are closed with 1001. Waits for nothing.
+ * Twice is fine. */
+void tally_http_close(struct tally_http *http);
+/* The same, and open requests finish, for a bounded time; then no one listens. */
 void tally_http_stop(struct tally_http *http);
 /* Reads the files of keys again; after an error those from before are good. */
 TALLY_MUST_CHECK enum tally_code tally_http_reload(struct tally_http *http,

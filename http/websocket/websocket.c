@@ -47,6 +47,11 @@ void websocket_start(struct websocket *websocket, const struct websocket_options
     websocket_gateway_start(websocket->gateway);
 }
 
+void websocket_close(struct websocket *websocket)
+{
+    websocket_gateway_close(websocket->gateway);
+}
+
 void websocket_stop(struct websocket *websocket)
 {
     websocket_gateway_stop(websocket->gateway);

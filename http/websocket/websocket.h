@@ -17,6 +17,8 @@ struct websocket_options {
     const struct exchange *prototype; /* what requests to itself begin as; copied */
 };
 void websocket_start(struct websocket *websocket, const struct websocket_options *options);
-/* Closes all sockets; from now on none is taken. Twice is fine. */
+/* Begins to close all sockets; from now on none is taken. Waits for nothing. Twice is fine. */
+void websocket_close(struct websocket *websocket);
+/* The same, until all are closed. Twice is fine. */
 void websocket_stop(struct websocket *websocket);
 void websocket_destroy(struct websocket *websocket); /* once no handshake is on its way */

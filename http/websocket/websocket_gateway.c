@@ -62,6 +62,7 @@ struct websocket_gateway {
     int epoll, wake;
     _Atomic size_t reserved;
     _Atomic bool stop;
+    bool joined;                    /* @thread main */
     struct tally_mutex mutex;       /* guards added */
     struct websocket_socket *added; /* by HTTP, linked by next */
     struct websocket_socket *first; /* the thread's own */
@@ -551,11 +552,19 @@ void websocket_gateway_start(struct websocket_gateway *gateway)
     tally_thread_start(&gateway->thread, "websocket", run, gateway);
 }
 
-void websocket_gateway_stop(struct websocket_gateway *gateway)
+void websocket_gateway_close(struct websocket_gateway *gateway)
 {
     if (!atomic_exchange(&gateway->stop, true)) {
         atomic_fetch_add(&gateway->reserved, gateway->options.max); /* nobody else gets in */
         websocket_gateway_wake(gateway);
+    }
+}
+
+void websocket_gateway_stop(struct websocket_gateway *gateway)
+{
+    websocket_gateway_close(gateway);
+    if (!gateway->joined) {
+        gateway->joined = true;
         tally_thread_join(&gateway->thread);
     }
 }

@@ -27,7 +27,9 @@ struct websocket_gateway_options {
 };
 struct websocket_gateway *websocket_gateway_create(const struct websocket_gateway_options *options);
 void websocket_gateway_start(struct websocket_gateway *gateway);
-/* Closes every socket with 1001, waits a moment for those who answer, ends the thread. */
+/* Takes no socket any more, and begins to close all with 1001. Waits for nothing. */
+void websocket_gateway_close(struct websocket_gateway *gateway);
+/* The same; waits a moment for those who answer, ends the thread. Twice is fine. */
 void websocket_gateway_stop(struct websocket_gateway *gateway);
 void websocket_gateway_destroy(struct websocket_gateway *gateway); /* after stop */
 void websocket_gateway_wake(struct websocket_gateway *gateway);    /* @thread any */

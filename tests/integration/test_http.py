@@ -18,6 +18,8 @@ import urllib.error
 import urllib.request
 import uuid
 
+import websocket_client as ws
+
 HERE = pathlib.Path(__file__).resolve().parent
 PATIENCE_S = 60
 WAIT_MAX = 2
@@ -49,7 +51,7 @@ def get(address, path, **headers):
         return None
 
 
-def start(folder, address, more="", http_more=""):
+def start(folder, address, more="", http_more="", **variables):
     name = "http-" + uuid.uuid4().hex[:8]
     config = folder / "tally.yaml"
     config.write_text(f"""kafka: {{ bootstrap.servers: "{os.environ['TEST_KAFKA']}" }}
@@ -64,7 +66,7 @@ http: {{ listen: "{address}", threads: 48, wait.max: {WAIT_MAX}{", " if http_mor
     program = os.environ["TEST_TALLY"]
     subprocess.run([program, "topics", "create", "-c", config], env=environment, check=True, stdout=subprocess.DEVNULL)
     with open(folder / "log", "w") as log:
-        process = subprocess.Popen([program, "run", "-c", config], env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen([program, "run", "-c", config], env={**environment, **variables}, stdout=log, stderr=log)
     end = time.monotonic() + PATIENCE_S
     while get(address, "/startupz") != (200, b"ok") and process.poll() is None and time.monotonic() < end:
         time.sleep(0.1)
@@ -175,6 +177,38 @@ def origins(address):
     check(ask(address, "OPTIONS", "/livez", Origin="https://shop.example")[0] == 405, "CORS: OPTIONS without a question")
 
 
+def stops(folder, address):
+    """From the signal on, while it drains: sockets are closed, open requests finish, new ones are refused."""
+    process = start(folder, address, TALLY_FAIL="edges.drain.enter:1:delay=4000")
+    clients = [ws.Client(int(address.partition(":")[2])) for _ in range(2)]
+    clients[0].send({"op": "subscribe", "id": "s1", "topic": "stock"})
+    check(clients[0].receive()["op"] == "subscribed", "it stops: a subscription")
+    text = b'{"skus":["A"]}'
+    opened = socket.create_connection(address.split(":"), PATIENCE_S)
+    opened.sendall(b"POST /v1/availability:batch HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+                   b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(text))
+    check(opened.recv(64).startswith(b"HTTP/1.1 100"), "it stops: an open request begins")
+    process.send_signal(signal.SIGTERM)
+    for client in clients:
+        check(client.until_closed() == 1001, "it stops: a socket", client.closed)
+    status, headers, body = ask(address, "GET", "/readyz?verbose")
+    check(status == 503 and b"[-]shutdown failed: draining\n" in body and body.endswith(b"readyz check failed\n")
+          and headers["Content-Type"].startswith("text/plain") and headers["Connection"] == "close", "it stops: readyz", status, body)
+    check(get(address, "/livez") == (200, b"ok") and get(address, "/metrics")[0] == 200, "it stops: livez, metrics")
+    for method, path, sent in (("GET", "/v1/warehouses", None), ("POST", "/v1/commands/ReceiveStock", "{}"),
+                               ("POST", "/graphql", '{"query":"{__typename}"}'), ("GET", "/openapi.json", None)):
+        status, headers, body = ask(address, method, path, sent, Content_Type="application/json", Idempotency_Key="k-1")
+        check(status == 503 and json.loads(body)["code"] == "SHUTTING_DOWN" and headers["Retry-After"]
+              and headers["Connection"] == "close", "it stops: a new request", path, status, body)
+    check(ask(address, "GET", "/v1/none")[0] == 404, "it stops: another path")
+    opened.sendall(text)
+    answer = b"".join(iter(lambda: opened.recv(4096), b""))
+    opened.close()
+    check(answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b'{"items":[{"sku":"A","code":"UNKNOWN_SKU"}]}'),
+          "it stops: an open request finishes", answer)
+    check(process.wait(PATIENCE_S) == 0, "it has stopped", process.returncode)
+
+
 def run_pack(script, address):
     done = subprocess.run([sys.executable, HERE / script], env={**os.environ, "TALLY_TEST_HTTP": address}, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
@@ -215,6 +249,8 @@ def main():
         origins(address)
         process.send_signal(signal.SIGTERM)
         check(process.wait(PATIENCE_S) == 0, "it ends with limits too", process.returncode)
+        (folder / "stops").mkdir()
+        stops(folder / "stops", address)
         if not all(results):
             print((folder / "log").read_text()[-4000:])
     failed = results.count(False)
