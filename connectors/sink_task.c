@@ -356,7 +356,8 @@ static enum tally_code work(struct tally_sink_task *task, int wait_ms, struct ta
         code = sink_batch_write(task, err);
         due = !code;
     }
-    if (!code && !task->flying && (due || task->count == 0)) {
+    if (!code && !task->flying &&
+            due) { /* not when it has only come back: it has to take a batch */
         succeeded(task);
     }
     return code;

@@ -1,8 +1,10 @@
 /* tests/crash/disk_shim.c - a disk that fails, and one whose machine can lose power: preloaded into
- * `tally run` by faults/disk.py. Only files below DISK_SHIM_DIR matter.
+ * `tally run` by faults/disk.py, into PostgreSQL by integration/test_postgres_disk.py. Only files
+ * below DISK_SHIM_DIR matter.
  *
  *   DISK_SHIM_FAULT=<call>:<effect>:<nth>:<count>    from the nth call on, count calls fail
  *       call: open, read, write, sync, name (rename, link, mkdir); effect: eio, enospc, short, flip
+ *   DISK_SHIM_WHILE=<file>     they fail while this file is there only, and are counted from then on
  *   DISK_SHIM_FIRED=<file>     made when a call has failed
  *   DISK_SHIM_JOURNAL=<file>   a line for each change and each sync, for whoever undoes the changes
  *       that were not synced; files that would be gone are linked into DISK_SHIM_GRAVE first
@@ -28,20 +30,29 @@
 enum { OLD_BYTES_MAX = 1 << 16, PATH_BYTES = 512 };
 
 static struct {
-    const char *directory, *grave, *fired;
+    const char *directory, *grave, *fired, *condition;
     char call[16], effect[16];
     unsigned long long nth, count;
     atomic_ullong calls, graves;
     int journal; /* -1: none */
 } shim = {.journal = -1};
 
+/* A copy: PostgreSQL shows its title where its environment was. */
+static const char *setting(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value ? strdup(value) : NULL;
+}
+
 __attribute__((constructor)) static void begin(void)
 {
     const char *fault = getenv("DISK_SHIM_FAULT"), *journal = getenv("DISK_SHIM_JOURNAL");
 
-    shim.directory = getenv("DISK_SHIM_DIR");
-    shim.grave = getenv("DISK_SHIM_GRAVE");
-    shim.fired = getenv("DISK_SHIM_FIRED");
+    shim.directory = setting("DISK_SHIM_DIR");
+    shim.grave = setting("DISK_SHIM_GRAVE");
+    shim.fired = setting("DISK_SHIM_FIRED");
+    shim.condition = setting("DISK_SHIM_WHILE");
     if (fault && sscanf(fault, "%15[^:]:%15[^:]:%llu:%llu", shim.call, shim.effect, &shim.nth,
                          &shim.count) != 4) {
         abort();
@@ -78,7 +89,8 @@ static bool hits(const char *call, const char *path)
 {
     unsigned long long number;
 
-    if (strcmp(shim.call, call) != 0 || !is_ours(path)) {
+    if (strcmp(shim.call, call) != 0 || !is_ours(path) ||
+            (shim.condition && access(shim.condition, F_OK) != 0)) {
         return false;
     }
     number = atomic_fetch_add(&shim.calls, 1) + 1;

@@ -37,9 +37,9 @@ static enum tally_code target_open(struct tally_sink *base,
 
     (void)err;
     ck_assert(target->started);
-    target->epoch = ++content.epoch;
     target->open = true;
     for (size_t i = 0; i < count; i++) {
+        target->epoch[partitions[i].partition] = ++content.epoch[partitions[i].partition];
         ck_assert_int_ge(partitions[i].offset, 0); /* the end */
         partitions[i].offset = content.next[partitions[i].partition];
     }
@@ -79,8 +79,13 @@ static enum tally_code target_flush(struct tally_sink *base,
     ck_assert(target->open && !target->flying);
     target->flushes++;
     target->batch_count = 0;
-    if (!code && target->epoch != content.epoch) {
-        code = tally_error_set(err, TALLY_FENCED, "epoch %lld is over", (long long)target->epoch);
+    for (size_t i = 0; i < count && !code; i++) {
+        int32_t partition = positions[i].partition;
+
+        if (target->epoch[partition] != content.epoch[partition]) {
+            code = tally_error_set(err, TALLY_FENCED, "epoch %lld is over",
+                    (long long)target->epoch[partition]);
+        }
     }
     for (size_t i = 0; i < records && !code; i++) {
         content.times[target->batch[i].partition][target->batch[i].offset]++;
@@ -165,7 +170,8 @@ static enum tally_code target_rebuild(struct tally_sink *base, struct tally_erro
     memset(content.times, 0, sizeof content.times);
     content.goal = content.next[0] < content.next[1] ? content.next[0] : content.next[1];
     content.next[0] = content.next[1] = TALLY_OFFSET_NONE;
-    content.epoch++;
+    content.epoch[0]++;
+    content.epoch[1]++;
     content.rebuilds++;
     content.building = true;
     return TALLY_OK;

@@ -9,14 +9,14 @@ enum { PARTITIONS = 2, RECORDS_MAX = 1000, SESSION_MS = 25000, RETRY_MAX_MS = 30
 /* What two instances of a target share. */
 struct sink_content {
     int times[PARTITIONS][RECORDS_MAX]; /* an event was written, by offset */
-    int64_t next[PARTITIONS], epoch;
+    int64_t next[PARTITIONS], epoch[PARTITIONS];
     int rebuilds;
     bool building; /* until both partitions are as far as `goal` */
     int64_t goal;
 };
 struct target {
     struct tally_sink base;
-    int64_t epoch;
+    int64_t epoch[PARTITIONS];
     bool started, open;
     struct {
         int32_t partition;

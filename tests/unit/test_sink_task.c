@@ -274,12 +274,39 @@ START_TEST(a_fenced_sink_joins_again)
     append(0, "A", 3);
     turns(the_task, 5);
     starts = the_target.starts;
-    content.epoch++; /* somebody else has opened it */
+    content.epoch[0]++; /* somebody else has opened it */
     append(0, "A", 3);
     turns(the_task, 30);
     ck_assert_int_eq(written(0), 6);
     ck_assert_int_gt(the_target.starts, starts);
     ck_assert_int_eq(info_of(the_task).state, TALLY_SINK_RUNNING);
+}
+END_TEST
+
+/* It can be opened and asked, and takes no rows: that it came back says nothing. */
+START_TEST(a_target_that_takes_no_batch_has_not_recovered)
+{
+    append(0, "A", 10);
+    turns(the_task, 5);
+    the_target.flush_code = TALLY_SINK_FULL;
+    append(0, "A", 10);
+    for (int i = 0; i < 20 && info_of(the_task).state != TALLY_SINK_FAILED; i++) {
+        turns(the_task, 1);
+    }
+    for (int i = 0; i < 100; i++) {
+        if (i % 2) { /* records are not there at once when it has come back */
+            tally_memory_broker_fault(broker,
+                    &(struct tally_memory_fault){
+                            .op = TALLY_MEMORY_POLL, .nth = 1, .code = TALLY_AGAIN});
+        }
+        turns(the_task, 1);
+        ck_assert_int_eq(info_of(the_task).state, TALLY_SINK_FAILED);
+        ck_assert_int_ne(info_of(the_task).breaker, TALLY_BREAKER_CLOSED);
+    }
+    the_target.failures_left = 0;
+    turns(the_task, 50);
+    ck_assert_int_eq(info_of(the_task).state, TALLY_SINK_RUNNING);
+    ck_assert_int_eq(written(0), 20);
 }
 END_TEST
 
@@ -486,6 +513,7 @@ int main(void)
     tcase_add_loop_test(tests, an_outage_loses_nothing, 0, 15);
     tcase_add_test(tests, the_broker_away_is_no_fault_of_the_target);
     tcase_add_loop_test(tests, the_breaker_waits_longer_and_longer, 0, 20);
+    tcase_add_test(tests, a_target_that_takes_no_batch_has_not_recovered);
     tcase_add_test(tests, a_fenced_sink_joins_again);
     tcase_add_test(tests, two_instances_share_and_a_zombie_writes_nothing);
     tcase_add_test(tests, a_revoke_writes_the_batch_first);
