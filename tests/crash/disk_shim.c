@@ -4,7 +4,7 @@
  *
  *   DISK_SHIM_FAULT=<call>:<effect>:<nth>:<count>    from the nth call on, count calls fail
  *       call: open, read, write, sync, name (rename, link, mkdir); effect: eio, enospc, short, flip
- *   DISK_SHIM_WHILE=<file>     they fail while this file is there only, and are counted from then on
+ *   DISK_SHIM_WHILE=<file>     they fail, and are counted, only while this file is there
  *   DISK_SHIM_FIRED=<file>     made when a call has failed
  *   DISK_SHIM_JOURNAL=<file>   a line for each change and each sync, for whoever undoes the changes
  *       that were not synced; files that would be gone are linked into DISK_SHIM_GRAVE first
