@@ -33,7 +33,9 @@
 #include "engine/base/failpoint.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
+#include "engine/base/mem_idle.h"
 #include "engine/base/metrics.h"
+#include "engine/base/stillness.h"
 #include "engine/base/version.h"
 #include "engine/runtime.h"
 #include "http/server.h"
@@ -43,6 +45,7 @@
 #define TOPICS_TIMEOUT_MS 5000
 #define TOPICS_ATTEMPTS   12   /* a broker may start after us; then the supervisor decides */
 #define SINKS_MS          1000 /* that sinks have at least, however long the runtime took to end */
+#define REST_MS           10000
 #define MISTAKES_MAX      (64 * 1024)
 #define EVERYTHING_MAX    (1024 * 1024)
 
@@ -58,8 +61,10 @@ struct run {
     struct supervisor supervisor;
     char address[TALLY_ADDRESS_BYTES_MAX]; /* of HTTP, for other instances */
     int32_t partitions;
-    bool interrupted; /* by a signal, before it had started */
-    bool leaves;      /* its groups, when it ends, so that others have its partitions at once */
+    bool interrupted;                 /* by a signal, before it had started */
+    struct tally_stillness stillness; /* of commits */
+    bool rests;
+    bool leaves; /* its groups, when it ends, so that others have its partitions at once */
 };
 
 static void block_signals(sigset_t *signals)
@@ -320,6 +325,19 @@ static void log_ready(const struct run *run)
     tally_buf_deinit(&names);
 }
 
+/* What only work needs is given back once there was none for a while. */
+static void rest(struct run *run)
+{
+    int64_t commits = tally_series_read(tally_series_of(TALLY_METRIC_TRANSACTIONS, "committed"));
+    bool rests = tally_stillness_look(&run->stillness, commits,
+                         tally_mono_ms(tally_clock_real())) >= REST_MS;
+
+    if (rests && !run->rests) {
+        tally_mem_idle_trim();
+    }
+    run->rests = rests;
+}
+
 /* Until a signal (TALLY_OK) or a failure of the runtime. */
 static enum tally_code watch(struct run *run, const sigset_t *signals, struct tally_error *err)
 {
@@ -331,6 +349,7 @@ static enum tally_code watch(struct run *run, const sigset_t *signals, struct ta
             return code;
         }
         supervisor_watch(&run->supervisor, run->runtime);
+        rest(run);
         number = next_signal(run, signals,
                 supervisor_waits(&run->supervisor) ? STARTING_MS : WATCH_MS);
         if (number) {

@@ -17,6 +17,7 @@
 
 #include "engine/base/failpoint.h"
 #include "engine/base/log.h"
+#include "engine/base/mem_idle.h"
 #include "engine/base/metrics.h"
 #include "engine/base/thread.h"
 #include "http/api_documents.h"
@@ -53,6 +54,7 @@ struct worker {
     struct exchange exchange;
     struct tally_buf out, body;
     size_t index;
+    bool rests;         /* has had no request yet */
     const char *buffer; /* where the library's buffer of this thread begins, as far as is known */
     int64_t date_s;     /* second of exchange.date */
 };
@@ -343,6 +345,10 @@ static int begin_request(struct mg_connection *connection)
     int64_t before_us = tally_mono_us(tally_clock_real());
     int status;
 
+    if (worker->rests) {
+        tally_mem_idle_thread(false);
+        worker->rests = false;
+    }
     atomic_fetch_add(&worker->http->active, 1);
     begin_exchange(worker, connection);
     read_request(worker, mg_get_request_info(connection));
@@ -407,7 +413,9 @@ static void *init_thread(const struct mg_context *context, int type)
         return NULL;
     }
     tally_log_thread("http");
+    tally_mem_idle_thread(true);
     worker = tally_alloc_zero(1, sizeof *worker);
+    worker->rests = true;
     worker->http = http;
     worker->index = atomic_fetch_add(&http->worker_count, 1);
     tally_assert(worker->index < http->workers_max);

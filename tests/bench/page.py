@@ -29,7 +29,8 @@ DETAILS = [
     ("latency", "Command to committed event, 2 000/s", ("tally", "peer", "peer_10ms"), (
         ("median", "p50_ms", " ms"), ("99 %", "p99_ms", " ms"), ("99.9 %", "p999_ms", " ms"),
         ("share of a core", "cpu_percent", " %"))),
-    ("idle", "Idle", ("tally", "peer"), (("memory", "rss_mb", " MiB"), ("share of a core", "cpu_percent", " %"))),
+    ("idle", "Idle", ("tally", "peer"), (
+        ("memory", "rss_mb", " MiB"), ("of it no file's", "own_mb", " MiB"), ("share of a core", "cpu_percent", " %"))),
     ("filled", "Rows in state", ("tally", "empty"), (
         ("commands/s, second half", "warm_per_s", ""), ("from the start", "per_s", ""), ("CPU per command", "cpu_us", " µs"), ("peak memory", "rss_mb", " MiB"))),
     ("saga-one", "Reservation of one line, idle", ("tally",), (("median", "p50_ms", " ms"), ("99 %", "p99_ms", " ms"))),
