@@ -591,17 +591,11 @@ static enum tally_code find_readable(const struct reset_scope *scope, struct res
 
 /* --- all of it -------------------------------------------------------------------------------- */
 
-enum tally_code reset_facts_gather(const struct reset_scope *scope,
-        const struct tally_topology *topology, int32_t partition, int64_t group_offset,
-        struct reset_facts *facts, struct tally_error *err)
+struct reset_facts reset_facts_none(const struct reset_scope *scope,
+        const struct tally_topology *topology, int32_t partition, int64_t group_offset)
 {
-    struct events events = {.facts = facts, .topology = topology, .comparable = -1};
-    enum tally_code code;
-
-    *facts = (struct reset_facts){
+    return (struct reset_facts){
             .topology = tally_topology_name(topology),
-            .input = tally_topology_commands(topology),
-            .events = tally_topology_events(topology),
             .partition = partition,
             .partitions = scope->partitions,
             .group = group_offset,
@@ -611,6 +605,18 @@ enum tally_code reset_facts_gather(const struct reset_scope *scope,
             .readable = -1,
             .positions = {.in_next = -1, .in_last = -1, .out_last = -1},
     };
+}
+
+enum tally_code reset_facts_gather(const struct reset_scope *scope,
+        const struct tally_topology *topology, int32_t partition, int64_t group_offset,
+        struct reset_facts *facts, struct tally_error *err)
+{
+    struct events events = {.facts = facts, .topology = topology, .comparable = -1};
+    enum tally_code code;
+
+    *facts = reset_facts_none(scope, topology, partition, group_offset);
+    facts->input = tally_topology_commands(topology);
+    facts->events = tally_topology_events(topology);
     tally_arena_init(&events.arena, ARENA_BYTES);
     code = tally_group_range(scope->group, facts->input, partition, &facts->input_low,
             &facts->input_high, err);

@@ -20,6 +20,9 @@ struct reset_scope {
 /* Who the task's directory must belong to; borrows from scope and topology. */
 struct tally_store_identity reset_identity(const struct reset_scope *scope,
         const struct tally_topology *topology, int32_t partition);
+/* Before anything is known, but who it is about. */
+struct reset_facts reset_facts_none(const struct reset_scope *scope,
+        const struct tally_topology *topology, int32_t partition, int64_t group_offset);
 /* group_offset: as tally_group_offsets gave it. STATE_LOCKED, UNAVAILABLE, AGAIN; what a plan
  * can say something about is no error. */
 TALLY_MUST_CHECK enum tally_code reset_facts_gather(const struct reset_scope *scope,

@@ -93,19 +93,9 @@ enum tally_code reset_projection_gather(const struct reset_scope *scope,
             .positions = {.in_last = -1}};
     enum tally_code code;
 
-    *facts = (struct reset_facts){
-            .topology = tally_topology_name(topology),
-            .input = tally_topology_input(topology),
-            .events = tally_topology_output(topology),
-            .partition = partition,
-            .partitions = scope->partitions,
-            .group = group_offset,
-            .events_next = -1,
-            .hole_at = -1,
-            .lost_at = -1,
-            .readable = -1,
-            .positions = {.in_next = -1, .in_last = -1, .out_last = -1},
-    };
+    *facts = reset_facts_none(scope, topology, partition, group_offset);
+    facts->input = tally_topology_input(topology);
+    facts->events = tally_topology_output(topology);
     code = tally_group_range(scope->group, facts->input, partition, &facts->input_low,
             &facts->input_high, err);
     code = code ? code : reset_read_closed(scope, facts, read_changelog, &changelog, err);

@@ -336,11 +336,24 @@ static enum tally_code run(struct postgres_reader *reader, const struct asked *a
     return code;
 }
 
+static enum tally_code rows_of(struct postgres_reader *reader, const struct asked *asked,
+        size_t limit, tally_document_fn row, void *context, struct tally_buf *next,
+        struct tally_read_model_info *info, struct tally_error *err)
+{
+    PGresult *result = NULL;
+    enum tally_code code = run(reader, asked, &result, info, err);
+
+    if (!code) {
+        give_rows(result, limit, row, context, next);
+    }
+    PQclear(result);
+    return code;
+}
+
 static enum tally_code products(struct tally_read_search *search,
         const struct tally_product_query *query, tally_document_fn row, void *context,
         struct tally_buf *next, struct tally_read_model_info *info, struct tally_error *err)
 {
-    PGresult *result = NULL;
     struct tally_arena arena;
     struct asked asked;
     enum tally_code code = TALLY_OK;
@@ -348,12 +361,8 @@ static enum tally_code products(struct tally_read_search *search,
     *info = (struct tally_read_model_info){.position = -1};
     tally_arena_init(&arena, 4096);
     if (ask(self(search), query, &arena, &asked)) {
-        code = run(self(search), &asked, &result, info, err);
-        if (!code) {
-            give_rows(result, query->limit, row, context, next);
-        }
+        code = rows_of(self(search), &asked, query->limit, row, context, next, info, err);
     }
-    PQclear(result);
     tally_arena_deinit(&arena);
     return code;
 }
@@ -362,7 +371,6 @@ static enum tally_code list(struct tally_read_search *search, const struct tally
         tally_document_fn row, void *context, struct tally_buf *next,
         struct tally_read_model_info *info, struct tally_error *err)
 {
-    PGresult *result = NULL;
     struct tally_arena arena;
     struct asked asked;
     enum tally_code code = TALLY_OK;
@@ -370,12 +378,8 @@ static enum tally_code list(struct tally_read_search *search, const struct tally
     *info = (struct tally_read_model_info){.position = -1};
     tally_arena_init(&arena, 4096);
     if (ask_list(self(search), query, &arena, &asked)) {
-        code = run(self(search), &asked, &result, info, err);
-        if (!code) {
-            give_rows(result, query->limit, row, context, next);
-        }
+        code = rows_of(self(search), &asked, query->limit, row, context, next, info, err);
     }
-    PQclear(result);
     tally_arena_deinit(&arena);
     return code;
 }
