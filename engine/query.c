@@ -74,10 +74,13 @@ static enum tally_code wait_positions(struct tally_task_slot *slot,
     return TALLY_OK;
 }
 
-static void fill_info(struct tally_read *read)
+/* as_of_ms: up to when the task had read before the view was taken. The view is complete up to its
+ * last event too: records of a partition come in the order of their times. */
+static void fill_info(struct tally_read *read, int64_t as_of_ms)
 {
+    const struct tally_positions *positions = tally_view_positions(read->view);
     struct tally_task_slot *slot = read->slot;
-    int64_t in_next = tally_view_positions(read->view)->in_next;
+    int64_t in_next = positions->in_next;
 
     read->info = (struct tally_read_info){
             .topology = tally_topology_name(slot->topology),
@@ -86,11 +89,11 @@ static void fill_info(struct tally_read *read)
             .topic = tally_topology_input(slot->topology),
             .position = in_next > 0 ? in_next - 1 : -1,
             .log = tally_topology_output(slot->topology),
-            .log_last = tally_view_positions(read->view)->out_last,
-            .as_of_ms = atomic_load(&slot->as_of_ms),
+            .log_last = positions->out_last,
+            .as_of_ms = as_of_ms > positions->decision_time ? as_of_ms : positions->decision_time,
     };
     if (read->info.as_of_ms == 0) {
-        read->info.as_of_ms = tally_view_positions(read->view)->commit_time;
+        read->info.as_of_ms = positions->commit_time;
     }
 }
 
@@ -123,6 +126,7 @@ enum tally_code tally_read_open(struct tally_runtime *runtime, const char *topol
 {
     struct tally_task_slot *slot;
     struct tally_view *view;
+    int64_t as_of_ms;
     enum tally_code code;
 
     *read = NULL;
@@ -142,6 +146,7 @@ enum tally_code tally_read_open(struct tally_runtime *runtime, const char *topol
         return tally_error_set(err, TALLY_UNAVAILABLE, "%s/%d is being restored", topology,
                 partition);
     }
+    as_of_ms = atomic_load(&slot->as_of_ms);
     view = tally_task_slot_view(slot);
     if (!view) {
         return tally_error_set(err, TALLY_UNAVAILABLE, "%s/%d has no open store", topology,
@@ -151,7 +156,7 @@ enum tally_code tally_read_open(struct tally_runtime *runtime, const char *topol
     (*read)->runtime = runtime;
     (*read)->slot = slot;
     (*read)->view = view;
-    fill_info(*read);
+    fill_info(*read, as_of_ms);
     return TALLY_OK;
 }
 

@@ -755,6 +755,9 @@ void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms)
         tally_task_slot_set_anchor(task->slot, &task->committed);
     }
     tally_task_slot_publish(task->slot, task->committed.in_next);
+    if (task->committed.decision_time > atomic_load(&task->slot->as_of_ms)) {
+        atomic_store(&task->slot->as_of_ms, task->committed.decision_time);
+    }
     TALLY_FAILPOINT(COMMIT_PUBLISH_AFTER);
     tally_series_set(task->position_series, task->committed.in_next);
     observe_latency(task, now_ms);

@@ -196,10 +196,10 @@ void reading_source_headers(struct exchange *exchange, int64_t as_of_ms, const c
     char as_of[TALLY_TIME_LEN + 1];
 
     if (as_of_ms > 0) {
+        as_of_ms = as_of_ms < now_ms ? as_of_ms : now_ms; /* the broker's clock may be ahead */
         tally_format_time(as_of_ms, as_of);
         response_header_text(&exchange->response, "Tally-As-Of", as_of);
-        response_header_int(&exchange->response, "Tally-Lag-Ms",
-                now_ms > as_of_ms ? now_ms - as_of_ms : 0);
+        response_header_int(&exchange->response, "Tally-Lag-Ms", now_ms - as_of_ms);
     }
     response_header_text(&exchange->response, "Tally-Source", source);
 }
