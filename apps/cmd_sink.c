@@ -115,7 +115,7 @@ static int ask(struct sink_verb *verb, const char *name, const char *action)
                 : ops_get(target, (const char *)path.data, TIMEOUT_MS, &answer, &err);
     if (code) {
         status = cli_error(verb->cli, &err);
-    } else if (answer.status != 200 && answer.status != 202) {
+    } else if (answer.status != 200) {
         struct tally_slice detail = ops_problem(&answer);
 
         status = cli_failed(verb->cli, "%.*s", (int)detail.len, (const char *)detail.data);

@@ -483,11 +483,11 @@ static void tell_of_sinks(struct tally_runtime *runtime, struct tally_buf *lines
 
         runtime->sinks->ops->info(runtime->sinks, i, &info);
         if (info.code) {
-            tally_buf_format(lines, "[-]sink %s failed: %s %s: %s (not required)\n", info.name,
+            tally_buf_format(lines, "[-]%s failed: %s %s: %s (not required)\n", info.name,
                     tally_sink_state_name(info.state), tally_code_name(info.code),
                     info.last.message);
         } else {
-            tally_buf_format(lines, "[+]sink %s ok: %s, lag %lld (not required)\n", info.name,
+            tally_buf_format(lines, "[+]%s ok: %s, lag %lld (not required)\n", info.name,
                     tally_sink_state_name(info.state), (long long)info.lag);
         }
     }

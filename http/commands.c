@@ -17,7 +17,7 @@
 #include "http/reading.h"
 #include "http/submission.h"
 
-enum { PUBLISH_TIMEOUT_MS = 5000, OUTCOME_BYTES_MAX = 4 * 1024 * 1024 };
+enum { PUBLISH_TIMEOUT_MS = 5000, OUTCOME_BYTES_MAX = 4 * 1024 * 1024, QUERY_BYTES_MAX = 512 };
 
 void commands_outcome_init(struct commands_outcome *outcome)
 {
@@ -405,8 +405,8 @@ static enum tally_code open_at(struct exchange *exchange, const char *topology,
     return code;
 }
 
-/* Whether the id has begun a saga that has not ended. */
-static bool goes_on(struct tally_read *read, struct tally_slice id)
+/* Whether the id has begun a saga that has not ended; *offset: of its command. */
+static bool goes_on(struct tally_read *read, struct tally_slice id, int64_t *offset)
 {
     struct tally_outcome_info info = {0};
     struct tally_buf outcome;
@@ -417,6 +417,7 @@ static bool goes_on(struct tally_read *read, struct tally_slice id)
     known = tally_read_outcome(read, id, TALLY_NONE, 0, false, TALLY_FORMAT_JSON, &outcome, &info,
                     &err) == TALLY_OK;
     tally_buf_deinit(&outcome);
+    *offset = info.offset;
     return known && info.status == TALLY_PENDING;
 }
 
@@ -424,7 +425,9 @@ static bool goes_on(struct tally_read *read, struct tally_slice id)
 static void await_end(struct exchange *exchange, struct tally_slice id, const char *topology,
         const struct commands_position *at, int64_t end_ms, struct tally_read **read)
 {
-    while (tally_read_info(*read)->position >= at->offset && goes_on(*read, id)) {
+    int64_t offset;
+
+    while (tally_read_info(*read)->position >= at->offset && goes_on(*read, id, &offset)) {
         struct tally_min_position next = {
                 tally_slice_string(at->topic), at->partition, tally_read_info(*read)->position + 1};
         struct tally_read_options options = {
@@ -516,16 +519,23 @@ static size_t list_tasks(struct exchange *exchange, struct tally_slice id, struc
     return count;
 }
 
-/* What one task knows: OK: answered. */
+/* What one task knows: OK: answered, or *pending is the offset of a command that is not through and
+ * that is waited for. */
 static enum tally_code ask_task(struct exchange *exchange, struct tally_slice id,
         const struct asked_task *task, const struct elsewhere_item *items,
-        const struct reading_positions *positions)
+        const struct reading_positions *positions, int64_t *pending)
 {
     const struct elsewhere_item *item = &items[task->item];
+    int64_t seconds;
+    bool waits = header_field_prefer_wait(&exchange->request, &seconds);
     struct tally_read *read = NULL;
     struct tally_error err = {0};
     enum tally_code code;
 
+    if (task->away && item->code == TALLY_OK && waits && item->outcome.status == TALLY_PENDING) {
+        *pending = item->outcome.offset;
+        return TALLY_OK;
+    }
     if (task->away && item->code == TALLY_OK) {
         response_begin(&exchange->response, 200, RESPONSE_JSON);
         tally_buf_slice(&exchange->response.body, item->value);
@@ -538,9 +548,40 @@ static enum tally_code ask_task(struct exchange *exchange, struct tally_slice id
     }
     code = tally_read_open(exchange->runtime, task->topology, TALLY_NONE, task->partition,
             &positions->options, &read, &err);
+    if (!code && waits && goes_on(read, id, pending)) {
+        tally_read_close(read);
+        return TALLY_OK;
+    }
+    *pending = -1;
     code = code ? code : answer_stored(exchange, read, id, &err);
     tally_read_close(read);
     return code;
+}
+
+/* The same request with the position that was found. */
+static void wait_at(struct exchange *exchange, struct tally_slice id, const struct asked_task *task,
+        int64_t offset)
+{
+    const char *topic =
+            tally_topology_commands(reading_topology(exchange, tally_slice_string(task->topology)));
+    struct tally_buf text;
+    struct tally_slice query;
+
+    tally_buf_init(&text, QUERY_BYTES_MAX);
+    tally_buf_format(&text, "at=%s/%d@%lld", topic, (int)task->partition, (long long)offset);
+    query = tally_arena_copy(&exchange->arena, tally_buf_bytes(&text));
+    tally_buf_deinit(&text);
+    exchange->request.query = query;
+    read_at(exchange, id, tally_slice_of(query.data + 3, query.len - 3));
+}
+
+static void tell_preference(struct exchange *exchange)
+{
+    int64_t seconds;
+
+    if (header_field_prefer_wait(&exchange->request, &seconds)) {
+        response_header(&exchange->response, "Preference-Applied", "wait=%lld", (long long)seconds);
+    }
 }
 
 static void read_everywhere(struct exchange *exchange, struct tally_slice id)
@@ -551,22 +592,29 @@ static void read_everywhere(struct exchange *exchange, struct tally_slice id)
     struct elsewhere_item *items = tally_arena_alloc(&exchange->arena, max * sizeof *items);
     struct reading_positions positions;
     size_t count, item_count;
+    int64_t pending = -1;
     bool missed = false;
 
-    if (!reading_positions_read(exchange, &positions)) {
+    if (!reading_positions_wanted(exchange, &positions)) {
         return;
     }
     positions.options.of = TALLY_READ_RUNNING;
     count = list_tasks(exchange, id, tasks, items, &item_count);
     elsewhere_ask(exchange, items, item_count, 0);
     for (size_t i = 0; i < count; i++) {
-        enum tally_code code = ask_task(exchange, id, &tasks[i], items, &positions);
+        enum tally_code code = ask_task(exchange, id, &tasks[i], items, &positions, &pending);
 
+        if (code == TALLY_OK && pending >= 0) {
+            wait_at(exchange, id, &tasks[i], pending);
+            return;
+        }
         if (code == TALLY_OK) {
+            tell_preference(exchange);
             return;
         }
         missed = missed || code != TALLY_NOT_FOUND;
     }
+    tell_preference(exchange);
     if (missed) {
         problem_answer(exchange, PROBLEM_NOT_OWNER, "not every task can be asked now; give ?at=");
     } else {

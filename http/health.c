@@ -14,12 +14,14 @@ static void answer_text(struct exchange *exchange, int status)
 /* Lines of failed checks that are required: enough to act on, and short. */
 static void add_failures(struct tally_slice lines, struct tally_buf *out)
 {
+    static const char not_required[] = " (not required)\n";
+
     while (lines.len > 0) {
         const uint8_t *end = memchr(lines.data, '\n', lines.len);
         size_t len = end ? (size_t)(end - lines.data) + 1 : lines.len;
 
         if (tally_slice_starts(lines, TALLY_SLICE("[-]")) &&
-                !tally_slice_starts(lines, TALLY_SLICE("[-]sink "))) {
+                !memmem(lines.data, len, not_required, sizeof not_required - 1)) {
             tally_buf_append(out, lines.data, len);
         }
         lines = tally_slice_of(lines.data + len, lines.len - len);
@@ -76,7 +78,7 @@ static void add_progress(struct exchange *exchange, struct tally_buf *out)
     done = total - left;
     elapsed_ms = (tally_mono_us(tally_clock_real()) - exchange->started_us) / 1000;
     seconds = done > 0 ? left * elapsed_ms / done / 1000 + 1 : 0;
-    tally_buf_format(out, "restoring %lld %%, %lld records left, %lld s\n",
+    tally_buf_format(out, "restoring %lld %%, %lld records left, %lld s",
             (long long)(total > 0 ? done * 100 / total : 0), (long long)left, (long long)seconds);
 }
 
@@ -88,6 +90,7 @@ void health_startup(struct exchange *exchange)
     answer_text(exchange, passes ? 200 : 503);
     if (!passes) {
         add_progress(exchange, &exchange->response.body);
+        tally_buf_string(&exchange->response.body, verbose ? "\n" : "");
     } else if (!verbose) {
         tally_buf_string(&exchange->response.body, "ok");
     }

@@ -290,14 +290,12 @@ static void write_links(struct api_text *text, const struct route *route, const 
 static void write_successes(struct api_text *text, const struct route *route)
 {
     const struct api_route *api = &api_routes[route->id];
-    /* What a process is asked to do it does later. */
-    bool asks = is_by(route, "process") && route->method == REQUEST_POST;
 
     if (route->id == ROUTE_STREAM) {
         api_text_json(text, "101", "{\"description\":\"a WebSocket; see docs/stream.md\"}");
         return;
     }
-    api_text_map(text, asks ? "202" : "200");
+    api_text_map(text, "200");
     api_text_string(text, "description",
             is_by(route, "K") ? "what came of it: every outcome is known" : "the answer");
     write_headers(text, route);

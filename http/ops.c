@@ -374,10 +374,14 @@ void ops_dump(struct exchange *exchange)
     int64_t partition;
     enum tally_code code;
 
-    if (!topology || !text.data || !tally_parse_int(text, &partition) || partition < 0 ||
-            partition >= tally_runtime_partitions(exchange->runtime)) {
+    if (!request_query(&exchange->request, "topology").data || !text.data ||
+            !tally_parse_int(text, &partition)) {
         problem_answer(exchange, PROBLEM_INVALID_PARAMETER,
-                "topology and partition are required, and must be of this instance");
+                "topology and partition are required: a name and a number");
+        return;
+    }
+    if (!topology || partition < 0 || partition >= tally_runtime_partitions(exchange->runtime)) {
+        problem_answer(exchange, PROBLEM_NOT_FOUND, "there is no such task: see GET /v1/ops/tasks");
         return;
     }
     dump.topology = tally_topology_name(topology);

@@ -155,11 +155,14 @@ void problem_limited(struct exchange *exchange, const char *policy, int64_t wait
     tally_write_string(&writer, tally_slice_string(policy));
 }
 
+/* As outcomes have it. */
 static void write_violation(struct tally_writer *writer, const struct tally_violation *violation)
 {
     tally_write_map(writer, 3);
     write_text(writer, "pointer", violation->pointer);
     write_text(writer, "code", violation->code);
+    tally_write_name(writer, "meta");
+    tally_write_map(writer, 1);
     write_text(writer, "detail", violation->detail);
 }
 

@@ -133,7 +133,7 @@ static void answer(struct exchange *exchange, struct tally_sinks *sinks, size_t 
         problem_error(exchange, code, err);
         return;
     }
-    response_json(&exchange->response, 202, &writer);
+    response_json(&exchange->response, 200, &writer);
     write_sink(exchange, &writer, sinks, index);
 }
 

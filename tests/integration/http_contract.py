@@ -141,7 +141,14 @@ def commands(warehouse, sku):
     reused = wait("ReceiveStock", {**fields, "quantity": 41}, "c-1-" + RUN)
     expect("a repeat with other fields", reused, 422, code="IDEMPOTENCY_KEY_REUSED", command_id="c-1-" + RUN)
     expect("a repeat without wait", send("ReceiveStock", fields, "c-1-" + RUN), 202, status="PENDING")
-    expect("the outcome without its position", get(f"/v1/commands/c-1-{RUN}"), 200, result=outcome["result"])
+    for path in (f"/v1/commands/c-1-{RUN}", first.headers["Location"]):
+        answer = get(path)
+        expect("the outcome", answer, 200, result=outcome["result"])
+        current(answer, "the outcome")
+        check("Preference-Applied" not in answer.headers, "the outcome: no preference", answer)
+        answer = get(path, Prefer="wait=30")
+        expect("the outcome, waited for", answer, 200, result=outcome["result"])
+        check(answer.headers.get_all("Preference-Applied") == ["wait=30"], "the outcome: preference", answer)
     return pending["position"]
 
 
@@ -250,6 +257,8 @@ def current(answer, name):
     headers = answer.headers
     check(headers["Tally-Source"] == "rocksdb" and headers["Tally-Lag-Ms"].isdigit()
           and headers["Tally-As-Of"].endswith("Z") and "@" in headers["Tally-Position"], name + ": headers", answer)
+    times = re.findall(rb'"(?:updated_at|recorded_at|time)":"([^"]*)"', answer.body)
+    check(all(time.decode() <= headers["Tally-As-Of"] for time in times), name + ": it is complete up to what it shows", answer)
 
 
 def stock(warehouse, sku, fresh):
@@ -402,7 +411,10 @@ def operations(sku):
     rows = get(f"/v1/ops/stores/stock/level?prefix={sku}.").json()["items"]
     check(len(rows) == 1 and rows[0]["key"].startswith(sku + "."), "stores: prefix", rows)
     expect("no such store", get("/v1/ops/stores/stock/none"), 404, code="NOT_FOUND")
-    expect("no such topology", get("/v1/ops/dump?topology=none&partition=0"), 400, code="INVALID_PARAMETER")
+    for query in ("topology=none&partition=0", "topology=stock&partition=1000", "topology=stock&partition=-1"):
+        expect("no such task", get("/v1/ops/dump?" + query), 404, code="NOT_FOUND")
+    for query in ("", "topology=stock", "partition=0", "topology=stock&partition=x"):
+        expect("no task is named", get("/v1/ops/dump?" + query), 400, code="INVALID_PARAMETER")
     with socket.create_connection((HOST, int(PORT)), timeout=PATIENCE_S) as connection:  # without chunks: up to its end
         connection.sendall(f"GET /v1/ops/dump?topology=stock&partition={partitions[-1]} HTTP/1.0\r\nHost: a\r\n\r\n".encode())
         old, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")

@@ -77,6 +77,10 @@ def answered(client):
     check(status == 202 and later["status"] == "PENDING", "nobody waits", status, later)
     status, found = client.get(f"/v1/commands/c-3?at={later['position']}", 20)
     check(status == 200 and found["status"] == "ACCEPTED", "it is asked for", status, found)
+    client.post("ReserveStock", "c-5", 0, reservation_id="R-5", lines=[{"sku": "A", "quantity": 1}])
+    while (status := client.get("/v1/commands/c-5", 20)) and status[0] == 404:  # not decided yet
+        pass
+    check(status[0] == 200 and status[1]["status"] == "ACCEPTED", "it is waited for without its position", *status)
     status, sent = client.post("DispatchTransfer", "c-4", 20, transfer_id="T-1", sku="A", quantity=1,
                                **{"from": "W1", "to": "W2"})
     check(status == 200 and sent["result"]["state"] == "IN_TRANSIT", "a transfer is told", status, sent)
@@ -93,6 +97,10 @@ def unanswered(client):
     status, found = client.get(f"/v1/commands/c-1?at={body['position']}", 2)
     check(status == 200 and found["status"] == "PENDING", "it is asked for", status, found)
     check(time.monotonic() - begin > 1.5, "and waited for", time.monotonic() - begin)
+    begin = time.monotonic()
+    status, same = client.get("/v1/commands/c-1", 2)
+    check(status == 200 and same == found, "without its position", status, same)
+    check(time.monotonic() - begin > 1.5, "and waited for too", time.monotonic() - begin)
     status, refused = client.post("CommitReservation", "c-2", 20, reservation_id="R-1", order_id="O-1")
     check(status == 409 and refused["code"] == "OPERATION_IN_PROGRESS", "another command meanwhile", status, refused)
 

@@ -146,8 +146,8 @@ def begin(world):
     detail = sinks(first)["postgres"]["error"]
     check(detail["code"] == "SINK_SCHEMA" and "tally sink migrate" in detail["detail"], "it says what to do", detail)
     verbose = first.get("/readyz?verbose")
-    check(verbose[0] == 200 and b"[-]sink postgres failed: FAILED SINK_SCHEMA" in verbose[1] and
-          b"[+]sink redis ok" in verbose[1], "readiness tells, and passes", verbose)
+    check(verbose[0] == 200 and b"[-]postgres failed: FAILED SINK_SCHEMA" in verbose[1] and
+          b"[+]redis ok" in verbose[1], "readiness tells, and passes", verbose)
     first.tool("sink", "migrate")
     world.send(first, 500)
     world.caught_up("everything arrives once there are tables", first)
