@@ -404,8 +404,7 @@ void graphql_execute(const struct graphql_prepared *prepared,
 
     begin_object(&executor, &executor.root,
             graphql_collect_root(&executor.collector,
-                    prepared->operation->kind == GRAPHQL_MUTATION ? schema->mutation
-                                                                  : schema->query,
+                    graphql_schema_root(schema, prepared->operation->kind),
                     prepared->operation->selections),
             NULL);
     while (executor.first && !executor.stopped) {

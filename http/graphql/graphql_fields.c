@@ -51,6 +51,13 @@ bool graphql_connection_after(struct graphql_call *call, struct tally_slice filt
     return good;
 }
 
+struct tally_slice graphql_member_text(const struct tally_token *map, const char *name)
+{
+    const struct tally_token *token = tally_token_member(map, name);
+
+    return token && token->type == TALLY_STRING ? token->string : TALLY_NONE;
+}
+
 /* --- reservation ------------------------------------------------------------------------------ */
 
 static struct graphql_out line_out(struct graphql_call *call, const struct reservation_line *line)
@@ -191,4 +198,5 @@ void graphql_fields_bind(struct graphql_schema *schema)
     graphql_product_bind(schema);
     graphql_low_stock_bind(schema);
     graphql_command_bind(schema);
+    graphql_subscription_bind(schema);
 }

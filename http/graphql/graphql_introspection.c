@@ -111,6 +111,14 @@ static enum graphql_step schema_mutation(struct graphql_call *call, struct graph
     return GRAPHQL_DONE;
 }
 
+static enum graphql_step schema_subscription(struct graphql_call *call, struct graphql_out *out)
+{
+    if (call->schema->subscription) {
+        *out = named_out(call, call->schema->subscription);
+    }
+    return GRAPHQL_DONE;
+}
+
 static enum graphql_step schema_directives(struct graphql_call *call, struct graphql_out *out)
 {
     const struct graphql_directive_type *directives = call->schema->directives;
@@ -272,6 +280,7 @@ void graphql_introspection_bind(struct graphql_schema *schema)
     graphql_schema_bind(schema, "__Schema.types", schema_types);
     graphql_schema_bind(schema, "__Schema.queryType", schema_query);
     graphql_schema_bind(schema, "__Schema.mutationType", schema_mutation);
+    graphql_schema_bind(schema, "__Schema.subscriptionType", schema_subscription);
     graphql_schema_bind(schema, "__Schema.directives", schema_directives);
     graphql_schema_bind(schema, "__Type.fields", type_fields);
     graphql_schema_bind(schema, "__Type.interfaces", type_interfaces);

@@ -172,8 +172,7 @@ bool graphql_limits_check(const struct graphql_schema *schema,
     };
 
     memset(measures.known, 0, count);
-    *cost = measure(&measures, operation->kind == GRAPHQL_QUERY ? schema->query : schema->mutation,
-            operation->selections);
+    *cost = measure(&measures, graphql_schema_root(schema, operation->kind), operation->selections);
     cost->directives = limit(cost->directives + count_directives(operation->directives));
     check(errors, operation, "levels of fields", cost->depth, GRAPHQL_DEPTH_MAX);
     check(errors, operation, "aliases", cost->aliases, GRAPHQL_ALIASES_MAX);

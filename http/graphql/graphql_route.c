@@ -4,17 +4,15 @@
  *      executed, as {errors, data, extensions}.
  *  (2) A refused request is 400 for those who know application/graphql-response+json; those who ask
  *      for application/json alone may be behind something that takes 400 for no answer: 200.
- *  (3) A mutation comes by POST only. */
+ *  (3) A mutation comes by POST only; a subscription by WebSocket (websocket_graphql.c). */
 #include "http/graphql/graphql_route.h"
 
-#include "engine/base/clock.h"
-#include "http/graphql/graphql_execute.h"
 #include "http/graphql/graphql_fields.h"
+#include "http/graphql/graphql_run.h"
 #include "http/header_field.h"
 #include "http/problem.h"
 #include "http/router.h"
-
-enum { WAIT_ALL_MS = 30000 };
+#include "http/websocket/websocket_handshake.h"
 
 struct graphql_schema *graphql_route_schema(void)
 {
@@ -56,34 +54,15 @@ static const struct tally_token *parse_object(struct exchange *exchange, struct 
     return object;
 }
 
-static bool is_absent(const struct tally_token *token)
-{
-    return !token || token->type == TALLY_NULL;
-}
-
 static bool read_members(struct exchange *exchange, const struct tally_token *body,
         struct graphql_request *request)
 {
-    const struct tally_token *query = tally_token_member(body, "query");
-    const struct tally_token *name = tally_token_member(body, "operationName");
-    const struct tally_token *variables = tally_token_member(body, "variables");
-    const struct tally_token *extensions = tally_token_member(body, "extensions");
+    const char *wrong = graphql_run_read(body, request);
 
-    if (!query || query->type != TALLY_STRING) {
-        bad(exchange, "query: expected the text of a document");
-    } else if (!is_absent(name) && name->type != TALLY_STRING) {
-        bad(exchange, "operationName: expected a string");
-    } else if (!is_absent(variables) && variables->type != TALLY_MAP) {
-        bad(exchange, "variables: expected an object");
-    } else if (!is_absent(extensions) && extensions->type != TALLY_MAP) {
-        bad(exchange, "extensions: expected an object");
-    } else {
-        request->query = query->string;
-        request->operation_name = is_absent(name) ? TALLY_NONE : name->string;
-        request->variables = is_absent(variables) ? NULL : variables;
-        return true;
+    if (wrong) {
+        bad(exchange, wrong);
     }
-    return false;
+    return !wrong;
 }
 
 static bool read_post(struct exchange *exchange, struct graphql_request *request)
@@ -159,50 +138,41 @@ static void begin_answer(struct exchange *exchange, bool refused)
     tally_buf_byte(&exchange->response.body, '{');
 }
 
-static void load(void *context)
+static void refuse(struct exchange *exchange, const struct graphql_errors *errors)
 {
-    struct graphql_world *world = context;
-
-    graphql_reads_run(&world->reads);
+    begin_answer(exchange, true);
+    graphql_errors_write(errors, &exchange->response.body);
+    tally_buf_byte(&exchange->response.body, '}');
 }
 
 static void execute(struct exchange *exchange, const struct graphql_prepared *prepared,
         struct graphql_errors *errors)
 {
-    struct tally_clock *clock = tally_clock_real();
-    bool writes = prepared->operation->kind == GRAPHQL_MUTATION;
-    int64_t now_ms = tally_mono_ms(clock);
-    struct graphql_world world = {.exchange = exchange, .wait_end_ms = now_ms + WAIT_ALL_MS};
-    struct graphql_execution execution = {
-            .context = &world,
-            .load = load,
-            .clock = clock,
-            .end_ms = writes ? 0 : now_ms + GRAPHQL_TIME_MAX_MS,
-    };
-    struct tally_buf data;
+    struct graphql_ran ran;
+    struct tally_buf text;
 
-    if (!graphql_reads_begin(&world.reads, exchange, execution.end_ms)) {
-        return;
+    tally_buf_init(&text, RESPONSE_BODY_BYTES_MAX);
+    if (graphql_run(exchange, prepared, NULL, errors, &text, &ran)) {
+        begin_answer(exchange, false);
+        tally_buf_slice(&exchange->response.body, tally_buf_bytes(&text));
+        exchange->response.body.failed = exchange->response.body.failed || text.failed;
+        graphql_run_cost(prepared, &ran, &exchange->response.body);
+        tally_buf_byte(&exchange->response.body, '}');
     }
-    tally_buf_init(&data, RESPONSE_BODY_BYTES_MAX);
-    graphql_execute(prepared, &execution, errors, &data);
-    begin_answer(exchange, false);
-    if (errors->count > 0) {
-        graphql_errors_write(errors, &exchange->response.body);
-        tally_buf_byte(&exchange->response.body, ',');
-    }
-    tally_buf_slice(&exchange->response.body, tally_buf_bytes(&data));
-    exchange->response.body.failed = exchange->response.body.failed || data.failed;
-    tally_buf_format(&exchange->response.body, ",\"extensions\":{\"cost\":%lld,\"reads\":%zu}}",
-            (long long)prepared->cost.cost, world.reads.multi_gets + world.reads.scans);
-    graphql_reads_headers(&world.reads);
-    graphql_reads_end(&world.reads);
-    tally_buf_deinit(&data);
+    tally_buf_deinit(&text);
 }
 
 /* A mutation by GET, or by a client that may not write: answered here. */
-static bool may_execute(struct exchange *exchange, const struct graphql_prepared *prepared)
+static bool may_execute(struct exchange *exchange, const struct graphql_prepared *prepared,
+        struct graphql_errors *errors)
 {
+    if (prepared->operation->kind == GRAPHQL_SUBSCRIPTION) {
+        graphql_errors_add(errors, GRAPHQL_INVALID, prepared->operation->at,
+                "A subscription is made over a WebSocket, with the subprotocol "
+                "graphql-transport-ws.");
+        refuse(exchange, errors);
+        return false;
+    }
     if (prepared->operation->kind != GRAPHQL_MUTATION) {
         return true;
     }
@@ -221,35 +191,26 @@ static void answer(struct exchange *exchange, const struct graphql_request *requ
 
     graphql_errors_init(&errors, &exchange->arena);
     if (!graphql_prepare(exchange->graphql, request, &errors, &prepared)) {
-        begin_answer(exchange, true);
-        graphql_errors_write(&errors, &exchange->response.body);
-        tally_buf_byte(&exchange->response.body, '}');
-    } else if (may_execute(exchange, &prepared)) {
+        refuse(exchange, &errors);
+    } else if (may_execute(exchange, &prepared, &errors)) {
         execute(exchange, &prepared, &errors);
     }
 }
 
-static struct graphql_request begin(const struct exchange *exchange)
-{
-    const struct tally_config *config = tally_runtime_config(exchange->runtime);
-
-    bool hides = auth_asks(exchange->auth) && !auth_allows(exchange, PERMISSION_OPERATOR);
-
-    return (struct graphql_request){.hides_schema = hides || !config->graphql_introspection};
-}
-
 void graphql_route_get(struct exchange *exchange)
 {
-    struct graphql_request request = begin(exchange);
+    struct graphql_request request = {.hides_schema = graphql_run_hides_schema(exchange)};
 
-    if (read_get(exchange, &request)) {
+    if (websocket_handshake_wanted(&exchange->request)) {
+        websocket_handshake(exchange, WEBSOCKET_GRAPHQL);
+    } else if (read_get(exchange, &request)) {
         answer(exchange, &request);
     }
 }
 
 void graphql_route_post(struct exchange *exchange)
 {
-    struct graphql_request request = begin(exchange);
+    struct graphql_request request = {.hides_schema = graphql_run_hides_schema(exchange)};
 
     if (read_post(exchange, &request)) {
         answer(exchange, &request);

@@ -260,6 +260,7 @@ struct graphql_schema *graphql_schema_create(const char *sdl)
     take_meta(schema);
     schema->query = find(schema, TALLY_SLICE("Query"));
     schema->mutation = find(schema, TALLY_SLICE("Mutation"));
+    schema->subscription = find(schema, TALLY_SLICE("Subscription"));
     tally_assert(schema->query);
     return schema;
 }
@@ -294,6 +295,14 @@ const struct graphql_type *graphql_schema_type(const struct graphql_schema *sche
         struct tally_slice name)
 {
     return find(schema, name);
+}
+
+const struct graphql_type *graphql_schema_root(const struct graphql_schema *schema,
+        enum graphql_operation_kind kind)
+{
+    return kind == GRAPHQL_QUERY      ? schema->query
+           : kind == GRAPHQL_MUTATION ? schema->mutation
+                                      : schema->subscription;
 }
 
 bool graphql_schema_resolve(const struct graphql_schema *schema, struct graphql_type_ref *type)

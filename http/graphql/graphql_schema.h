@@ -72,7 +72,7 @@ struct graphql_schema {
     struct tally_arena arena;
     struct graphql_type *types;
     struct graphql_directive_type *directives;
-    const struct graphql_type *query, *mutation; /* mutation: NULL without one */
+    const struct graphql_type *query, *mutation, *subscription; /* the last two: NULL without */
     /* Of every object, and of the query alone. */
     struct graphql_field *typename_field, *schema_field, *type_field;
 };
@@ -89,6 +89,9 @@ void graphql_schema_bind(struct graphql_schema *schema, const char *field,
 
 const struct graphql_type *graphql_schema_type(const struct graphql_schema *schema,
         struct tally_slice name);
+/* Of an operation. NULL: the schema has none. */
+const struct graphql_type *graphql_schema_root(const struct graphql_schema *schema,
+        enum graphql_operation_kind kind);
 /* Sets what the names in a written type mean. false: one is unknown. */
 bool graphql_schema_resolve(const struct graphql_schema *schema, struct graphql_type_ref *type);
 /* With __typename, and for the query __schema and __type. NULL: none. */

@@ -107,6 +107,15 @@ const char graphql_sdl[] =
         "whole seconds.\"\n"
         "  submit(type: String!, commandId: ID!, fields: JSON!, waitMs: Int = 2000): "
         "CommandOutcome!\n"
+        "}\n"
+        "\"Over a WebSocket to this path with the subprotocol graphql-transport-ws; one field at a "
+        "time.\"\n"
+        "type Subscription {\n"
+        "  \"Levels of at most 200 SKUs, whenever one has changed. `from`: latest, snapshot, or "
+        "positions of the events topic as `extensions.position` tells them.\"\n"
+        "  stockChanged(skus: [ID!]!, from: String): StockLevel!\n"
+        "  \"A reservation by its key, whenever it has changed.\"\n"
+        "  reservationChanged(id: ID!): Reservation!\n"
         "}\n";
 
 /* What every schema has. Meta__ is no type that can be asked for: its fields are those that all

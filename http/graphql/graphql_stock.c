@@ -386,6 +386,35 @@ enum graphql_step graphql_stock_find(struct graphql_call *call, struct tally_sli
     return stock_out(&stock, &row, out);
 }
 
+/* A number of a document; 0: it is not there. */
+static int64_t number_of(const struct tally_token *map, const char *name)
+{
+    const struct tally_token *token = tally_token_member(map, name);
+
+    return token && token->type == TALLY_INT ? token->integer : 0;
+}
+
+struct graphql_out graphql_stock_level(struct tally_arena *arena, const struct tally_token *level)
+{
+    const struct tally_token *threshold = tally_token_member(level, "low_stock_threshold");
+    struct level_data *data = tally_arena_alloc(arena, sizeof *data);
+    struct graphql_object *object = graphql_object_create(arena, "StockLevel", data, 5);
+
+    *data = (struct level_data){.sku = graphql_member_text(level, "sku"),
+            .warehouse = graphql_member_text(level, "warehouse")};
+    for (size_t i = 0; i < STOCK_NUMBERS; i++) {
+        data->n[i] = number_of(level, stock_number_names[i]);
+    }
+    graphql_object_text(object, "sku", data->sku);
+    graphql_object_text(object, "warehouse", data->warehouse);
+    graphql_object_int(object, "version", number_of(level, "version"));
+    if (threshold && threshold->type == TALLY_INT) {
+        graphql_object_int(object, "lowStockThreshold", threshold->integer);
+    }
+    graphql_object_text(object, "updatedAt", graphql_member_text(level, "updated_at"));
+    return graphql_out_object(object);
+}
+
 /* --- fields ----------------------------------------------------------------------------------- */
 
 static enum graphql_step query_stock(struct graphql_call *call, struct graphql_out *out)

@@ -370,10 +370,7 @@ static void check_spreads(struct graphql_validation *validation)
 static const struct graphql_type *root_type(struct graphql_validation *validation,
         const struct graphql_operation *operation)
 {
-    const struct graphql_type *type = operation->kind == GRAPHQL_QUERY ? validation->schema->query
-                                      : operation->kind == GRAPHQL_MUTATION
-                                              ? validation->schema->mutation
-                                              : NULL;
+    const struct graphql_type *type = graphql_schema_root(validation->schema, operation->kind);
 
     if (!type) {
         FAIL(validation, operation->at, "Schema is not configured to execute %s operation.",
@@ -432,6 +429,7 @@ bool graphql_validate(const struct graphql_schema *schema, struct graphql_docume
     check_fragments(&validation);
     check_operations(&validation);
     check_spreads(&validation);
+    graphql_validate_subscriptions(&validation);
     for (const struct graphql_operation *operation = document->operations; operation;
             operation = operation->next) {
         for (const struct graphql_variable *variable = operation->variables; variable;

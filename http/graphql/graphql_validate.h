@@ -19,6 +19,7 @@ bool graphql_validate(const struct graphql_schema *schema, struct graphql_docume
 /* Parts of it. */
 void graphql_validate_variables(struct graphql_validation *validation);
 void graphql_validate_merge(struct graphql_validation *validation);
+void graphql_validate_subscriptions(struct graphql_validation *validation);
 #define GRAPHQL_INVALID "INVALID_PARAMETER"
 
 /* What an operation asks for; fragments count wherever they are spread. */

@@ -2,6 +2,7 @@
  * other things: the gateway first, then those who would tell it. */
 #include "http/websocket/websocket.h"
 
+#include "http/websocket/websocket_graphql.h"
 #include "http/websocket/websocket_stream.h"
 
 static void wake(void *context)
@@ -16,13 +17,15 @@ static void work(void *context)
     struct websocket *websocket = context;
 
     websocket_hub_work(websocket->hub);
+    websocket_graphql_work(websocket);
 }
 
 void websocket_start(struct websocket *websocket, const struct websocket_options *options)
 {
     struct websocket_gateway_options gateway = {.max = (size_t)options->config->http_websocket_max,
             .ping_ms = options->config->http_websocket_ping,
-            .protocols = {[WEBSOCKET_TALLY] = &websocket_stream_ops},
+            .protocols = {[WEBSOCKET_TALLY] = &websocket_stream_ops,
+                    [WEBSOCKET_GRAPHQL] = &websocket_graphql_ops},
             .context = websocket,
             .work = work};
 
@@ -41,9 +44,11 @@ void websocket_start(struct websocket *websocket, const struct websocket_options
             .snapshots = websocket->snapshots,
             .catchups = websocket->catchups,
             .inbox = websocket->inbox});
+    websocket->operations = websocket_operations_create(options->prototype, wake, websocket);
     websocket_feed_start(websocket->feed);
     websocket_snapshots_start(websocket->snapshots);
     websocket_catchups_start(websocket->catchups);
+    websocket_operations_start(websocket->operations);
     websocket_gateway_start(websocket->gateway);
 }
 
@@ -63,10 +68,12 @@ void websocket_destroy(struct websocket *websocket)
         return;
     }
     websocket_stop(websocket);
+    websocket_operations_stop(websocket->operations);
     websocket_inbox_close(websocket->inbox);
     websocket_snapshots_stop(websocket->snapshots);
     websocket_catchups_stop(websocket->catchups);
     websocket_feed_stop(websocket->feed);
+    websocket_operations_destroy(websocket->operations);
     websocket_hub_destroy(websocket->hub);
     websocket_feed_destroy(websocket->feed);
     websocket_snapshots_destroy(websocket->snapshots);

@@ -2,6 +2,7 @@
  * for it. @thread main */
 #pragma once
 #include "http/websocket/websocket_hub.h"
+#include "http/websocket/websocket_operation.h"
 
 struct websocket {
     struct websocket_inbox *inbox;
@@ -9,6 +10,7 @@ struct websocket {
     struct websocket_snapshots *snapshots;
     struct websocket_catchups *catchups;
     struct websocket_hub *hub;
+    struct websocket_operations *operations; /* of GraphQL */
     struct websocket_gateway *gateway;
 };
 struct websocket_options {

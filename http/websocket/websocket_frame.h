@@ -29,7 +29,16 @@ enum websocket_status {
     WEBSOCKET_POLICY = 1008,
     WEBSOCKET_TOO_BIG = 1009,
     WEBSOCKET_INTERNAL = 1011,
-    WEBSOCKET_SLOW = 1013
+    WEBSOCKET_SLOW = 1013,
+    /* of graphql-transport-ws */
+    WEBSOCKET_BAD_REQUEST = 4400,
+    WEBSOCKET_UNAUTHORIZED = 4401,
+    WEBSOCKET_FORBIDDEN = 4403,
+    WEBSOCKET_NOT_ACCEPTABLE = 4406,
+    WEBSOCKET_TIMEOUT = 4408,
+    WEBSOCKET_DUPLICATE = 4409,
+    WEBSOCKET_TOO_MANY = 4429,
+    WEBSOCKET_ERROR = 4500
 };
 
 /* Where the reader is in what has come. Keeps the bytes of an unfinished frame and of an unfinished

@@ -43,6 +43,7 @@ struct websocket_socket {
     struct websocket_gateway *gateway;
     struct websocket_socket *next, *prev;
     const struct websocket_protocol_ops *ops;
+    struct websocket_visitor *visitor; /* NULL: nobody asks */
     void *session;
     int descriptor;
     struct websocket_reader reader;
@@ -85,6 +86,11 @@ size_t websocket_socket_queued(const struct websocket_socket *socket)
 bool websocket_socket_is_open(const struct websocket_socket *socket)
 {
     return !socket->gone && socket->closing == WEBSOCKET_OPEN;
+}
+
+const struct websocket_visitor *websocket_socket_visitor(const struct websocket_socket *socket)
+{
+    return socket->visitor;
 }
 
 static void watch_writes(struct websocket_socket *socket, bool writes)
@@ -190,12 +196,24 @@ void websocket_socket_send(struct websocket_socket *socket, const struct tally_s
     }
 }
 
+/* By a client, which may do so as often as it likes. */
+static bool is_invented(enum websocket_status status)
+{
+    return status > WEBSOCKET_SLOW && status != WEBSOCKET_BAD_REQUEST &&
+           status != WEBSOCKET_UNAUTHORIZED && status != WEBSOCKET_FORBIDDEN &&
+           status != WEBSOCKET_NOT_ACCEPTABLE && status != WEBSOCKET_TIMEOUT &&
+           status != WEBSOCKET_DUPLICATE && status != WEBSOCKET_TOO_MANY &&
+           status != WEBSOCKET_ERROR;
+}
+
 static void count_close(enum websocket_status status)
 {
     char name[NAME_LEN];
 
     snprintf(name, sizeof name, "%d", (int)status);
-    tally_series_add(tally_series_of(TALLY_METRIC_WEBSOCKET_CLOSES, name), 1);
+    tally_series_add(tally_series_of(TALLY_METRIC_WEBSOCKET_CLOSES,
+                             is_invented(status) ? "other" : name),
+            1);
 }
 
 /* The session ends with the first sign of the end. */
@@ -377,6 +395,7 @@ static void destroy_socket(struct websocket_socket *socket)
     close(socket->descriptor);
     websocket_reader_deinit(&socket->reader);
     tally_buf_deinit(&socket->out);
+    tally_free(socket->visitor);
     tally_free(socket);
     websocket_gateway_unreserve(gateway);
     tally_series_set(gateway->sockets, (int64_t)atomic_load(&gateway->reserved));
@@ -511,13 +530,18 @@ void websocket_gateway_unreserve(struct websocket_gateway *gateway)
 }
 
 void websocket_gateway_add(struct websocket_gateway *gateway, int descriptor,
-        enum websocket_protocol protocol, struct tally_slice greeting)
+        enum websocket_protocol protocol, struct tally_slice greeting,
+        const struct websocket_visitor *visitor)
 {
     struct websocket_socket *socket = tally_alloc_zero(1, sizeof *socket);
 
     socket->gateway = gateway;
     socket->descriptor = descriptor;
     socket->ops = gateway->options.protocols[protocol];
+    if (visitor) {
+        socket->visitor = tally_alloc(sizeof *visitor);
+        *socket->visitor = *visitor;
+    }
     websocket_reader_init(&socket->reader);
     tally_buf_init(&socket->out, OUT_BYTES_MAX);
     tally_buf_slice(&socket->out, greeting);
@@ -578,6 +602,7 @@ void websocket_gateway_destroy(struct websocket_gateway *gateway)
         close(socket->descriptor);
         websocket_reader_deinit(&socket->reader);
         tally_buf_deinit(&socket->out);
+        tally_free(socket->visitor);
         tally_free(socket);
     }
     close(gateway->epoll);

@@ -4,11 +4,21 @@
 #pragma once
 #include "engine/base/bytes.h"
 #include "engine/base/thread.h"
+#include "http/limits.h"
 #include "http/websocket/websocket_frame.h"
 #include "http/websocket/websocket_handshake.h"
 
 struct websocket_gateway;
 struct websocket_socket;
+
+/* Who asked for a socket, for protocols that do more for a client than tell it things. */
+struct websocket_visitor {
+    struct principal principal;
+    char client[LIMITS_CLIENT_LEN_MAX + 1];
+    char actor[PRINCIPAL_NAME_BYTES_MAX + 1]; /* X-Actor; "": none */
+    bool hides_schema;                        /* introspection is refused */
+    bool unacceptable;                        /* the subprotocol was not offered */
+};
 
 /* One protocol, of which the gateway knows nothing else: websocket_stream.c. @thread owner */
 struct websocket_protocol_ops {
@@ -39,9 +49,10 @@ void websocket_gateway_wake(struct websocket_gateway *gateway);    /* @thread an
 bool websocket_gateway_reserve(struct websocket_gateway *gateway); /* false: too many sockets */
 void websocket_gateway_unreserve(struct websocket_gateway *gateway);
 /* The descriptor is the gateway's from now on, as is one place of those reserved. greeting is what
- * is written first. */
+ * is written first. visitor: copied; NULL: the protocol does not ask. */
 void websocket_gateway_add(struct websocket_gateway *gateway, int descriptor,
-        enum websocket_protocol protocol, struct tally_slice greeting);
+        enum websocket_protocol protocol, struct tally_slice greeting,
+        const struct websocket_visitor *visitor);
 
 /* --- for protocols. @thread owner: the gateway's ---------------------------------------------- */
 
@@ -52,4 +63,5 @@ size_t websocket_socket_queued(const struct websocket_socket *socket); /* bytes 
 /* Queues a close frame; nothing is sent after it. */
 void websocket_socket_close(struct websocket_socket *socket, enum websocket_status status,
         const char *reason);
+const struct websocket_visitor *websocket_socket_visitor(const struct websocket_socket *socket);
 bool websocket_socket_is_open(const struct websocket_socket *socket);

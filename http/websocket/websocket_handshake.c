@@ -7,18 +7,21 @@
 
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "http/body.h"
 #include "http/cors.h"
+#include "http/graphql/graphql_run.h"
 #include "http/header_field.h"
 #include "http/problem.h"
 #include "http/websocket/websocket_gateway.h"
 
 enum { KEY_LEN = 24, SHA1_BYTES = 20, GREETING_BYTES_MAX = 1024 };
 
-static const char *const subprotocols[WEBSOCKET_PROTOCOLS] = {[WEBSOCKET_TALLY] = "tally.v1"};
+static const char *const subprotocols[WEBSOCKET_PROTOCOLS] = {
+        [WEBSOCKET_TALLY] = "tally.v1", [WEBSOCKET_GRAPHQL] = "graphql-transport-ws"};
 
 void websocket_handshake_accept(struct tally_slice key,
         char accept[static WEBSOCKET_ACCEPT_LEN + 1])
@@ -110,7 +113,8 @@ static bool check(struct exchange *exchange, enum websocket_protocol protocol)
     } else if (!is_key(request_header(request, "Sec-WebSocket-Key"))) {
         problem_answer(exchange, PROBLEM_MALFORMED_REQUEST,
                 "Sec-WebSocket-Key: expected 16 bytes in base64");
-    } else if (offered.data && !list_has(offered, subprotocols[protocol])) {
+    } else if (protocol == WEBSOCKET_TALLY && offered.data &&
+               !list_has(offered, subprotocols[protocol])) {
         problem_answer(exchange, PROBLEM_MALFORMED_REQUEST, "Sec-WebSocket-Protocol: expected %s",
                 subprotocols[protocol]);
     } else if (!origin_allowed(exchange)) {
@@ -144,7 +148,8 @@ static void write_101(const struct exchange *exchange, enum websocket_protocol p
         struct tally_buf *text)
 {
     char accept[WEBSOCKET_ACCEPT_LEN + 1];
-    bool offered = request_header(&exchange->request, "Sec-WebSocket-Protocol").data != NULL;
+    bool offered = list_has(request_header(&exchange->request, "Sec-WebSocket-Protocol"),
+            subprotocols[protocol]);
 
     websocket_handshake_accept(request_header(&exchange->request, "Sec-WebSocket-Key"), accept);
     tally_buf_format(text,
@@ -154,9 +159,28 @@ static void write_101(const struct exchange *exchange, enum websocket_protocol p
             offered ? subprotocols[protocol] : "", offered ? "\r\n" : "");
 }
 
+/* What the protocol of GraphQL wants to know later; it closes by itself what did not offer it. */
+static void describe(const struct exchange *exchange, struct websocket_visitor *visitor)
+{
+    struct tally_slice client = limits_client(exchange->limits, &exchange->request);
+    struct tally_slice actor = request_header(&exchange->request, "X-Actor");
+
+    *visitor = (struct websocket_visitor){.principal = exchange->principal,
+            .hides_schema = graphql_run_hides_schema(exchange),
+            .unacceptable = !list_has(request_header(&exchange->request, "Sec-WebSocket-Protocol"),
+                    subprotocols[WEBSOCKET_GRAPHQL])};
+    snprintf(visitor->client, sizeof visitor->client, "%.*s", (int)client.len,
+            (const char *)client.data);
+    if (actor.len <= PRINCIPAL_NAME_BYTES_MAX && actor.len > 0) {
+        snprintf(visitor->actor, sizeof visitor->actor, "%.*s", (int)actor.len,
+                (const char *)actor.data);
+    }
+}
+
 static void hand_over(struct exchange *exchange, enum websocket_protocol protocol)
 {
     int descriptor = take_socket(exchange->connection);
+    struct websocket_visitor visitor;
     struct tally_buf text;
 
     if (descriptor < 0) {
@@ -166,7 +190,11 @@ static void hand_over(struct exchange *exchange, enum websocket_protocol protoco
     }
     tally_buf_init(&text, GREETING_BYTES_MAX);
     write_101(exchange, protocol, &text);
-    websocket_gateway_add(exchange->gateway, descriptor, protocol, tally_buf_bytes(&text));
+    if (protocol == WEBSOCKET_GRAPHQL) {
+        describe(exchange, &visitor);
+    }
+    websocket_gateway_add(exchange->gateway, descriptor, protocol, tally_buf_bytes(&text),
+            protocol == WEBSOCKET_GRAPHQL ? &visitor : NULL);
     tally_buf_deinit(&text);
     exchange->response.status = 101;
     exchange->response.streamed = true;

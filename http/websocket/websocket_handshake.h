@@ -8,7 +8,7 @@
 #include "http/exchange.h"
 
 struct websocket_gateway;
-enum websocket_protocol { WEBSOCKET_TALLY, WEBSOCKET_PROTOCOLS };
+enum websocket_protocol { WEBSOCKET_TALLY, WEBSOCKET_GRAPHQL, WEBSOCKET_PROTOCOLS };
 
 /* Answers 101 and hands the socket to the gateway, or answers why not. */
 void websocket_handshake(struct exchange *exchange, enum websocket_protocol protocol);

@@ -160,18 +160,18 @@ static bool read_filter(struct websocket_spec *spec, const struct tally_token *f
     return true;
 }
 
-static bool read_from(struct websocket_spec *spec, const struct tally_token *from,
+static bool read_from(struct websocket_spec *spec, struct tally_slice from,
         struct websocket_refusal *refusal)
 {
-    if (from->type != TALLY_STRING || from->string.len == 0) {
+    if (from.len == 0) {
         return bad(refusal, "from", "latest, snapshot, or positions of the events topic");
     }
-    if (is(from->string, "latest")) {
+    if (is(from, "latest")) {
         return true;
     }
-    if (!is(from->string, "snapshot")) {
+    if (!is(from, "snapshot")) {
         spec->from = WEBSOCKET_FROM_POSITIONS;
-        spec->positions = tally_arena_copy(&spec->arena, from->string);
+        spec->positions = tally_arena_copy(&spec->arena, from);
         return true;
     }
     spec->from = WEBSOCKET_FROM_SNAPSHOT;
@@ -214,11 +214,50 @@ struct websocket_spec *websocket_spec_read(const struct tally_token *message,
     }
     spec = websocket_spec_create((enum websocket_topic)number);
     if ((filter && filter->type != TALLY_NULL && !read_filter(spec, filter, refusal)) ||
-            (from && from->type != TALLY_NULL && !read_from(spec, from, refusal))) {
+            (from && from->type != TALLY_NULL &&
+                    !read_from(spec, from->type == TALLY_STRING ? from->string : TALLY_NONE,
+                            refusal))) {
         websocket_spec_release(spec);
         return NULL;
     }
     return spec;
+}
+
+struct websocket_spec *websocket_spec_make(enum websocket_topic topic,
+        const struct tally_slice *ids, size_t count, struct tally_slice from,
+        struct websocket_refusal *refusal)
+{
+    struct websocket_spec *spec = websocket_spec_create(topic);
+    bool good = count > 0 && count <= WEBSOCKET_FILTER_MAX;
+
+    spec->ids.given = true;
+    spec->ids.items = tally_arena_alloc(&spec->arena, (count + 1) * sizeof *spec->ids.items);
+    for (size_t i = 0; i < count && good; i++) {
+        good = ids[i].len > 0 && ids[i].len <= NAME_BYTES_MAX;
+        spec->ids.items[spec->ids.count++] = tally_arena_copy(&spec->arena, ids[i]);
+    }
+    if (!good) {
+        bad(refusal, websocket_topics[topic].id, "one or more, each of 1 to 128 bytes");
+    } else {
+        sort(&spec->ids);
+        good = !from.data || read_from(spec, from, refusal);
+    }
+    if (!good) {
+        websocket_spec_release(spec);
+        return NULL;
+    }
+    return spec;
+}
+
+struct tally_slice websocket_trim(struct tally_slice text)
+{
+    while (text.len > 0 && strchr(" \t\r\n", text.data[0]) && text.data[0]) {
+        text = tally_slice_of(text.data + 1, text.len - 1);
+    }
+    while (text.len > 0 && strchr(" \t\r\n", text.data[text.len - 1]) && text.data[text.len - 1]) {
+        text.len--;
+    }
+    return text;
 }
 
 /* --- positions -------------------------------------------------------------------------------- */

@@ -56,6 +56,12 @@ void websocket_refuse(struct websocket_refusal *refusal, const char *code, const
 /* topic, filter and from of a subscribe message. NULL: refused. */
 struct websocket_spec *websocket_spec_read(const struct tally_token *message,
         struct websocket_refusal *refusal);
+/* The same from its parts. from: as in a message; data NULL: latest. NULL: refused. */
+struct websocket_spec *websocket_spec_make(enum websocket_topic topic,
+        const struct tally_slice *ids, size_t count, struct tally_slice from,
+        struct websocket_refusal *refusal);
+/* A message without JSON's white space around it. */
+struct tally_slice websocket_trim(struct tally_slice text);
 /* "topic/0@12,topic/3@7" into places, whose other members stay as they are. */
 bool websocket_spec_places(const struct websocket_spec *spec, const char *topic,
         struct websocket_place *places, int32_t partitions, struct websocket_refusal *refusal);

@@ -273,17 +273,6 @@ static void obey(struct stream *stream, const struct tally_token *message)
     }
 }
 
-static struct tally_slice trim(struct tally_slice text)
-{
-    while (text.len > 0 && strchr(" \t\r\n", text.data[0]) && text.data[0]) {
-        text = tally_slice_of(text.data + 1, text.len - 1);
-    }
-    while (text.len > 0 && strchr(" \t\r\n", text.data[text.len - 1]) && text.data[text.len - 1]) {
-        text.len--;
-    }
-    return text;
-}
-
 /* JSON that is no object, or is beyond the limits of documents, is not understood; what cannot be
  * read as JSON at all ends the socket. */
 static void message(void *session, struct tally_slice text)
@@ -294,7 +283,7 @@ static void message(void *session, struct tally_slice text)
     struct tally_error err;
     enum tally_code code;
 
-    text = trim(text);
+    text = websocket_trim(text);
     tally_arena_reset(&stream->arena, ARENA_KEEP_BYTES);
     code = text.len > 0 && text.data[0] == '{'
                    ? tally_document_parse(text, &stream->arena, &root, &refusal, &err)

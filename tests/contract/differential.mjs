@@ -60,10 +60,10 @@ function refusals(document, variables) {
     return { errors: [{ message: operation ? 'Must provide operation name if query contains multiple operations.'
       : 'Must provide an operation.' }] };
   }
-  if (operation.operation === 'subscription') {
-    return { errors: [{ message: 'Schema is not configured to execute subscription operation.' }] };
-  }
   const coerced = getVariableValues(schema, operation.variableDefinitions ?? [], variables ?? {});
+  if (!coerced.errors && operation.operation === 'subscription') {
+    return { errors: [{ message: 'A subscription is made over a WebSocket, with the subprotocol graphql-transport-ws.' }] };
+  }
   return coerced.errors ? { errors: coerced.errors } : { parsed };
 }
 

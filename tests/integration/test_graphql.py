@@ -20,6 +20,7 @@ import urllib.request
 import uuid
 
 import graphql_hostile
+import graphql_socket
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONTRACT = ROOT / "tests/contract"
@@ -251,6 +252,16 @@ def examples():
     check(count >= 6, "the examples of docs/graphql.md", count)
 
 
+def sockets():
+    graphql_socket.run(int(base.rpartition(":")[2]), check)
+
+
+def subscriptions():
+    """The rest of docs/graphql.md, right behind what its examples have left."""
+    position = ask("GET", "/v1/ops/tasks")[2]["items"][0]["position"]
+    graphql_socket.examples(int(base.rpartition(":")[2]), check, position.split(".")[0] + ".", accepted)
+
+
 # --- npm ------------------------------------------------------------------------------------------------------------
 
 def packages():
@@ -282,7 +293,8 @@ def contract():
         (folder / "node_modules").symlink_to(packages() / "node_modules")
         for script in CONTRACT.glob("*.mjs"):
             shutil.copy(script, folder)
-        for script, *more in (("audit.mjs",), ("differential.mjs", ROOT / "tests/fuzz/corpus/graphql", json.dumps(names))):
+        for script, *more in (("audit.mjs",), ("differential.mjs", ROOT / "tests/fuzz/corpus/graphql", json.dumps(names)),
+                              ("subscriptions.mjs",)):
             done = subprocess.run(["node", folder / script, base, *more], text=True, check=False, timeout=300,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             counts = re.search(r"Checks: (\d+), Failures: (\d+), Errors: 0\n$", done.stdout)
@@ -337,7 +349,7 @@ def main():
         folder = pathlib.Path(text)
         process = start(folder, free_port())
         try:
-            for part in (fill, answers, pages, reads, contract, examples, mutations, statuses, hostile):
+            for part in (fill, answers, pages, reads, contract, examples, subscriptions, mutations, statuses, hostile, sockets):
                 part()
         finally:
             process.send_signal(signal.SIGTERM)

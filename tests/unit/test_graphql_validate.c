@@ -71,8 +71,25 @@ static const struct refused refused[] = {
         {"query A { __typename } query B { __typename }",
                 "Must provide operation name if query contains multiple operations.", NULL},
         {"fragment F on Query { __typename }", "Fragment \"F\" is never used.", NULL},
-        {"subscription { stockChanged(skus: [\"A\"]) { sku } }",
-                "Schema is not configured to execute subscription operation.", NULL},
+        {"subscription { stockChanged(skus: [\"A\"]) { sku } reservationChanged(id: \"R\") { id } "
+         "}",
+                "Anonymous Subscription must select only one top level field.", NULL},
+        {"subscription S { ...F } fragment F on Subscription { a: stockChanged(skus: [\"A\"]) { "
+         "sku "
+         "} ... { b: stockChanged(skus: [\"A\"]) { sku } } }",
+                "Subscription \"S\" must select only one top level field.", NULL},
+        {"subscription { __typename }",
+                "Anonymous Subscription must not select an introspection top level field.", NULL},
+        {"subscription S { ...F } fragment F on Subscription { ...F }",
+                "Cannot spread fragment \"F\" within itself.", NULL},
+        {"subscription { stockChanged { sku } }",
+                "Field \"stockChanged\" argument \"skus\" of type \"[ID!]!\" is required, but "
+                "it was not provided.",
+                NULL},
+        {"subscription { stockChanged(skus: [\"A\"]) }",
+                "Field \"stockChanged\" of type \"StockLevel!\" must have a selection of "
+                "subfields. Did you mean \"stockChanged { ... }\"?",
+                NULL},
         /* fields */
         {"{ nothing }", "Cannot query field \"nothing\" on type \"Query\".", NULL},
         {"{ stock(sku: \"A\") { nothing } }", "Cannot query field \"nothing\" on type \"Stock\".",
