@@ -193,6 +193,19 @@ static enum tally_code tell(struct websocket_catchups *catchups, struct order *o
     return code;
 }
 
+/* Past what nobody is shown. */
+static void take_positions(struct websocket_catchups *catchups, struct order *order)
+{
+    for (int32_t i = 0; i < catchups->partitions; i++) {
+        int64_t position = catchups->consumer->ops->position(catchups->consumer,
+                source_of(catchups, order)->topic, i);
+
+        if (order->places[i].named && position > order->places[i].next) {
+            order->places[i].next = position;
+        }
+    }
+}
+
 static enum tally_code take_one(struct websocket_catchups *catchups, struct order *order,
         struct tally_error *err)
 {
@@ -210,13 +223,8 @@ static enum tally_code take_one(struct websocket_catchups *catchups, struct orde
         catchups->consumer->ops->release(catchups->consumer, &record);
         return code;
     }
-    for (int32_t i = 0; i < catchups->partitions && code == TALLY_AGAIN; i++) {
-        int64_t position = catchups->consumer->ops->position(catchups->consumer,
-                source_of(catchups, order)->topic, i);
-
-        if (order->places[i].named && position > order->places[i].next) {
-            order->places[i].next = position;
-        }
+    if (code == TALLY_AGAIN) {
+        take_positions(catchups, order);
     }
     return code;
 }
@@ -238,6 +246,9 @@ static enum outcome read_on(struct websocket_catchups *catchups, struct order *o
     code = assign(catchups, order, &err);
     for (int i = 0; i < SLICE_RECORDS && !code && !has_enough(order); i++) {
         code = take_one(catchups, order, &err);
+        if (!code && i % JOIN_RECORDS == JOIN_RECORDS - 1) {
+            take_positions(catchups, order);
+        }
         if ((code == TALLY_AGAIN || i % JOIN_RECORDS == JOIN_RECORDS - 1) &&
                 websocket_feed_join(catchups->options.feed, order->spec, order->places)) {
             return ENDED;

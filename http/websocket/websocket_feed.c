@@ -46,6 +46,8 @@ struct websocket_feed {
     struct tally_consumer *consumer;
     struct websocket_maker *maker;
     int64_t idle_ms; /* since when nobody follows; 0: somebody does */
+    bool awaits;     /* an assigned source is not ready */
+    int64_t looked_ms;
     struct tally_series *records;
 };
 
@@ -130,6 +132,7 @@ static enum tally_code take_wanted(struct websocket_feed *feed, struct tally_err
         source->assigned = !code;
         grown = grown || !code;
     }
+    feed->awaits = feed->awaits || grown;
     return code || !grown ? code : assign(feed, err);
 }
 
@@ -255,6 +258,8 @@ static void take_record(struct websocket_feed *feed, const struct tally_record *
 /* Positions go past control records and aborted data, which nobody is shown. */
 static void take_positions(struct websocket_feed *feed)
 {
+    feed->awaits = false;
+    feed->looked_ms = tally_mono_ms(tally_clock_real());
     for (size_t i = 0; i < feed->source_count; i++) {
         struct source *source = &feed->sources[i];
         bool ready = source->assigned;
@@ -275,6 +280,7 @@ static void take_positions(struct websocket_feed *feed)
             tally_mutex_unlock(&feed->mutex);
             tell(feed, WEBSOCKET_NOTE_READY, i);
         }
+        feed->awaits = feed->awaits || (source->assigned && !ready);
     }
 }
 
@@ -286,6 +292,9 @@ static enum tally_code poll(struct websocket_feed *feed, struct tally_error *err
     if (code == TALLY_OK) {
         take_record(feed, &record);
         feed->consumer->ops->release(feed->consumer, &record);
+        if (feed->awaits && tally_mono_ms(tally_clock_real()) - feed->looked_ms >= POLL_MS) {
+            take_positions(feed); /* where records never end, nothing is ever AGAIN */
+        }
         return TALLY_OK;
     }
     if (code == TALLY_AGAIN) {
