@@ -87,7 +87,7 @@ static enum tally_code open_replay(struct fsck *fsck, struct tally_error *err)
     int32_t partitions = 0;
     enum tally_code code = instance_build(&fsck->instance, config, err);
 
-    code = code ? code : tally_kafka_client_create(config, "", &fsck->client, err);
+    code = code ? code : tally_kafka_client_create(config, NULL, &fsck->client, err);
     code = code ? code
                 : fsck->client->ops->partitions(fsck->client,
                           tally_topology_input(fsck->instance.topologies[0]), BROKERS_MS,

@@ -28,6 +28,7 @@ enum {
 struct fsck_replay {
     struct fsck_replay_options options;
     char *dir, *spool;
+    struct tally_replay_place *place;
     struct tally_replay *replay;
     /* of the task */
     char topology[64];
@@ -83,8 +84,11 @@ enum tally_code fsck_replay_create(const struct fsck_replay_options *options,
     replay->dir = tally_copy_format("%s/%s", options->state_dir, FSCK_REPLAY_FOLDER);
     replay->spool = tally_copy_format("%s/dump", replay->dir);
     replayed.dir = replay->dir;
-    code = tally_replay_create(&replayed, &replay->replay, err);
+    replay->place = tally_replay_place_create(&replayed);
+    code = tally_replay_place_open(replay->place, err);
+    code = code ? code : tally_replay_create(replay->place, 0, &replay->replay, err);
     if (code) {
+        tally_replay_place_destroy(replay->place);
         tally_free(replay->dir);
         tally_free(replay->spool);
         tally_free(replay);
@@ -118,6 +122,7 @@ void fsck_replay_destroy(struct fsck_replay *replay)
         return;
     }
     tally_replay_destroy(replay->replay);
+    tally_replay_place_destroy(replay->place);
     remove_folder(replay->dir);
     tally_buf_deinit(&replay->line);
     tally_buf_deinit(&replay->name);
@@ -190,7 +195,8 @@ enum tally_code fsck_replay_begin(struct fsck_replay *replay, const char *topolo
 
     (void)snprintf(replay->topology, sizeof replay->topology, "%s", topology);
     replay->partition = partition;
-    code = tally_replay_begin(replay->replay, topology, partition, last, err);
+    code = tally_replay_begin(replay->replay, topology, partition,
+            &(struct tally_log_part){.from = -1, .last = last}, err);
     code = code ? code : read_log(replay, err);
     if (code) {
         end_task(replay);
@@ -347,8 +353,8 @@ enum tally_code fsck_replay_begin_directory(struct fsck_replay *replay, const ch
     struct tally_positions positions;
     const struct tally_positions *replayed;
     char text[160];
-    enum tally_code code = tally_replay_positions(replay->replay, replay->options.state_dir,
-            topology, partition, &positions, err);
+    enum tally_code code = tally_replay_positions(replay->place, replay->options.state_dir,
+            topology, partition, -1, &positions, err);
 
     code = code ? code : fsck_replay_begin(replay, topology, partition, positions.out_last, err);
     if (code) {

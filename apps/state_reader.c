@@ -76,6 +76,24 @@ enum tally_code state_reader_tasks(const char *dir, struct state_task **tasks, s
     return TALLY_OK;
 }
 
+enum tally_code state_reader_positions(const char *dir, const struct state_task *task,
+        struct tally_positions *positions, struct tally_error *err)
+{
+    struct tally_store *store;
+    struct tally_view *view;
+    enum tally_code code =
+            tally_store_open_read_only(dir, task->topology, task->partition, &store, err);
+
+    if (code) {
+        return code;
+    }
+    view = tally_store_view(store);
+    *positions = *tally_view_positions(view);
+    tally_view_unref(view);
+    tally_store_close(store, false);
+    return TALLY_OK;
+}
+
 enum tally_code state_reader_scan(const char *dir, const struct state_task *task,
         struct tally_slice lower, struct tally_slice upper, state_row_fn row, void *context,
         struct tally_error *err)

@@ -12,6 +12,10 @@ struct state_task {
 TALLY_MUST_CHECK enum tally_code state_reader_tasks(const char *dir, struct state_task **tasks,
         size_t *count, struct tally_error *err);
 
+/* What the task's rows were built from; codes as below. */
+TALLY_MUST_CHECK enum tally_code state_reader_positions(const char *dir,
+        const struct state_task *task, struct tally_positions *positions, struct tally_error *err);
+
 /* Rows lower <= key < upper in key order; empty upper: to the end. STATE_LOCKED: an instance runs
  * on the directory. row() false: stop. */
 typedef bool (*state_row_fn)(void *context, const struct state_task *task, struct tally_slice key,

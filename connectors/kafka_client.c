@@ -310,7 +310,7 @@ enum tally_code tally_kafka_client_create(const struct tally_config *config,
     enum tally_code code = TALLY_OK;
 
     client->base.ops = &ops;
-    client->http_address = tally_copy_string(http_address);
+    client->http_address = tally_copy_string(http_address ? http_address : "");
     client->options = (struct kafka_options){
             .config = config, .http_address = client->http_address, .leaving = &client->leaving};
     tally_mutex_init(&client->mutex, TALLY_LOCK_CONNECTOR);
@@ -324,8 +324,10 @@ enum tally_code tally_kafka_client_create(const struct tally_config *config,
     if (code)
         goto out;
     client->topics = kafka_topics_create(client->watermarks);
-    client->sender = kafka_sender_create(&client->options, client->topics, err);
-    code = client->sender ? TALLY_OK : TALLY_CONFIG;
+    if (http_address) {
+        client->sender = kafka_sender_create(&client->options, client->topics, err);
+        code = client->sender ? TALLY_OK : TALLY_CONFIG;
+    }
     if (code)
         goto out;
     tally_thread_start(&client->contact_thread, "kafka-contact", contact_run, client);

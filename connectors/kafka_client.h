@@ -9,7 +9,8 @@
  * handle for replies, published commands and broker contact. Needs no broker: a client of a cluster
  * that is down is made and says so through `reachable`.
  * config: borrowed until destroy. http_address: host:port at which other instances reach this one,
- * part of every client.id, copied; "" when there is none.
+ * part of every client.id, copied; "" when there is none; NULL: for reading alone, and the client
+ * has no handle that could write.
  * Every consumer and producer of the client is destroyed before it. @thread main */
 TALLY_MUST_CHECK enum tally_code tally_kafka_client_create(const struct tally_config *config,
         const char *http_address, struct tally_client **client, struct tally_error *err);

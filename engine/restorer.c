@@ -143,8 +143,8 @@ static struct restoration *push_item(struct tally_restorer *restorer)
 }
 
 /* What the topics hold of it: where the events end, and the input begins and ends. */
-static enum tally_code find_ends(struct tally_restorer *restorer, struct restoration *item,
-        struct tally_consumer *consumer, int64_t *low, struct tally_error *err)
+static enum tally_code find_ends(struct restoration *item, struct tally_consumer *consumer,
+        int64_t *low, struct tally_error *err)
 {
     struct tally_task_slot *slot = tally_stream_task_slot(item->task);
     enum tally_code code = consumer->ops->watermarks(consumer, item->topic, slot->partition,
@@ -154,15 +154,7 @@ static enum tally_code find_ends(struct tally_restorer *restorer, struct restora
         code = consumer->ops->watermarks(consumer, tally_stream_task_input(item->task),
                 slot->partition, WATERMARKS_TIMEOUT_MS, &item->input_low, &item->input_high, err);
     }
-    if (code) {
-        return code;
-    }
-    code = TALLY_FAILPOINT_CODE(RESTORE_WATERMARKS_AFTER, TALLY_TIMEOUT, err);
-    if (!code) {
-        code = check_output(slot, tally_stream_task_committed(item->task),
-                tally_wall_ms(restorer->options.clock), *low, item->stop, err);
-    }
-    return code;
+    return code ? code : TALLY_FAILPOINT_CODE(RESTORE_WATERMARKS_AFTER, TALLY_TIMEOUT, err);
 }
 
 static void begin(struct tally_restorer *restorer, struct restoration *item, int64_t low)
@@ -198,8 +190,11 @@ enum tally_code tally_restorer_add(struct tally_restorer *restorer, struct tally
             .committed = committed,
             .topic = tally_topology_output(tally_stream_task_slot(task)->topology)};
     int64_t low;
-    enum tally_code code = find_ends(restorer, &item, consumer, &low, err);
+    enum tally_code code = find_ends(&item, consumer, &low, err);
 
+    code = code ? code
+                : check_output(tally_stream_task_slot(task), tally_stream_task_committed(task),
+                          tally_wall_ms(restorer->options.clock), low, item.stop, err);
     if (code) {
         return code;
     }
@@ -208,9 +203,31 @@ enum tally_code tally_restorer_add(struct tally_restorer *restorer, struct tally
     return TALLY_OK;
 }
 
+/* A new store begins with the first record of the part, any other one where it is. */
+static enum tally_code check_part(const struct tally_task_slot *slot,
+        const struct tally_positions *positions, const struct tally_log_part *part, int64_t now_ms,
+        int64_t low, int64_t high, struct tally_error *err)
+{
+    const char *output = tally_topology_output(slot->topology);
+    bool is_new = positions->out_last < 0;
+    enum tally_code code = TALLY_OK;
+
+    if (!is_new || part->from < 0) {
+        code = check_output(slot, positions, now_ms, low, high, err);
+    } else if (part->from < low) {
+        code = tally_error_set(err, TALLY_EVENTS_INCOMPLETE,
+                "%s/%d starts at %lld: the records from %lld to %lld are gone", output,
+                (int)slot->partition, (long long)low, (long long)part->from, (long long)low - 1);
+    }
+    if (!code && (part->from < 0 || part->last >= low)) {
+        code = tally_check_events(output, slot->partition, part->last, low, high, err);
+    }
+    return code;
+}
+
 enum tally_code tally_restorer_replay(struct tally_restorer *restorer,
-        struct tally_stream_task *task, struct tally_consumer *consumer, int64_t last,
-        struct tally_error *err)
+        struct tally_stream_task *task, struct tally_consumer *consumer,
+        const struct tally_log_part *part, struct tally_error *err)
 {
     const struct tally_task_slot *slot = tally_stream_task_slot(task);
     struct restoration item = {.task = task,
@@ -219,10 +236,16 @@ enum tally_code tally_restorer_replay(struct tally_restorer *restorer,
             .topic = tally_topology_output(slot->topology),
             .replays = true};
     int64_t low;
-    enum tally_code code = find_ends(restorer, &item, consumer, &low, err);
+    enum tally_code code = find_ends(&item, consumer, &low, err);
 
-    code = code ? code : tally_check_events(item.topic, slot->partition, last, low, item.stop, err);
+    code = code ? code
+                : check_part(slot, tally_stream_task_committed(task), part,
+                          tally_wall_ms(restorer->options.clock), low, item.stop, err);
     if (!code) {
+        int64_t have = tally_stream_task_committed(task)->out_last;
+        int64_t last = part->last > have ? part->last : have;
+
+        low = part->from > low ? part->from : low;
         item.stop = last + 1 > low ? last + 1 : low;
         begin(restorer, &item, low);
     }

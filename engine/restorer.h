@@ -33,11 +33,17 @@ void tally_restorer_destroy(struct tally_restorer *restorer);
 TALLY_MUST_CHECK enum tally_code tally_restorer_add(struct tally_restorer *restorer,
         struct tally_stream_task *task, struct tally_consumer *consumer, int64_t committed,
         struct tally_error *err);
-/* The same with a new store and of the events up to `last` alone: what a state was built from, once
- * more. EVENTS_TRUNCATED, EVENTS_INCOMPLETE: the topic does not have them. */
+/* Of a log: the records from one offset up to and with another. */
+struct tally_log_part {
+    int64_t from; /* -1: from its start, which must still be there; only for a store that is new */
+    int64_t last; /* -1: none */
+};
+/* The same of a part of the log alone, and of no input: what a state was built from, once more. A
+ * store that is not new goes on where it is. EVENTS_TRUNCATED, EVENTS_INCOMPLETE: the topic does
+ * not have the part. */
 TALLY_MUST_CHECK enum tally_code tally_restorer_replay(struct tally_restorer *restorer,
-        struct tally_stream_task *task, struct tally_consumer *consumer, int64_t last,
-        struct tally_error *err);
+        struct tally_stream_task *task, struct tally_consumer *consumer,
+        const struct tally_log_part *part, struct tally_error *err);
 void tally_restorer_remove(struct tally_restorer *restorer, const struct tally_stream_task *task);
 void tally_restorer_clear(struct tally_restorer *restorer);
 bool tally_restorer_idle(const struct tally_restorer *restorer);

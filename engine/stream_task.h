@@ -29,6 +29,7 @@ struct tally_stream_task_options {
     struct tally_clock *clock;
     struct tally_collector *collector; /* the thread's */
     int32_t partitions;
+    bool strict; /* what is foreign in its log is EVENT_UNKNOWN, not overlooked */
 };
 struct tally_stream_task *tally_stream_task_create(const struct tally_stream_task_options *options);
 void tally_stream_task_destroy(struct tally_stream_task *task); /* the store stays in the slot */
@@ -74,10 +75,10 @@ TALLY_MUST_CHECK enum tally_code tally_stream_task_finish(struct tally_stream_ta
 void tally_stream_task_commit(struct tally_stream_task *task, int64_t now_ms);
 void tally_stream_task_rollback(struct tally_stream_task *task);
 
-/* Restore: applies one record of the output. Foreign records are counted and ignored; HALT codes
- * EVENT_UNKNOWN, CHANGELOG_OUTDATED. Does not commit the store. The record is borrowed until
- * `evolved` is called, which has to follow one or more of these, and notes which record was the
- * last. */
+/* Restore: applies one record of the output. Foreign records are counted and ignored, unless the
+ * task is strict; HALT codes EVENT_UNKNOWN, CHANGELOG_OUTDATED. Does not commit the store. The
+ * record is borrowed until `evolved` is called, which has to follow one or more of these, and notes
+ * which record was the last. */
 TALLY_MUST_CHECK enum tally_code tally_stream_task_evolve(struct tally_stream_task *task,
         const struct tally_record *record, struct tally_error *err);
 void tally_stream_task_evolved(struct tally_stream_task *task);

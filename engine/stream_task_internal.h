@@ -129,6 +129,10 @@ void stream_task_project_forget(struct tally_stream_task *task); /* after a roll
 enum tally_code stream_task_project_restore(struct tally_stream_task *task,
         const struct tally_record *record, struct tally_error *err);
 
+/* stream_task_restore.c: a record of the log that is not the topology's. */
+enum tally_code stream_task_foreign(struct tally_stream_task *task,
+        const struct tally_record *record, struct tally_error *err);
+
 /* stream_task_route.c: what a record is before anything is decided. Fills kind, and for
  * BATCH_DECIDE the command with its key. */
 void stream_task_route(struct tally_stream_task *task, const struct tally_record *record,

@@ -348,8 +348,7 @@ enum tally_code stream_task_project_restore(struct tally_stream_task *task,
     if (is_position(record)) {
         code = restore_position(task, record, err);
     } else if (!is_row(task, record)) {
-        tally_series_add(task->foreign_series, 1);
-        return TALLY_OK;
+        return stream_task_foreign(task, record, err);
     } else if (record->value.data) {
         tally_store_append(task->slot->store, record->key, record->value);
     } else {

@@ -41,6 +41,19 @@ static enum tally_code check_key(const struct tally_stream_task *task,
             (long long)event->command_offset, (int)home, (int)task->options.partitions);
 }
 
+enum tally_code stream_task_foreign(struct tally_stream_task *task,
+        const struct tally_record *record, struct tally_error *err)
+{
+    tally_series_add(task->foreign_series, 1);
+    return task->options.strict
+                   ? tally_error_set(err, TALLY_EVENT_UNKNOWN,
+                             "%s/%d@%lld is no record of %s: another program has written there, "
+                             "or the topic is not the one of this topology",
+                             record->topic, (int)record->partition, (long long)record->offset,
+                             task->name)
+                   : TALLY_OK;
+}
+
 enum tally_code tally_stream_task_evolve(struct tally_stream_task *task,
         const struct tally_record *record, struct tally_error *err)
 {
@@ -63,8 +76,7 @@ enum tally_code tally_stream_task_evolve(struct tally_stream_task *task,
         }
         note_proof(task, &event);
     } else if (code == TALLY_NOT_FOUND || code == TALLY_BAD_RECORD) {
-        tally_series_add(task->foreign_series, 1);
-        code = TALLY_OK;
+        code = stream_task_foreign(task, record, err);
     } else {
         tally_error_context(err, "%s/%d@%lld", tally_topology_events(task->topology),
                 (int)task->partition, (long long)record->offset);
