@@ -108,12 +108,14 @@ static bool read_head(struct websocket_reader *reader, struct tally_slice *bytes
         enum websocket_status *status)
 {
     while (reader->head_len < reader->head_need) {
+        size_t room = sizeof reader->head - reader->head_len;
         size_t want = reader->head_need - reader->head_len;
 
         want = want < bytes->len ? want : bytes->len;
         if (want == 0) {
             return false;
         }
+        tally_assert(reader->head_len < sizeof reader->head && want <= room);
         tally_copy_short(reader->head + reader->head_len, bytes->data, want);
         reader->head_len += want;
         take(bytes, want);
