@@ -28,6 +28,9 @@ static const char *const slowing[] = {
 #ifndef __OPTIMIZE__
         "no optimisation",
 #endif
+#ifdef TALLY_NO_PROFILE
+        "no profile",
+#endif
         NULL};
 
 static void print_version(void)

@@ -69,8 +69,11 @@ void *tally_alloc(size_t size)
 
 void *tally_alloc_zero(size_t count, size_t size)
 {
-    void *memory = count && size ? calloc(count, size) : calloc(1, 1);
+    void *memory = NULL;
 
+    if (count <= PTRDIFF_MAX) { /* more is a negative count */
+        memory = count && size ? calloc(count, size) : calloc(1, 1);
+    }
     if (!memory) {
         out_of_memory(count > SIZE_MAX / (size ? size : 1) ? SIZE_MAX : count * size);
     }

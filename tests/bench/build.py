@@ -14,6 +14,8 @@ def check(program, environment=None):
     found = re.fullmatch(r"tally \S+ \(([^)]*)\)(?:, built with (.*))?\n", done.stdout)
     if not found:
         raise Unusable(f"{program} does not say what it is: {done.stdout.strip()}")
+    if found[2] == "no profile":
+        raise Unusable(f"{program} is not what is shipped (it has no profile): ./dev build release")
     if found[2]:
         raise Unusable(f"{program} is a debug build (it has {found[2]}), which measures nothing: ./dev build release")
     return found[1]

@@ -54,6 +54,11 @@ class Builds(Folder):
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertRegex(done.stderr, "is a debug build .it has checks, failpoints.*build release")
 
+    def test_build_without_a_profile_is_refused(self):
+        program = self.script("tally", "echo 'tally 0.1.0 (abc123), built with no profile'")
+        with self.assertRaisesRegex(Unusable, "not what is shipped .it has no profile.*build release"):
+            build.check(program)
+
     def test_program_that_does_not_say_what_it_is(self):
         with self.assertRaisesRegex(Unusable, "does not say what it is"):
             build.check(self.script("tally", "echo 'tally 0.1.0'"))

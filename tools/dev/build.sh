@@ -9,9 +9,13 @@ build_preset() { # preset, target ...
         *) fail_usage "no preset \"$1\": one of dev, clang, release, package, asan, tsan, fuzz" ;;
     esac
     mkdir -p "build/$1"
-    if [[ ! -f build/$1/build.ninja ]] && ! cmake --preset "$1" >"$log" 2>&1; then
-        cat "$log" >&2
-        fail "preset $1 does not configure"
+    # A preset that has changed since holds for a folder that is there too.
+    if [[ ! -f build/$1/build.ninja || CMakePresets.json -nt build/$1/build.ninja ]]; then
+        if ! cmake --preset "$1" >"$log" 2>&1; then
+            cat "$log" >&2
+            fail "preset $1 does not configure"
+        fi
+        touch "build/$1/build.ninja"
     fi
     say "building build/$1"
     if ! ninja -C "build/$1" -j "$build_jobs" "${@:2}" >"$log" 2>&1; then
