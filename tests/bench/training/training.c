@@ -1,5 +1,6 @@
-/* tests/bench/training/training.c - what the profile of a release build is taken from (cmake/profile.cmake).
- *   steady   stock on RocksDB as under a steady load: JSON and MessagePack, commits, flushes, a restart
+/* tests/bench/training/training.c - what the profile of a release build is taken from
+ * (cmake/profile.cmake).
+ *   steady   stock on RocksDB under a steady load: JSON, MessagePack, commits, flushes, a restart
  *   level    the same without ledger and outcomes
  *   sagas    all topologies in memory: refusals, repeats, reservations; a restore from the log
  * No broker, clock or seed of a process has a say: every run gives the same profile.
