@@ -1,12 +1,12 @@
 # With TALLY_PGO, what a stream thread runs is compiled twice: with counters into a program that runs the
-# fixed load of tests/bench/training.c, then into libtally with what was counted. The training has no
+# fixed load of tests/bench/training, then into libtally with what was counted. The training has no
 # clock, seed or thread of ours, so the same sources give the same profile, and the same program.
 # Run with -P, this file trains.
 if(CMAKE_SCRIPT_MODE_FILE)
     # What did not change keeps its age, so that only those who depend on what did are compiled again.
     file(REMOVE_RECURSE ${FOLDER}/counted ${FOLDER}/state)
     file(MAKE_DIRECTORY ${FOLDER}/state)
-    execute_process(COMMAND ${PROGRAM} ${FOLDER}/state RESULT_VARIABLE failed ERROR_VARIABLE told)
+    execute_process(COMMAND env -i LC_ALL=C ${PROGRAM} ${FOLDER}/state RESULT_VARIABLE failed ERROR_VARIABLE told)
     file(REMOVE_RECURSE ${FOLDER}/state)
     if(failed)
         message(FATAL_ERROR "the training run for the profile failed (${failed}): ${told}
