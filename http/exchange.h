@@ -28,6 +28,7 @@ struct exchange {
     struct tally_read_cache *cache;   /* NULL: none is configured */
     struct tally_read_search *search; /* likewise */
     struct tally_forward *forward;    /* likewise: other instances */
+    struct tally_client *client;      /* Kafka, of the runtime */
     const struct api_documents *documents;
     const struct limits *limits;
     struct auth *auth;
@@ -36,7 +37,8 @@ struct exchange {
     const struct cursor_key *cursor_key;
     const struct graphql_schema *graphql;
     struct websocket_gateway *gateway;
-    struct waiting *waiting; /* how many requests wait for an outcome */
+    struct waiting *waiting;   /* how many requests wait for an outcome */
+    struct waiting *searching; /* how many look for events in their topic */
     struct mg_connection *connection;
     const struct route *route; /* NULL: none matched */
     const char *problem;       /* code of the problem that is answered; NULL: none */

@@ -275,20 +275,49 @@ static bool has_cause(const struct stock_ledger_row *row)
            row->return_id.len > 0 || row->transfer_id.len > 0 || row->line != 0;
 }
 
-static void write_position(struct tally_writer *writer, const char *topic, int32_t partition,
-        int64_t offset)
+static void write_position(struct tally_writer *writer, const char *name, const char *topic,
+        int32_t partition, int64_t offset)
 {
     struct tally_buf text;
 
     tally_buf_init(&text, 512);
     tally_buf_format(&text, "%s/%d@%lld", topic, (int)partition, (long long)offset);
-    write_string(writer, "position", tally_buf_bytes(&text));
+    write_string(writer, name, tally_buf_bytes(&text));
     tally_buf_deinit(&text);
 }
 
-void ledger_query_entry_json(struct tally_writer *writer, struct tally_slice sku,
+static void write_event_id(struct tally_writer *writer, const char *topology, int32_t partition,
+        int64_t offset)
+{
+    struct tally_buf text;
+
+    tally_buf_init(&text, 256);
+    tally_buf_format(&text, "%s/%d@%lld", topology, (int)partition, (long long)offset);
+    write_string(writer, "event_id", tally_buf_bytes(&text));
+    tally_buf_deinit(&text);
+}
+
+static void write_origin(struct tally_writer *writer, const struct stock_ledger_row *row,
+        int32_t partition, const struct ledger_query_origin *origin)
+{
+    if (origin->command.len > 0) {
+        write_string(writer, "command", origin->command);
+    }
+    if (origin->correlation_id.len > 0) {
+        write_string(writer, "correlation_id", origin->correlation_id);
+    }
+    write_event_id(writer, origin->topology, partition, row->offset);
+    if (origin->offset >= 0) {
+        write_position(writer, "event_position", origin->topic, partition, origin->offset);
+    } else {
+        tally_write_name(writer, "event_position");
+        tally_write_null(writer);
+    }
+}
+
+void ledger_query_explained_json(struct tally_writer *writer, struct tally_slice sku,
         struct tally_slice warehouse, int64_t seq, const struct stock_ledger_row *row,
-        const char *topic, int32_t partition)
+        const char *topic, int32_t partition, const struct ledger_query_origin *origin)
 {
     const struct cause_field optional[] = {
             {"reason", stock_ledger_reason(row)},
@@ -302,6 +331,10 @@ void ledger_query_entry_json(struct tally_writer *writer, struct tally_slice sku
         count += optional[i].value.len > 0;
     }
     count += (uint32_t)has_cause(row) + (uint32_t)(row->signals != 0);
+    if (origin) {
+        count += 2 + (uint32_t)(origin->command.len > 0) +
+                 (uint32_t)(origin->correlation_id.len > 0);
+    }
     tally_write_map(writer, count);
     write_string(writer, "sku", sku);
     write_string(writer, "warehouse", warehouse);
@@ -324,7 +357,42 @@ void ledger_query_entry_json(struct tally_writer *writer, struct tally_slice sku
     write_string(writer, "command_id", row->command_id);
     tally_write_name(writer, "recorded_at");
     tally_write_time(writer, row->recorded_at);
-    write_position(writer, topic, partition, row->offset);
+    write_position(writer, "position", topic, partition, row->offset);
+    if (origin) {
+        write_origin(writer, row, partition, origin);
+    }
+}
+
+void ledger_query_entry_json(struct tally_writer *writer, struct tally_slice sku,
+        struct tally_slice warehouse, int64_t seq, const struct stock_ledger_row *row,
+        const char *topic, int32_t partition)
+{
+    ledger_query_explained_json(writer, sku, warehouse, seq, row, topic, partition, NULL);
+}
+
+void ledger_query_of_event(const struct tally_event *event, struct stock_ledger_row *row)
+{
+    const struct stock_event *stock = event->body;
+
+    *row = (struct stock_ledger_row){.type = (uint8_t)event->schema->id,
+            .kind = stock->kind,
+            .has_reason = stock->presence.present & TALLY_BIT(STOCK_EVENT_REASON),
+            .reason = stock->reason,
+            .signals = stock_event_signals(stock),
+            .note = stock->note,
+            .reference = stock->reference,
+            .actor = event->actor,
+            .command_id = event->command_id,
+            .reservation_id = stock->cause.reservation_id,
+            .order_id = stock->cause.order_id,
+            .shipment_id = stock->cause.shipment_id,
+            .return_id = stock->cause.return_id,
+            .transfer_id = stock->cause.transfer_id,
+            .line = stock->cause.line,
+            .recorded_at = event->time_ms,
+            .offset = event->command_offset};
+    memcpy(row->deltas, stock->deltas.n, sizeof row->deltas);
+    memcpy(row->after, stock->after.n, sizeof row->after);
 }
 
 static void answer(struct exchange *exchange, const struct ledger *ledger,

@@ -388,6 +388,9 @@ static void collect(const struct route *route, struct codes *codes)
     if (route->id == ROUTE_STOCK_LEDGER || route->id == ROUTE_STOCK_LEVEL) {
         ADD(codes, PROBLEM_NOT_KEPT, PROBLEM_NOT_FOUND);
     }
+    if (route->id == ROUTE_STOCK_EXPLAIN) {
+        ADD(codes, PROBLEM_KAFKA_UNAVAILABLE, PROBLEM_OVERLOADED);
+    }
     if (route->id == ROUTE_OPS_STORE || route->id == ROUTE_OPS_DUMP) {
         ADD(codes, PROBLEM_NOT_FOUND, PROBLEM_NOT_OWNER, PROBLEM_STORE_ERROR);
     }

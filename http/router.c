@@ -15,6 +15,7 @@
 #include "http/exposition.h"
 #include "http/graphql/graphql_route.h"
 #include "http/health.h"
+#include "http/explain_query.h"
 #include "http/ledger_query.h"
 #include "http/list_query.h"
 #include "http/low_stock_query.h"

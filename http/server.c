@@ -42,6 +42,7 @@ enum {
     ARENA_BLOCK_BYTES = 16 * 1024,
     ARENA_KEEP_BYTES = 256 * 1024,
     STOP_TIMEOUT_MS = 10000,
+    SEARCHES_MAX = 4, /* each has a connection to Kafka of its own */
     WORKER_KEEP_BYTES = 256 * 1024,
     ADDRESS_LEN_MAX = 80,
     CONTINUE_LEN = 25,
@@ -67,6 +68,7 @@ struct tally_http {
     struct graphql_schema *graphql;
     struct websocket websocket;
     struct waiting waiting;
+    struct waiting searching;
     struct api_documents documents;
     struct limits limits;
     struct auth *auth;
@@ -394,12 +396,14 @@ static void equip(struct tally_http *http, struct exchange *exchange)
     exchange->cache = http->readers.cache;
     exchange->search = http->readers.search;
     exchange->forward = http->readers.forward;
+    exchange->client = http->readers.client;
     exchange->documents = &http->documents;
     exchange->limits = &http->limits;
     exchange->auth = http->auth;
     exchange->cursor_key = &http->cursor_key;
     exchange->graphql = http->graphql;
     exchange->waiting = &http->waiting;
+    exchange->searching = &http->searching;
     exchange->started_us = http->started_us;
     exchange->gateway = http->websocket.gateway;
 }
@@ -555,6 +559,7 @@ enum tally_code tally_http_start(struct tally_runtime *runtime,
     limits_init(&http->limits, config, readers->limiter);
     http->readers = *readers;
     http->waiting.max = config->http_wait_max;
+    http->searching.max = SEARCHES_MAX;
     http->workers_max = (size_t)config->http_threads;
     http->started_us = tally_mono_us(tally_clock_real());
     tally_mutex_init(&http->mutex, TALLY_LOCK_HTTP);

@@ -340,7 +340,7 @@ void stock_query_sku(struct exchange *exchange)
 
 /* --- one level -------------------------------------------------------------------------------- */
 
-static enum tally_code read_level(struct exchange *exchange, struct tally_read *read,
+enum tally_code stock_query_read_level(struct exchange *exchange, struct tally_read *read,
         struct tally_slice sku, struct stock_query_level *level, struct tally_error *err)
 {
     struct tally_key key;
@@ -368,9 +368,7 @@ static enum tally_code read_level(struct exchange *exchange, struct tally_read *
     return code;
 }
 
-/* There is no level: zeros if both of its names are known. TALLY_OK: they are, or 404 is answered.
- */
-static enum tally_code find_names(struct exchange *exchange, struct tally_read *read,
+enum tally_code stock_query_find_names(struct exchange *exchange, struct tally_read *read,
         struct tally_slice sku, struct tally_slice warehouse, struct tally_error *err)
 {
     struct tally_key key;
@@ -425,10 +423,11 @@ void stock_query_level(struct exchange *exchange)
     if (!read) {
         return;
     }
-    code = stock_query_is_warehouse(level.warehouse) ? read_level(exchange, read, sku, &level, &err)
-                                                     : TALLY_NOT_FOUND;
+    code = stock_query_is_warehouse(level.warehouse)
+                   ? stock_query_read_level(exchange, read, sku, &level, &err)
+                   : TALLY_NOT_FOUND;
     if (code == TALLY_NOT_FOUND) {
-        code = find_names(exchange, read, sku, level.warehouse, &err);
+        code = stock_query_find_names(exchange, read, sku, level.warehouse, &err);
     }
     if (code) {
         problem_error(exchange, code, &err);

@@ -27,6 +27,16 @@ struct stock_query_level {
     struct stock_query_level *next;
 };
 
+/* A level with its setting, by level->warehouse. NOT_FOUND: there is no such level. */
+TALLY_MUST_CHECK enum tally_code stock_query_read_level(struct exchange *exchange,
+        struct tally_read *read, struct tally_slice sku, struct stock_query_level *level,
+        struct tally_error *err);
+/* There is no level: it is all zeros if both of its names are known. TALLY_OK: they are, or 404 is
+ * answered. */
+TALLY_MUST_CHECK enum tally_code stock_query_find_names(struct exchange *exchange,
+        struct tally_read *read, struct tally_slice sku, struct tally_slice warehouse,
+        struct tally_error *err);
+
 /* What one request has read of a SKU; in the arena. */
 struct stock_query_sku {
     struct tally_arena *arena;

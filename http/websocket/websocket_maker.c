@@ -324,27 +324,10 @@ static void write_ledger(struct websocket_maker *maker, const struct websocket_s
 {
     const struct tally_event *event = &maker->event;
     const struct stock_event *stock = event->body;
-    struct stock_ledger_row row = {.type = (uint8_t)event->schema->id,
-            .kind = stock->kind,
-            .has_reason = stock->presence.present & TALLY_BIT(STOCK_EVENT_REASON),
-            .reason = stock->reason,
-            .signals = stock_event_signals(stock),
-            .note = stock->note,
-            .reference = stock->reference,
-            .actor = event->actor,
-            .command_id = event->command_id,
-            .reservation_id = stock->cause.reservation_id,
-            .order_id = stock->cause.order_id,
-            .shipment_id = stock->cause.shipment_id,
-            .return_id = stock->cause.return_id,
-            .transfer_id = stock->cause.transfer_id,
-            .line = stock->cause.line,
-            .recorded_at = event->time_ms,
-            .offset = event->command_offset};
+    struct stock_ledger_row row;
     struct tally_writer writer;
 
-    memcpy(row.deltas, stock->deltas.n, sizeof row.deltas);
-    memcpy(row.after, stock->after.n, sizeof row.after);
+    ledger_query_of_event(event, &row);
     tally_buf_clear(&maker->data);
     tally_write_begin(&writer, &maker->data, TALLY_FORMAT_JSON);
     ledger_query_entry_json(&writer, stock->sku, stock->warehouse, stock->seq, &row,
