@@ -16,6 +16,7 @@
     X(keys, "make and check the keys of programs that use the API")    \
     X(reset, "get tasks out of a halt: plan, and carry out")           \
     X(replay, "build state again from events, in a directory apart")   \
+    X(diff, "compare two states: rows, or hashes of them")             \
     X(describe, "show the topologies as text, dot, mermaid or JSON")   \
     X(config, "show, check or document the settings")                  \
     X(docs, "print generated references, or a page of the manual")     \
