@@ -1,9 +1,10 @@
 /* tests/fuzz/fuzz_websocket.c - any bytes as what a WebSocket sends. Cut in other places they give
  * the same messages and the same end; what is kept of them is bounded; a text is a subscription or
- * refused with a code. */
+ * refused with a code; a message of graphql-transport-ws has what its kind needs, or is none. */
 #include <stdlib.h>
 
 #include "http/websocket/websocket_frame.h"
+#include "http/websocket/websocket_graphql_message.h"
 #include "http/websocket/websocket_spec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -36,6 +37,25 @@ static void subscribe(struct tally_slice text)
     websocket_spec_release(spec);
 }
 
+static void read_graphql(struct tally_slice text)
+{
+    static struct tally_arena arena;
+    struct websocket_graphql_message message;
+
+    if (!arena.block_size) {
+        tally_arena_init(&arena, 4096);
+    }
+    tally_arena_reset(&arena, 65536);
+    if (websocket_graphql_message_read(text, &arena, &message)) {
+        return;
+    }
+    tally_assert(message.kind < WEBSOCKET_GRAPHQL_KINDS);
+    tally_assert(message.id.len <= WEBSOCKET_GRAPHQL_ID_BYTES_MAX);
+    if (message.kind == WEBSOCKET_GRAPHQL_SUBSCRIBE) {
+        tally_assert(message.id.len > 0 && message.payload && message.request.query.data);
+    }
+}
+
 /* All messages, one after the other, and the end; fed in pieces. */
 static void read_all(struct tally_slice bytes, size_t piece, struct tally_buf *seen)
 {
@@ -54,6 +74,7 @@ static void read_all(struct tally_slice bytes, size_t piece, struct tally_buf *s
             tally_assert(!end && message.payload.len <= WEBSOCKET_MESSAGE_BYTES_MAX);
             if (message.opcode == WEBSOCKET_TEXT && piece > 1) {
                 subscribe(message.payload);
+                read_graphql(message.payload);
             }
         }
         tally_assert(part.len == 0 && !(end && status));
@@ -77,6 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     read_all(bytes, 1, &bytewise);
     tally_assert(tally_slice_equal(tally_buf_bytes(&whole), tally_buf_bytes(&bytewise)));
     subscribe(bytes);
+    read_graphql(bytes);
     tally_buf_deinit(&whole);
     tally_buf_deinit(&bytewise);
     return 0;
