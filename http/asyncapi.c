@@ -1,5 +1,6 @@
 /* http/asyncapi.c - AsyncAPI 3 of the topics of this instance's topologies: a channel for each
- * topic that tally reads or writes, a message for each record that may be on it.
+ * topic that tally reads or writes, a message for each record that may be on it; and of its
+ * WebSockets (api_sockets.c).
  * Invariants
  *  (1) Every topic of a topology is a channel, and every row of a record table is a message of the
  *      channel that it is written to. */
@@ -9,6 +10,7 @@
 
 #include "engine/base/version.h"
 #include "http/api_schema.h"
+#include "http/api_sockets.h"
 #include "http/audit.h"
 
 enum { NAME_BYTES_MAX = 320 };
@@ -144,6 +146,7 @@ static void write_channels(struct api_text *text, const struct tally_config *con
         write_plain(text, "audit", name_of_topic(config, AUDIT_TOPIC).text,
                 "who has written or operated what over HTTP; best effort", "Audit");
     }
+    api_sockets_channels(text);
     api_text_close(text);
 }
 
@@ -185,6 +188,7 @@ static void write_operations(struct api_text *text, const struct tally_config *c
     if (config->http_audit) {
         write_operation(text, "send", "audit", false);
     }
+    api_sockets_operations(text);
     api_text_close(text);
 }
 
@@ -279,6 +283,7 @@ static void write_all_messages(struct api_text *text, struct tally_topology *con
             "\"duplicate\"]}");
     write_message(text, "Audit", "a command or an operation over HTTP, and who asked for it",
             "application/json", audit_schema);
+    api_sockets_messages(text);
     api_text_close(text);
 }
 
@@ -296,13 +301,14 @@ void asyncapi_write(struct tally_runtime *runtime, struct tally_buf *out)
     api_text_string(&text, "version", tally_version());
     api_text_string(&text, "description",
             "Commands and events of tally on Kafka. A record is a JSON object or a MessagePack "
-            "map; partitions by murmur2 of the key.");
+            "map; partitions by murmur2 of the key. And the messages of its WebSockets.");
     api_text_close(&text);
     write_channels(&text, config, topologies, count);
     write_operations(&text, config, topologies, count);
     api_text_map(&text, "components");
     api_text_map(&text, "schemas");
     api_text_json(&text, "CommandId", "{\"type\":\"string\",\"minLength\":1,\"maxLength\":64}");
+    api_sockets_schemas(&text);
     api_text_close(&text);
     write_all_messages(&text, topologies, count);
     api_text_close(&text);

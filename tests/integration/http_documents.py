@@ -22,6 +22,7 @@ import yaml  # noqa: E402
 
 import http_contract  # noqa: E402
 import http_resources  # noqa: E402
+import websocket_client  # noqa: E402
 from http_contract import ask, check, get  # noqa: E402
 
 DOCUMENT = "urn:openapi"
@@ -162,11 +163,62 @@ def topics(document):
         check(message["name"] in name, f"{name}: its name", message["name"])
 
 
+def sockets(document):
+    """Every message that the WebSockets read or write has its place and schema, and those that come are as told."""
+    folder = ROOT / "http/websocket"
+    stream, graphql = (folder / "websocket_stream.c").read_text(), (folder / "websocket_graphql.c").read_text()
+    kinds = re.search(r"kinds\[WEBSOCKET_GRAPHQL_KINDS\] = \{(.*?)\}", (folder / "websocket_graphql_message.c").read_text(),
+                      re.S).group(1)
+    wanted = {
+        "receive.stream": set(re.findall(r'\((?:name|op), TALLY_SLICE\("(\w+)"\)', stream)),
+        "send.stream": set(re.findall(r'begin\([\w>-]+, "(\w+)"', stream)),
+        "receive.graphql": set(re.findall(r'"(\w+)"', kinds)),
+        "send.graphql": set(re.findall(r'\\"type\\":\\"(\w+)\\"', graphql)
+                            + re.findall(r'send_payload\([^;]*?"(\w+)",', graphql)),
+    }
+    schemas = {}
+    for name, names in wanted.items():
+        operation = document["operations"].get(name, {"messages": []})
+        channel = name.partition(".")[2]
+        there = {reference["$ref"].rpartition("/")[2] for reference in operation["messages"]}
+        check(there == names and len(names) > 3, f"AsyncAPI: messages of {name}", there ^ names)
+        for message in there:
+            payload = document["components"]["messages"][f"{channel}.{message}"]["payload"]
+            schemas[name, message] = jsonschema.Draft202012Validator({**payload, "components": document["components"]})
+    topics_there = set(document["components"]["schemas"]["StreamTopic"]["enum"])
+    table = (ROOT / "http/websocket/websocket_maker.c").read_text()
+    check(topics_there == set(re.findall(r"\[WEBSOCKET_\w+\] = \{\"(\w+)\"", table)), "AsyncAPI: topics", topics_there)
+    port = int(os.environ["TALLY_TEST_HTTP"].rpartition(":")[2])
+    query = 'subscription { stockChanged(skus: ["A"]) { nothing } }'
+    for channel, path, subprotocol, talk in (
+            ("stream", "/v1/stream", None, (
+                ({"op": "ping"}, 1), ({"op": "subscribe", "id": "s", "topic": "stock", "from": "snapshot", "filter": {
+                    "sku": ["A"]}, "credit": 1}, 2), ({"op": "credit", "id": "s", "n": 2}, 0),
+                ({"op": "unsubscribe", "id": "s"}, 1), ({"op": "unsubscribe", "id": "s"}, 1))),
+            ("graphql", "/graphql", "graphql-transport-ws", (
+                ({"type": "ping"}, 1), ({"type": "connection_init"}, 1), ({"type": "pong"}, 0), ({
+                    "id": "q", "type": "subscribe", "payload": {"query": "{ __typename }"}}, 2), ({
+                        "id": "r", "type": "subscribe", "payload": {"query": query}}, 1), ({"id": "q", "type": "complete"}, 0)))):
+        client = websocket_client.Client(port, path, subprotocol)
+        for said, answers in talk:
+            wrong = [error.message for error in schemas[f"receive.{channel}", said.get("op") or said["type"]].iter_errors(said)]
+            check(not wrong, f"AsyncAPI: {said}", wrong)
+            client.send(said)
+            for _ in range(answers):
+                told = client.receive()
+                schema = schemas.get((f"send.{channel}", told.get("op") or told["type"]))
+                wrong = [error.message for error in schema.iter_errors(told)] if schema else ["no schema"]
+                check(not wrong, f"AsyncAPI: {told}", wrong)
+        client.close()
+
+
 def main():
     document = json.loads(conditional("/openapi.json", "application/json"))
     openapi_spec_validator.validate(document)
     routes(document)
-    topics(yaml.safe_load(conditional("/asyncapi.yaml", "application/yaml")))
+    messages = yaml.safe_load(conditional("/asyncapi.yaml", "application/yaml"))
+    topics(messages)
+    sockets(messages)
     http_contract.replay()
     http_resources.replay()
     truth = Truth(document)
