@@ -1,13 +1,14 @@
 /* http/availability_query.c - see availability_query.h.
  *   body -> SKUs by partition -> one read for each partition -> items in the order of the body
  * Invariants
- *  (1) SKUs of one partition are read at one commit.
+ *  (1) SKUs of one partition are read at one commit, or while nobody who owns it can be asked, in
+ *      Redis.
  *  (2) What is not known is an item that says so; what else goes wrong is the whole answer's. */
 #include "http/availability_query.h"
 
 #include "engine/base/hash.h"
 #include "http/document.h"
-#include "http/elsewhere.h"
+#include "http/elsewhere_cached.h"
 #include "http/problem.h"
 #include "http/reading.h"
 #include "http/stock_query.h"
@@ -39,9 +40,11 @@ const struct tally_schema availability_query_schema = {
 
 struct answers {
     struct stock_query_sku *items; /* in the order of the body */
+    bool *taken;                   /* those that another instance or Redis has answered */
     size_t count;
     struct tally_buf positions;
     int64_t as_of_ms; /* of the task that is furthest behind */
+    bool cached;      /* some are from Redis */
 };
 
 static bool read_asked(struct exchange *exchange, struct asked *asked)
@@ -69,9 +72,11 @@ static void prepare(struct exchange *exchange, const struct asked *asked, struct
 
     answers->count = asked->skus.count;
     answers->items = tally_arena_alloc(&exchange->arena, answers->count * sizeof *answers->items);
+    answers->taken = tally_arena_alloc(&exchange->arena, answers->count * sizeof *answers->taken);
     for (size_t i = 0; i < answers->count; i++) {
         struct stock_query_sku *item = &answers->items[i];
 
+        answers->taken[i] = false;
         *item = (struct stock_query_sku){
                 .arena = &exchange->arena, .sku = skus[i], .filter_count = asked->warehouses.count};
         for (size_t j = 0; j < item->filter_count; j++) {
@@ -96,7 +101,7 @@ static int32_t partition_of(const struct exchange *exchange, const struct stock_
                    : -1;
 }
 
-/* Those SKUs that the partition owns, of a task that is here. */
+/* Those SKUs that the partition owns and that nobody has answered, of a task that is here. */
 static enum tally_code read_partition(struct exchange *exchange,
         const struct reading_positions *positions, int32_t partition, struct answers *answers,
         struct tally_error *err)
@@ -107,7 +112,7 @@ static enum tally_code read_partition(struct exchange *exchange,
     for (size_t i = 0; i < answers->count && !code; i++) {
         struct stock_query_sku *item = &answers->items[i];
 
-        if (partition_of(exchange, item) != partition) {
+        if (partition_of(exchange, item) != partition || answers->taken[i]) {
             continue;
         }
         if (!read) {
@@ -124,12 +129,22 @@ static enum tally_code read_partition(struct exchange *exchange,
     return code;
 }
 
-/* What the owner of a partition has said of its SKUs. */
+static bool is_answered(const struct elsewhere_item items[static STOCK_QUERY_ITEMS])
+{
+    for (size_t i = 0; i < STOCK_QUERY_ITEMS; i++) {
+        if (items[i].code == TALLY_FENCED || items[i].code == TALLY_UNAVAILABLE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What the owner of a partition, or Redis, has said of its SKUs. FENCED: not of all. */
 static enum tally_code take_partition(const struct exchange *exchange, int32_t partition,
         const struct elsewhere_item *asked, struct answers *answers, struct tally_error *err)
 {
     enum tally_code code = TALLY_OK;
-    bool told = false;
+    bool told = false, missed = false;
 
     for (size_t i = 0; i < answers->count && !code; i++) {
         const struct elsewhere_item *items = &asked[i * STOCK_QUERY_ITEMS];
@@ -137,13 +152,19 @@ static enum tally_code take_partition(const struct exchange *exchange, int32_t p
         if (partition_of(exchange, &answers->items[i]) != partition) {
             continue;
         }
+        if (!is_answered(items)) {
+            missed = true;
+            continue;
+        }
         code = stock_query_take(&answers->items[i], items, err);
+        answers->taken[i] = true;
+        answers->cached = answers->cached || items[0].cached;
         if (!code && !told && items[0].info.topic) {
             add_info(answers, &items[0].info);
             told = true;
         }
     }
-    return code;
+    return code ? code : missed ? TALLY_FENCED : TALLY_OK;
 }
 
 /* Asks for all SKUs whose tasks run elsewhere (away), by partition. The answers stand where their
@@ -168,6 +189,7 @@ static struct elsewhere_item *ask_others(struct exchange *exchange, const struct
         }
     }
     elsewhere_ask(exchange, packed, count * STOCK_QUERY_ITEMS, 0);
+    elsewhere_cached(exchange, packed, count * STOCK_QUERY_ITEMS);
     for (size_t i = 0; i < count; i++) {
         memcpy(&asked[places[i] * STOCK_QUERY_ITEMS], &packed[i * STOCK_QUERY_ITEMS],
                 STOCK_QUERY_ITEMS * sizeof *asked);
@@ -252,7 +274,7 @@ static void answer(struct exchange *exchange, const struct answers *answers)
     struct tally_writer writer;
 
     reading_positions_header(exchange, &answers->positions);
-    reading_source_headers(exchange, answers->as_of_ms, "rocksdb");
+    reading_source_headers(exchange, answers->as_of_ms, answers->cached ? "redis" : "rocksdb");
     response_json(&exchange->response, 200, &writer);
     tally_write_map(&writer, 1);
     tally_write_name(&writer, "items");

@@ -37,6 +37,7 @@ struct elsewhere_item {
     bool more;
     struct tally_outcome_info outcome;
     bool repeated;
+    bool cached;                 /* from Redis, see elsewhere_cached.h */
     struct tally_read_info info; /* topic NULL: the task was not opened */
 };
 

@@ -72,7 +72,7 @@ static bool read_levels(struct exchange *exchange, struct tally_slice sku, struc
     *cached = (struct cached){.exchange = exchange,
             .levels = tally_arena_alloc(&exchange->arena, LEVELS_MAX * sizeof *cached->levels)};
     code = exchange->cache->ops->levels(exchange->cache, sku, add_level, cached, info, &err);
-    if ((code && code != TALLY_NOT_FOUND) || cached->damaged) {
+    if ((code && code != TALLY_NOT_FOUND) || cached->damaged || info->position < 0) {
         return false;
     }
     qsort(cached->levels, cached->count, sizeof *cached->levels, compare);

@@ -6,7 +6,7 @@
 
 #include "engine/base/hash.h"
 #include "engine/base/log.h"
-#include "http/elsewhere.h"
+#include "http/elsewhere_cached.h"
 #include "http/forwarding.h"
 #include "http/problem.h"
 
@@ -22,7 +22,8 @@ struct graphql_owner {
     bool opened;
     struct tally_read *read;
     bool away;                   /* it runs elsewhere: its owner is asked, each time anew */
-    struct tally_read_info info; /* of the owner's last answer; topic NULL: none */
+    bool cached;                 /* Redis has answered for it */
+    struct tally_read_info info; /* of the last answer; topic NULL: none */
     enum tally_code code;        /* why it is not open */
     const char *message;
     struct graphql_owner *next;
@@ -330,6 +331,7 @@ static void take_item(struct graphql_reads *reads, struct graphql_load *load,
     load->value = item->value;
     load->done = true;
     load->code = item->code;
+    owner->cached = owner->cached || item->cached;
     load->message = item->message && item->message[0] ? item->message : tally_code_text(item->code);
     if (item->info.topic) {
         owner->info = item->info;
@@ -351,8 +353,24 @@ static int compare_places(const void *a, const void *b)
     return order ? order : tally_slice_compare(left->key, right->key);
 }
 
-/* What is asked of tasks that run elsewhere: one request for each instance. Tasks that nobody could
- * be asked of are read as this instance had them last. */
+/* What neither the owner nor Redis has answered: it is read of what this instance had last, or not
+ * at all. Others may still be answered by them. */
+static void take_last(struct graphql_reads *reads, struct graphql_load *load)
+{
+    struct graphql_owner *owner = load->owner;
+
+    if (!owner->read) {
+        open_as(reads, owner, reading_of(reads->exchange));
+    }
+    if (!owner->read) {
+        load->done = true;
+        load->code = owner->code;
+        load->message = owner->message;
+        owner->code = TALLY_OK;
+    }
+}
+
+/* What is asked of tasks that run elsewhere: one request for each instance. */
 static void ask_elsewhere(struct graphql_reads *reads)
 {
     struct tally_arena *arena = &reads->exchange->arena;
@@ -382,14 +400,12 @@ static void ask_elsewhere(struct graphql_reads *reads)
         reads->scans += items[i].kind == ELSEWHERE_ROWS;
     }
     elsewhere_ask(reads->exchange, items, count, 0);
+    elsewhere_cached(reads->exchange, items, count);
     for (size_t i = 0; i < count; i++) {
-        struct graphql_owner *owner = loads[i]->owner;
-
         if (items[i].code != TALLY_FENCED && items[i].code != TALLY_UNAVAILABLE) {
             take_item(reads, loads[i], &items[i]);
-        } else if (owner->away) {
-            owner->away = false;
-            open_as(reads, owner, reading_of(reads->exchange));
+        } else {
+            take_last(reads, loads[i]);
         }
     }
 }
@@ -460,23 +476,28 @@ void graphql_reads_headers(const struct graphql_reads *reads)
 {
     struct tally_read_info oldest = {.as_of_ms = 0};
     struct tally_buf positions;
+    bool cached = false;
 
     tally_buf_init(&positions, READING_POSITIONS_BYTES_MAX);
     for (const struct graphql_owner *owner = reads->owners; owner; owner = owner->next) {
-        const struct tally_read_info *info =
-                owner->read ? tally_read_info(owner->read) : &owner->info;
+        const struct tally_read_info *info = &owner->info;
 
+        if (owner->read &&
+                (!info->topic || tally_read_info(owner->read)->as_of_ms < info->as_of_ms)) {
+            info = tally_read_info(owner->read);
+        }
         if (!info->topic) {
             continue;
         }
         reading_positions_add(&positions, info);
+        cached = cached || owner->cached;
         if (oldest.as_of_ms == 0 || info->as_of_ms < oldest.as_of_ms) {
             oldest = *info;
         }
     }
     reading_positions_header(reads->exchange, &positions);
     if (oldest.as_of_ms > 0) {
-        reading_age_headers(reads->exchange, &oldest);
+        reading_source_headers(reads->exchange, oldest.as_of_ms, cached ? "redis" : "rocksdb");
     }
     tally_buf_deinit(&positions);
 }

@@ -3,7 +3,8 @@
  * Invariants
  *  (1) A task is opened once for a request: all that it gives is of one commit. One that runs on
  *      another instance is asked in each round, all of that instance in one request, and what it
- *      gives is of one commit a round.
+ *      gives is of one commit a round. While nobody who owns it can be asked, rows come from Redis,
+ *      else from what this instance had last.
  *  (2) In one round all keys of a task are one multi-get; what was read is never read again.
  * Slices live in the arena. @thread http */
 #pragma once

@@ -290,6 +290,51 @@ def redis_version(sku):
     return json.loads(text)["version"] if text else None
 
 
+STALE = """{ stocks(skus: %s) { sku version available product { id } levels { warehouse version lowStockThreshold updatedAt
+    quantities { name quantity } } }
+  one: stock(sku: %s, warehouses: ["AMS1", "NONE"]) { levels { warehouse quantities(names: [AVAILABLE]) { quantity } } } %s }"""
+PRODUCT = """ p%d: product(id: "P-%d") { id slug name version variants { sku stock { available } } }
+  s%d: product(slug: "shirt-%d") { id }"""
+
+
+def stale_questions(skus):
+    """What is asked of several tasks: a path and a body each."""
+    products = " ".join(PRODUCT % ((number,) * 4) for number in range(3))
+    return [("/v1/availability:batch", {"skus": skus}), ("/v1/availability:batch", {"skus": skus, "warehouses": ["BER1", "AMS1"]}),
+            ("/graphql", {"query": STALE % (json.dumps(skus), json.dumps(skus[0]), products)})]
+
+
+def together(instance, path, body, **headers):
+    return ask(instance, "POST", path, json.dumps(body), Content_Type="application/json", Accept="application/json", **headers)
+
+
+def told(answer):
+    """Without what a request has cost."""
+    document = answer.json()
+    return {name: document[name] for name in ("items", "data", "errors") if name in document}
+
+
+def stale(left, before):
+    """Together, from Redis, which says so."""
+    for instance in left:
+        for (path, body), wanted in before:
+            answer = together(instance, path, body)
+            check(answer.status == 200 and told(answer) == told(wanted) and "errors" not in answer.json()
+                  and answer.headers["Tally-Source"] == "redis" and answer.headers["Tally-As-Of"]
+                  and answer.headers["Tally-Lag-Ms"].isdigit() and "stock.commands/" in answer.headers["Tally-Position"],
+                  f"{path} while an owner is dead", wanted, answer)
+            answer = together(instance, path, body, Tally_Min_Position="none/0@1")
+            check(answer.status == 503 and answer.json()["code"] == "NOT_OWNER" if path != "/graphql"
+                  else {error["extensions"]["code"] for error in answer.json()["errors"]} == {"NOT_OWNER"},
+                  f"{path} at a position while an owner is dead", answer)
+    skus = before[0][0][1]["skus"]
+    known = before[0][1].json()["items"]
+    for instance in left:  # what Redis does not know, only an older state may, or nobody
+        answer = together(instance, "/v1/availability:batch", {"skus": [*skus, *(f"NONE-{number}" for number in range(9))]})
+        check(answer.status == 200 and answer.json()["items"][:len(skus)] == known and answer.headers["Tally-Source"] == "redis"
+              or answer.status == 503 and answer.json()["code"] == "NOT_OWNER", "with some that nobody has heard of", answer)
+
+
 def death(instances):
     """One is killed: until its session is over stock comes from Redis, then from who took over."""
     dead, *left = instances
@@ -299,7 +344,9 @@ def death(instances):
     before = {sku: get(dead, f"/v1/stock/{sku}") for sku in skus}
     for sku in skus:
         until("Redis is not behind", lambda: redis_version(sku) == before[sku].json()["levels"][0]["version"])
+    before_all = [(question, together(left[0], *question)) for question in stale_questions(skus)]
     dead.kill()
+    stale(left, before_all)
     for sku in skus:
         for instance in left:
             answer = get(instance, f"/v1/stock/{sku}")
