@@ -355,24 +355,31 @@ void ops_encode(struct tally_buf *path, struct tally_slice text)
     }
 }
 
-struct tally_slice ops_problem(const struct ops_answer *answer)
+/* Length of the string that begins there and is not ended by `end`; quotes and strokes lose their
+ * escapes. */
+static size_t unescape(uint8_t *text, const uint8_t *end)
+{
+    size_t len = 0;
+
+    for (const uint8_t *at = text; at < end && *at != '"'; at++) {
+        at += *at == '\\' && at + 1 < end && (at[1] == '"' || at[1] == '\\');
+        text[len++] = *at;
+    }
+    return len;
+}
+
+struct tally_slice ops_problem(struct ops_answer *answer)
 {
     static const char *const names[] = {"\"detail\":\"", "\"title\":\""};
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         size_t len = strlen(names[i]);
-        const uint8_t *at = answer->body.len
-                                    ? memmem(answer->body.data, answer->body.len, names[i], len)
-                                    : NULL;
-        const uint8_t *end;
+        uint8_t *at = answer->body.len ? memmem(answer->body.data, answer->body.len, names[i], len)
+                                       : NULL;
 
-        if (!at) {
-            continue;
-        }
-        at += len;
-        end = memchr(at, '"', answer->body.len - (size_t)(at - answer->body.data));
-        if (end) {
-            return tally_slice_of(at, (size_t)(end - at));
+        if (at) {
+            return tally_slice_of(at + len,
+                    unescape(at + len, answer->body.data + answer->body.len));
         }
     }
     return tally_buf_bytes(&answer->body);

@@ -33,5 +33,6 @@ TALLY_MUST_CHECK enum tally_code ops_stream(struct ops_target target, const char
         struct tally_error *err);
 /* Appends text as one query value or path segment: everything but A-Za-z0-9._~:- as %XX. */
 void ops_encode(struct tally_buf *path, struct tally_slice text);
-/* What a problem+json body says ("detail" or "title"), for a message; borrows from it. */
-struct tally_slice ops_problem(const struct ops_answer *answer);
+/* What a problem+json body says ("detail" or "title"), for a message; borrows from it, and takes
+ * escapes out of it: once an answer. */
+struct tally_slice ops_problem(struct ops_answer *answer);

@@ -227,6 +227,41 @@ def refusals(tally, sku):
     check(tally.explain(sku, "none", 404)["code"] == "UNKNOWN_WAREHOUSE", "a name that is none")
 
 
+def verb(tally, sku):
+    """`tally explain` tells what the API does."""
+    answer = tally.explain(sku, "AMS1", limit=200)
+    lines = tally.run("explain", sku, "AMS1", "--all", "-o", "json").stdout.splitlines()
+    check([json.loads(line) for line in lines] == [answer], "explain -o json", lines)
+    lines = tally.run("explain", sku, "AMS1", "--limit", "101", "--bucket", "held", "-o", "json").stdout.splitlines()
+    check([item["seq"] for line in lines for item in json.loads(line)["items"]] ==
+          [item["seq"] for item in tally.explain(sku, "AMS1", limit=200, bucket="held")["items"]], "explain --bucket", lines)
+    text = tally.run("explain", sku, "--all").stdout
+    for item in answer["items"]:
+        check(f"{item['command']} {item['command_id']} at {item['position']}, event {item['event_position']}" in text,
+              f"explain: origin of {item['seq']}", text)
+    check(text.count("consistent: the deltas of entries 1 to ") == 2 and f"{sku} in AMS1: version " in text
+          and f"{sku} in RTM2: version " in text, "explain: both levels", text)
+    check('        reference PO-1, note "first delivery"\n' in text and ", by anna\n" in text and
+          "        reservation R-1 line 1, order O-1\n" in text and " held +6 = 6; available " in text, "explain: why", text)
+    short = tally.run("explain", sku, "AMS1", "--limit", "2").stdout
+    check("older entries: --all or --limit" in short and "consistent: the deltas of entries 1 to " in short and
+          short.count(" at ") == 2, "explain --limit", short)
+    then = answer["items"][3]
+    text = tally.run("explain", sku, "AMS1", "--as-of", then["recorded_at"]).stdout
+    check(f"version {then['seq']} of {then['recorded_at']}\n" in text, "explain --as-of", text)
+    code = tally.run("explain", "INSUFFICIENT_STOCK").stdout
+    check(code.startswith("Insufficient stock\nINSUFFICIENT_STOCK, HTTP status 409."), "explain of a code", code)
+    tally.send("ReceiveStock", sku="NOT_OWNER", warehouse="AMS1", quantity=1)
+    check(tally.run("explain", "--sku", "NOT_OWNER").stdout.startswith("NOT_OWNER in AMS1: version 1 "), "explain --sku")
+    for arguments, status, wanted in ((("NONE",), 1, 'no SKU "NONE" is registered'), ((sku, "NONE"), 1, 'no warehouse "NONE"'),
+                                      (("NOT_OWNR",), 1, 'did you mean "NOT_OWNER"?'), ((), 2, "expected a code or a SKU"),
+                                      ((sku, "ams1"), 2, '"ams1" is no warehouse'), (("A B",), 2, '"A B" is no SKU'),
+                                      ((sku, "A", "B"), 2, "argument"), ((sku, "--limit", "0"), 2, "--limit"),
+                                      ((sku, "--bucket", "onhand"), 2, "on_hand"), ((sku, "--as-of", "now"), 2, "--as-of")):
+        refused = tally.run("explain", *arguments, status=status)
+        check(wanted in refused.stderr and not refused.stdout, f"explain {arguments}", refused.stderr)
+
+
 def without_ledger(folder, topologies):
     """The events topic alone."""
     tally = Tally(folder, "explain-" + uuid.uuid4().hex[:8], topologies, **{"stock.ledger": False})
@@ -236,6 +271,11 @@ def without_ledger(folder, topologies):
         answer = tally.explain(sku, "AMS1")
         check(answer["notes"] == [f"stock.ledger is false: entries are read from {tally.name}.stock.events"], "it is said",
               answer["notes"])
+        told = tally.run("explain", sku, "AMS1")
+        check(answer["notes"][0] in told.stderr and "consistent: " in told.stdout, "explain says so too", told.stderr)
+        tally.instance.stop()
+        check("127.0.0.1" in tally.run("explain", sku, status=1).stderr, "no instance to ask")
+        tally.run("explain", "NOT_OWNER")
     finally:
         tally.instance.end()
 
@@ -249,6 +289,7 @@ def main():
             sku = move(tally)
             whole(tally, sku, "ledger")
             refusals(tally, sku)
+            verb(tally, sku)
         finally:
             tally.instance.end()
         without_ledger(folder, everything)

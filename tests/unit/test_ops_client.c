@@ -106,6 +106,22 @@ START_TEST(does_not_take_half_for_whole)
 }
 END_TEST
 
+START_TEST(a_problem_is_read)
+{
+    struct ops_answer answer;
+
+    ck_assert_int_eq(get("HTTP/1.0 404 No\r\n\r\n{\"title\":\"t\",\"detail\":\"no \\\"A\\\\B\\\""
+                         " here\",\"code\":\"X\"}",
+                             &answer),
+            TALLY_OK);
+    ck_assert(tally_slice_equal(ops_problem(&answer), TALLY_SLICE("no \"A\\B\" here")));
+    ops_answer_deinit(&answer);
+    ck_assert_int_eq(get("HTTP/1.0 404 No\r\n\r\n{\"detail\":\"no end", &answer), TALLY_OK);
+    ck_assert(tally_slice_equal(ops_problem(&answer), TALLY_SLICE("no end")));
+    ops_answer_deinit(&answer);
+}
+END_TEST
+
 START_TEST(says_when_nobody_listens)
 {
     struct ops_answer answer;
@@ -170,6 +186,7 @@ int main(void)
     tcase_add_test(tests, reads_every_framing);
     tcase_add_test(tests, does_not_take_half_for_whole);
     tcase_add_test(tests, says_when_nobody_listens);
+    tcase_add_test(tests, a_problem_is_read);
     tcase_add_test(tests, streams_and_stops);
     tcase_add_test(tests, encodes_queries);
     suite_add_tcase(suite, tests);
