@@ -609,6 +609,10 @@ enum tally_code elsewhere_rows(struct exchange *exchange, const char *topology,
     positions.options.of = TALLY_READ_RUNNING;
     code = tally_read_open(exchange->runtime, topology, TALLY_NONE, partition, &positions.options,
             &read, err);
+    if (code == TALLY_FENCED && exchange->hurried) {
+        exchange->late = true;
+        return code;
+    }
     if (code == TALLY_FENCED) {
         code = rows_elsewhere(exchange, topology, partition, keys, count, rows, info, err);
         if (code != TALLY_FENCED && code != TALLY_UNAVAILABLE) {

@@ -48,4 +48,6 @@ struct exchange {
     int64_t started_us;       /* of the server, mono; for /startupz */
     char date[RESPONSE_DATE_LEN + 1];
     bool keep_alive;
+    bool hurried; /* of a lane: whatever would wait for somebody sets late instead */
+    bool late;    /* and then the answer is made again by a worker */
 };

@@ -70,6 +70,13 @@ struct tally_slice limits_client(const struct limits *limits, const struct reque
                                                              : tally_slice_string(request->peer);
 }
 
+bool limits_count(const struct exchange *exchange)
+{
+    const struct limits *limits = exchange->limits;
+
+    return limits->limiter && limits->policies[limits_policy_of(exchange->route)].quota > 0;
+}
+
 bool limits_take(struct exchange *exchange)
 {
     const struct limits *limits = exchange->limits;

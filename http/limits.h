@@ -22,5 +22,7 @@ void limits_init(struct limits *limits, const struct tally_config *config,
 enum limits_policy limits_policy_of(const struct route *route);
 /* The client that is counted: borrows from the request. */
 struct tally_slice limits_client(const struct limits *limits, const struct request *request);
+/* Whether the request is one that is counted. */
+bool limits_count(const struct exchange *exchange);
 /* Counts the request and adds the fields. false: 429 is answered. */
 bool limits_take(struct exchange *exchange);

@@ -103,7 +103,10 @@ struct tally_read *reading_at_owner(struct exchange *exchange, const char *topol
     *away = false;
     partition = partition_of(exchange, key, partition);
     read = open_here(exchange, topology, partition, TALLY_READ_RUNNING, &code, &err);
-    if (code == TALLY_FENCED) {
+    if (code == TALLY_FENCED && exchange->hurried) {
+        exchange->late = true;
+        problem_error(exchange, code, &err);
+    } else if (code == TALLY_FENCED) {
         *away = !forwarding_answer(exchange, topology, partition);
     } else if (code) {
         problem_error(exchange, code, &err);

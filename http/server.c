@@ -5,8 +5,10 @@
  *  (1) Every request that can be answered gets exactly one answer, in one write (but for dumps).
  *  (2) civetweb never serves anything by itself: begin_request always handles the request.
  *  (3) What guard.c refuses, and every body that was not read to its end, ends the connection.
+ *  (4) Which of both answers, a worker or a lane, makes no difference to the answer.
  * Threads: civetweb's workers, each with its own exchange; civetweb has one worker for each open
- * connection, so http.threads is the number of connections. */
+ * connection, so http.threads is the number of connections. Between reads a worker gives its
+ * connection to a lane (lane.h), which answers with an exchange of its own. */
 #include "http/server.h"
 
 #include <civetweb.h>
@@ -30,9 +32,11 @@
 #include "http/guard.h"
 #include "http/graphql/graphql_route.h"
 #include "http/header_field.h"
+#include "http/lane.h"
 #include "http/limits.h"
 #include "http/low_stock_metrics.h"
 #include "http/problem.h"
+#include "http/quick_read.h"
 #include "http/reading.h"
 #include "http/router.h"
 #include "http/websocket/websocket.h"
@@ -47,7 +51,16 @@ enum {
     ADDRESS_LEN_MAX = 80,
     CONTINUE_LEN = 25,
     TYPE_BYTES_MAX = 96,
-    STATUS_SILENT = 444
+    STATUS_SILENT = 444,
+    IDLE_MS = 5000,
+    READS_FIRST = 2, /* in a row, before a connection waits in a lane */
+    MISSES_MAX = 2   /* times that it waited there for nothing, before it does not any more */
+};
+
+/* Of the connection that a worker has. */
+struct link {
+    uint64_t taken; /* bytes of it that were read, as far as requests were made of them */
+    unsigned reads, misses;
 };
 
 struct worker {
@@ -56,8 +69,11 @@ struct worker {
     struct tally_buf out, body;
     size_t index;
     bool rests;         /* has had no request yet */
+    int64_t before_us;  /* of a lane: when the request began */
     const char *buffer; /* where the library's buffer of this thread begins, as far as is known */
     int64_t date_s;     /* second of exchange.date */
+    struct link link;
+    struct lane_place place;
 };
 
 struct tally_http {
@@ -73,6 +89,7 @@ struct tally_http {
     struct limits limits;
     struct auth *auth;
     struct body_watch watch;
+    struct lanes *lanes;
     int64_t started_us;
     char address[ADDRESS_LEN_MAX];
     char failure[192]; /* what the library said when it did not start */
@@ -125,6 +142,7 @@ static void begin_exchange(struct worker *worker, struct mg_connection *connecti
     exchange->route = NULL;
     exchange->problem = NULL;
     exchange->keep_alive = false;
+    exchange->late = false;
     exchange->principal = (struct principal){.by = ""};
     exchange->audit = (struct audit){0};
     exchange->request.method = REQUEST_OTHER;
@@ -288,6 +306,10 @@ static void serve(struct worker *worker)
     exchange->keep_alive = exchange->keep_alive && !stopping;
     cors_headers(exchange);
     find_route(exchange);
+    if (exchange->hurried && !quick_read_is(exchange)) {
+        exchange->late = true;
+        return;
+    }
     if (exchange->route && stopping && !is_answered_to_the_end(exchange)) {
         problem_answer(exchange, PROBLEM_SHUTTING_DOWN, "this instance stops");
         exchange->response.close = true;
@@ -328,6 +350,97 @@ static int answer(struct worker *worker)
     return exchange->response.status;
 }
 
+/* --- lanes ------------------------------------------------------------------------------------ */
+
+static struct request *begin_read(void *desk, struct lane_place *place)
+{
+    struct worker *worker = desk;
+    struct request *request = &worker->exchange.request;
+
+    worker->before_us = tally_mono_us(tally_clock_real());
+    begin_exchange(worker, place->connection);
+    request->peer = place->peer;
+    request->from_loopback = strncmp(place->peer, "127.", 4) == 0;
+    return request;
+}
+
+static bool answer_read(void *desk, struct tally_buf *out)
+{
+    struct worker *worker = desk;
+    struct exchange *exchange = &worker->exchange;
+    const struct response *response = &exchange->response;
+    enum problem_code code = PROBLEM_NONE;
+    const char *detail = NULL;
+    bool good = guard_check(&exchange->request, &code, &detail) == GUARD_PASS;
+
+    if (good) {
+        exchange->keep_alive = request_keep_alive(&exchange->request);
+        serve(worker);
+        good = !exchange->late && exchange->keep_alive && !response->close && !response->streamed &&
+               !response->body.failed;
+    }
+    if (good) {
+        response_compose(response, exchange->request.method, exchange->date, true, out);
+        audit_end(exchange);
+        exposition_count(exchange->route, response->status,
+                tally_mono_us(tally_clock_real()) - worker->before_us);
+    }
+    end_exchange(worker);
+    return good;
+}
+
+/* Bytes of a request that guard.c has let pass. */
+static uint64_t request_len(const struct request *request)
+{
+    const struct request_header *last = &request->headers[request->header_count - 1];
+    const char *end = last->value + strlen(last->value) + 2 * strlen("\r\n");
+
+    return request->skipped + (uint64_t)(end - request->method_name) +
+           (uint64_t)guard_content_length(request);
+}
+
+/* Whether the connection may wait in a lane for its next request. Where the library has read more
+ * than this one, the next is in its buffer. */
+static bool is_for_lane(struct worker *worker)
+{
+    const struct exchange *exchange = &worker->exchange;
+    struct link *link = &worker->link;
+
+    if (!exchange->keep_alive || guard_is_chunked(&exchange->request)) {
+        link->misses = MISSES_MAX;
+        return false;
+    }
+    link->taken += request_len(&exchange->request);
+    if (!quick_read_is(exchange) || exchange->request.method == REQUEST_POST) {
+        link->reads = 0;
+        return false;
+    }
+    return ++link->reads >= READS_FIRST && link->misses < MISSES_MAX;
+}
+
+static void wait_in_lane(struct worker *worker, struct mg_connection *connection)
+{
+    struct lane_place *place = &worker->place;
+    struct link *link = &worker->link;
+    enum lane_event event = LANE_REST;
+
+    place->socket = body_socket(connection);
+    place->connection = connection;
+    place->peer = mg_get_request_info(connection)->remote_addr;
+    while (event == LANE_REST && place->socket >= 0 && lane_has_all(place->socket, link->taken)) {
+        event = lane_wait(worker->http->lanes, worker->index, place);
+        link->taken += place->taken;
+        link->misses = place->answered > 0 ? 0 : link->misses + 1;
+        if (event == LANE_REST &&
+                mg_write(connection, place->rest.data, place->rest.len) != (int)place->rest.len) {
+            event = LANE_END;
+        }
+    }
+    if (event == LANE_END) {
+        mg_disable_connection_keep_alive(connection);
+    }
+}
+
 /* --- civetweb's callbacks ----------------------------------------------------------------------
  */
 
@@ -345,6 +458,7 @@ static int begin_request(struct mg_connection *connection)
 {
     struct worker *worker = mg_get_thread_pointer(connection);
     int64_t before_us = tally_mono_us(tally_clock_real());
+    bool for_lane;
     int status;
 
     if (worker->rests) {
@@ -360,9 +474,22 @@ static int begin_request(struct mg_connection *connection)
         exposition_count(worker->exchange.route, status,
                 tally_mono_us(tally_clock_real()) - before_us);
     }
+    for_lane = status != STATUS_SILENT && is_for_lane(worker);
     end_exchange(worker);
     end_active(worker->http);
+    if (for_lane) {
+        wait_in_lane(worker, connection);
+    }
     return status;
+}
+
+static int init_connection(const struct mg_connection *connection, void **data)
+{
+    struct worker *worker = mg_get_thread_pointer(connection);
+
+    worker->link = (struct link){.taken = 0};
+    *data = NULL;
+    return 0;
 }
 
 /* What the library refuses by itself: requests that it cannot read. Its 411 is a Content-Length
@@ -408,6 +535,34 @@ static void equip(struct tally_http *http, struct exchange *exchange)
     exchange->gateway = http->websocket.gateway;
 }
 
+static void *create_worker(void *context)
+{
+    struct tally_http *http = context;
+    struct worker *worker = tally_alloc_zero(1, sizeof *worker);
+
+    worker->http = http;
+    worker->exchange.hurried = true;
+    lane_place_init(&worker->place);
+    tally_buf_init(&worker->out, OUT_BYTES_MAX);
+    tally_buf_init(&worker->body, GUARD_BODY_BYTES_MAX + WORKER_KEEP_BYTES);
+    response_init(&worker->exchange.response);
+    tally_arena_init(&worker->exchange.arena, ARENA_BLOCK_BYTES);
+    equip(http, &worker->exchange);
+    return worker;
+}
+
+static void destroy_worker(void *desk)
+{
+    struct worker *worker = desk;
+
+    lane_place_deinit(&worker->place);
+    tally_buf_deinit(&worker->out);
+    tally_buf_deinit(&worker->body);
+    response_deinit(&worker->exchange.response);
+    tally_arena_deinit(&worker->exchange.arena);
+    tally_free(worker);
+}
+
 static void *init_thread(const struct mg_context *context, int type)
 {
     struct tally_http *http = mg_get_user_data(context);
@@ -418,31 +573,20 @@ static void *init_thread(const struct mg_context *context, int type)
     }
     tally_log_thread("http");
     tally_mem_idle_thread(true);
-    worker = tally_alloc_zero(1, sizeof *worker);
+    worker = create_worker(http);
+    worker->exchange.hurried = false;
     worker->rests = true;
-    worker->http = http;
     worker->index = atomic_fetch_add(&http->worker_count, 1);
     tally_assert(worker->index < http->workers_max);
-    tally_buf_init(&worker->out, OUT_BYTES_MAX);
-    tally_buf_init(&worker->body, GUARD_BODY_BYTES_MAX + WORKER_KEEP_BYTES);
-    response_init(&worker->exchange.response);
-    tally_arena_init(&worker->exchange.arena, ARENA_BLOCK_BYTES);
-    equip(http, &worker->exchange);
     return worker;
 }
 
 static void exit_thread(const struct mg_context *context, int type, void *pointer)
 {
-    struct worker *worker = pointer;
-
     (void)context;
     (void)type;
-    if (worker) {
-        tally_buf_deinit(&worker->out);
-        tally_buf_deinit(&worker->body);
-        response_deinit(&worker->exchange.response);
-        tally_arena_deinit(&worker->exchange.arena);
-        tally_free(worker);
+    if (pointer) {
+        destroy_worker(pointer);
     }
 }
 
@@ -490,6 +634,7 @@ static enum tally_code start_library(struct tally_http *http, const struct tally
             .begin_request = begin_request,
             .http_error = http_error,
             .log_message = log_message,
+            .init_connection = init_connection,
             .init_thread = init_thread,
             .exit_thread = exit_thread,
     };
@@ -518,6 +663,17 @@ static enum tally_code start_library(struct tally_http *http, const struct tally
     return TALLY_OK;
 }
 
+static void start_lanes(struct tally_http *http)
+{
+    const struct lane_ops ops = {.open = create_worker,
+            .close = destroy_worker,
+            .begin = begin_read,
+            .answer = answer_read,
+            .context = http};
+
+    http->lanes = lane_start(&ops, IDLE_MS);
+}
+
 static void start_websockets(struct tally_http *http, const struct tally_config *config)
 {
     struct exchange prototype = {.runtime = NULL};
@@ -530,6 +686,7 @@ static void start_websockets(struct tally_http *http, const struct tally_config 
 
 static void destroy(struct tally_http *http)
 {
+    lane_destroy(http->lanes);
     websocket_destroy(&http->websocket);
     body_watch_stop(&http->watch);
     graphql_route_schema_destroy(http->graphql);
@@ -573,6 +730,7 @@ enum tally_code tally_http_start(struct tally_runtime *runtime,
     }
     if (!code) {
         start_websockets(http, config);
+        start_lanes(http);
         code = start_library(http, config, err);
     }
     if (code) {
@@ -605,6 +763,7 @@ void tally_http_stop(struct tally_http *http)
         }
     }
     tally_mutex_unlock(&http->mutex);
+    lane_stop(http->lanes);
     mg_stop(http->context);
     tally_metrics_collector_remove(low_stock_metrics_collect, http->runtime);
     destroy(http);

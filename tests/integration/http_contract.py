@@ -498,6 +498,87 @@ def connections():
         check(status == 200 and headers[b"Connection"] == b"close" and stream.read() == b"", "the last one")
 
 
+class Line:
+    """One connection, on which requests are written as they are."""
+
+    def __init__(self):
+        self.socket = socket.create_connection((HOST, int(PORT)), timeout=PATIENCE_S)
+        self.stream = self.socket.makefile("rwb")
+
+    def write(self, text):
+        self.stream.write(text.encode())
+        self.stream.flush()
+
+    def answer(self, method="GET"):
+        """Status, the headers that do not tell the time, and the body."""
+        status, headers = int(self.stream.readline().split()[1]), {}
+        while (line := self.stream.readline().strip()):
+            name, _, value = line.decode().partition(": ")
+            headers[name] = value
+        bare = method == "HEAD" or status in (204, 304)
+        body = b"" if bare else self.stream.read(int(headers.get("Content-Length", 0)))
+        return status, {name: value for name, value in headers.items() if name not in (
+            "Date", "Tally-As-Of", "Tally-Lag-Ms", "Tally-Position")}, body
+
+    def ask(self, method, path, *lines, body=""):
+        self.write("\r\n".join([f"{method} {path} HTTP/1.1", "Host: a", *lines, "", body]))
+        return self.answer(method)
+
+    def close(self):
+        self.stream.close()
+        self.socket.close()
+
+
+def lanes(warehouse, sku):
+    """Reads of one connection after the other are answered by another thread; nobody can tell, whatever comes between."""
+    level = f"/v1/stock/{sku}/{warehouse}"
+    tag = get(level).headers["ETag"]
+    asked = [("GET", level), ("HEAD", level), ("GET", level, "If-None-Match: " + tag), ("GET", level, 'If-None-Match: "p0-v0"'),
+             ("GET", f"/v1/stock/{sku}"), ("GET", f"/v1/stock/{sku}?warehouse={warehouse}"), ("GET", f"/v1/stock/{sku}?wrong=1"),
+             ("GET", f"/v1/stock/NONE-{RUN}/{warehouse}"), ("GET", f"/v1/stock/{sku}/NONE"), ("GET", level, "Accept: text/html"),
+             ("GET", level + "?as_of=2026-01-15T10:00:00.000Z"), ("GET", level + "/"), ("GET", level, "Prefer: wait=1"),
+             ("GET", level, "Tally-Min-Position: x"), ("GET", level, "Content-Length: 0"), ("GET", level, "Content-Length: 3"),
+             ("GET", "/v1/reservations/none-" + RUN), ("GET", "/livez"), ("PUT", level, "Content-Length: 0"), ("OPTIONS", level),
+             ("GET", level, "Cookie: " + "x" * 6000), ("GET", level, "X-Latin: \u00e9"), ("GET", level, *["X: y"] * 40),
+             ("GET", level, "connection: Keep-Alive"), ("GET", "/" + "x" * 2100)]
+    line = Line()
+    for method, path, *lines in asked:
+        body = "abc" if "Content-Length: 3" in lines else ""
+        fresh = Line()
+        wanted = fresh.ask(method, path, *lines, body=body)
+        fresh.close()
+        for _ in range(3):
+            check(line.ask("GET", level)[0] == 200, "in a lane")
+        found = line.ask(method, path, *lines, body=body)
+        check(found == wanted, "in a lane as elsewhere", method, path, lines, found, wanted)
+        if found[1]["Connection"] == "close":
+            check(line.stream.read() == b"", "in a lane: the end", path)
+            line.close()
+            line = Line()
+    read = f"GET {level} HTTP/1.1\r\nHost: a\r\n\r\n"
+    for count in (2, 40):  # more than a lane answers in a row
+        line.write(read * count + "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n" + read * count)
+        told = [line.answer() for _ in range(2 * count + 1)]
+        check([status for status, _, _ in told] == [200] * (2 * count + 1) and told[count][2] == b"ok"
+              and told[0] == told[-1], "in a lane: many at once", count)
+    for cut in (1, 4, 20, len(read) - 1):  # a request that comes in pieces
+        line.write(read + read[:cut])
+        check(line.answer()[0] == 200, "in a lane: before a part")
+        time.sleep(0.05)
+        line.write(read[cut:])
+        check(line.answer()[0] == 200, "in a lane: a part and its rest", cut)
+    key = f"lane-{RUN}"
+    sent = json.dumps({"sku": sku, "warehouse": warehouse, "quantity": 3})
+    headers = [f"Idempotency-Key: {key}", "Content-Type: application/json", "Prefer: wait=30", f"Content-Length: {len(sent)}"]
+    before = json.loads(line.ask("GET", level)[2])
+    line.write(read * 3 + "\r\n".join(["POST /v1/commands/ReceiveStock HTTP/1.1", "Host: a", *headers, "", sent]) + read * 3)
+    told = [line.answer() for _ in range(7)]
+    check([json.loads(told[i][2])["on_hand"] - before["on_hand"] for i in (0, 2, 4, 6)] == [0, 0, 3, 3] and told[3][0] == 200,
+          "in a lane: a command between reads", told)
+    check(line.ask("GET", level, "Connection: close")[1]["Connection"] == "close" and line.stream.read() == b"", "in a lane: close")
+    line.close()
+
+
 def replay():
     warehouse, skus = set_up()
     commands(warehouse, skus[0])
@@ -512,6 +593,7 @@ def replay():
     probes()
     problem_pages()
     connections()
+    lanes(warehouse, skus[0])
 
 
 def finish():
