@@ -14,6 +14,7 @@
     X(fsck, "prove that the state is sound, or dump it")               \
     X(sink, "show, pause, resume or rebuild sinks; make their tables") \
     X(keys, "make and check the keys of programs that use the API")    \
+    X(plan, "tell what a start would do to state and sinks")           \
     X(reset, "get tasks out of a halt: plan, and carry out")           \
     X(replay, "build state again from events, in a directory apart")   \
     X(diff, "compare two states: rows, or hashes of them")             \

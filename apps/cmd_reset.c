@@ -12,8 +12,7 @@
 #include <time.h>
 
 #include "apps/reset_execute.h"
-#include "apps/reset_projection.h"
-#include "connectors/kafka_admin.h"
+#include "apps/reset_survey.h"
 #include "engine/base/clock.h"
 #include "engine/base/failpoint.h"
 #include "engine/base/mem.h"
@@ -23,17 +22,9 @@
 #define MISTAKES_MAX   (64 * 1024)
 #define LINE_MAX_BYTES (64 * 1024)
 #define MEMBERS_MAX    16
-#define GROUPS_MAX     17 /* of all aggregates, and one of each projection */
 #define LOOK_EVERY_MS  500
 #define LEAVE_GRACE_MS 5000
 #define OPEN_GRACE_MS  10000 /* the broker sweeps for expired transactions that often */
-
-struct task_reset {
-    struct tally_group *group; /* one of reset.groups */
-    const struct tally_topology *topology;
-    struct reset_facts facts;
-    struct reset_plan plan;
-};
 
 struct reset {
     struct cli *cli;
@@ -41,125 +32,23 @@ struct reset {
     int64_t partition;    /* -1: all */
     bool execute, accept_loss, json;
     int64_t wait_s, timeout_ms; /* wait_s -1: as long as a member that is gone is kept */
-    struct instance instance;
-    struct reset_scope scope;
-    struct progress progress;
-    struct tally_group *groups[GROUPS_MAX]; /* whose offsets are looked at, each once */
-    size_t group_count;
+    struct reset_survey survey;
     struct tally_state *state; /* held; NULL: only a plan is asked for */
-    struct task_reset *tasks;
-    size_t count;
 };
 
 /* --- the plan --------------------------------------------------------------------------------- */
 
 static enum tally_code check_topics(struct reset *reset, struct tally_error *err)
 {
-    struct tally_topic_spec *specs = NULL;
     struct tally_buf mistakes;
-    size_t count;
-    enum tally_code code = tally_topics_of(&reset->cli->config, reset->instance.owners,
-            reset->instance.topology_count, &specs, &count, err);
+    enum tally_code code;
 
     tally_buf_init(&mistakes, MISTAKES_MAX);
-    if (!code) {
-        code = tally_topics_check(&reset->cli->config, specs, count, (int)reset->timeout_ms,
-                &reset->scope.partitions, &mistakes, err);
-    }
+    code = reset_survey_topics(&reset->survey, &mistakes, err);
     if (mistakes.len > 0) {
         fwrite(mistakes.data, mistakes.len, 1, stderr);
     }
     tally_buf_deinit(&mistakes);
-    tally_free(specs);
-    return code;
-}
-
-static bool wanted(const struct reset *reset, const struct tally_topology *topology,
-        int32_t partition)
-{
-    return (!reset->topology || strcmp(reset->topology, tally_topology_name(topology)) == 0) &&
-           (reset->partition < 0 || reset->partition == partition);
-}
-
-/* The group of the topology's tasks, opened once. */
-static enum tally_code find_group(struct reset *reset, const struct tally_topology *topology,
-        struct tally_group **group, struct tally_error *err)
-{
-    const char *name = tally_topology_group(topology);
-    struct tally_group *opened = NULL;
-    enum tally_code code;
-
-    for (size_t i = 0; i < reset->count; i++) {
-        const char *other = tally_topology_group(reset->tasks[i].topology);
-
-        if (name && other ? strcmp(name, other) == 0 : name == other) {
-            *group = reset->tasks[i].group;
-            return TALLY_OK;
-        }
-    }
-    code = tally_group_open(&reset->cli->config, name, (int)reset->timeout_ms, &opened, err);
-    if (!code) {
-        tally_assert(reset->group_count < GROUPS_MAX);
-        reset->groups[reset->group_count++] = opened;
-    }
-    *group = opened;
-    return code;
-}
-
-/* What the scope is for the task: its group is asked. */
-static struct reset_scope scope_of(const struct reset *reset, const struct task_reset *task)
-{
-    struct reset_scope scope = reset->scope;
-
-    scope.group = task->group;
-    return scope;
-}
-
-static enum tally_code find_tasks(struct reset *reset, struct tally_error *err)
-{
-    size_t max = reset->instance.topology_count * (size_t)reset->scope.partitions;
-
-    reset->tasks = tally_alloc_zero(max + 1, sizeof *reset->tasks);
-    for (size_t i = 0; i < reset->instance.topology_count; i++) {
-        for (int32_t p = 0; p < reset->scope.partitions; p++) {
-            if (wanted(reset, reset->instance.topologies[i], p)) {
-                struct task_reset *task = &reset->tasks[reset->count];
-                enum tally_code code =
-                        find_group(reset, reset->instance.topologies[i], &task->group, err);
-
-                if (code) {
-                    return code;
-                }
-                task->topology = reset->instance.topologies[i];
-                task->facts.partition = p;
-                reset->count++;
-            }
-        }
-    }
-    if (reset->count == 0) {
-        return tally_error_set(err, TALLY_NOT_FOUND, "there is no task %s/%lld",
-                reset->topology ? reset->topology : "*", (long long)reset->partition);
-    }
-    return TALLY_OK;
-}
-
-static enum tally_code plan_task(const struct reset *reset, struct task_reset *task,
-        struct tally_error *err)
-{
-    struct reset_scope scope = scope_of(reset, task);
-    bool projects = tally_topology_projection(task->topology) != NULL;
-    struct tally_topic_partition offset = {.topic = tally_topology_input(task->topology),
-            .partition = task->facts.partition,
-            .offset = TALLY_OFFSET_NONE};
-    enum tally_code code = tally_group_offsets(task->group, &offset, 1, err);
-
-    if (!code) {
-        code = (projects ? reset_projection_gather : reset_facts_gather)(&scope, task->topology,
-                offset.partition, offset.offset, &task->facts, err);
-    }
-    if (!code) {
-        (projects ? reset_projection_plan : reset_plan_make)(&task->facts, &task->plan);
-    }
     return code;
 }
 
@@ -167,13 +56,13 @@ static enum tally_code make_plan(struct reset *reset, struct tally_error *err)
 {
     enum tally_code code = TALLY_OK;
 
-    progress_begin(&reset->progress, tally_clock_real(), true);
-    reset->scope.open_until_ms = tally_mono_ms(tally_clock_real()) +
-                                 reset->cli->config.transaction_timeout + OPEN_GRACE_MS;
-    for (size_t i = 0; i < reset->count && !code; i++) {
-        code = plan_task(reset, &reset->tasks[i], err);
+    progress_begin(&reset->survey.progress, tally_clock_real(), true);
+    reset->survey.scope.open_until_ms = tally_mono_ms(tally_clock_real()) +
+                                        reset->cli->config.transaction_timeout + OPEN_GRACE_MS;
+    for (size_t i = 0; i < reset->survey.count && !code; i++) {
+        code = reset_survey_look(&reset->survey, &reset->survey.tasks[i], err);
     }
-    progress_end(&reset->progress);
+    progress_end(&reset->survey.progress);
     return code;
 }
 
@@ -188,7 +77,7 @@ static void put_offset(struct tally_buf *out, const char *what, int64_t offset)
     }
 }
 
-static void put_steps(const struct task_reset *task, struct tally_buf *out)
+static void put_steps(const struct reset_task *task, struct tally_buf *out)
 {
     const struct reset_facts *facts = &task->facts;
     const struct reset_plan *plan = &task->plan;
@@ -242,7 +131,7 @@ static const char *state_name(const struct reset_facts *facts)
                                              : tally_code_name(facts->state);
 }
 
-static void put_task(const struct task_reset *task, struct tally_buf *out)
+static void put_task(const struct reset_task *task, struct tally_buf *out)
 {
     const struct reset_facts *facts = &task->facts;
     const struct reset_plan *plan = &task->plan;
@@ -304,7 +193,7 @@ static void write_plan(struct tally_writer *writer, const struct reset_plan *pla
 }
 
 /* One object a line. */
-static void put_task_json(const struct task_reset *task, struct tally_buf *out)
+static void put_task_json(const struct reset_task *task, struct tally_buf *out)
 {
     const struct reset_facts *facts = &task->facts;
     struct tally_writer writer;
@@ -334,9 +223,9 @@ static bool print_plan(struct reset *reset)
     bool written = true;
 
     tally_buf_init(&out, LINE_MAX_BYTES);
-    for (size_t i = 0; i < reset->count && written; i++) {
+    for (size_t i = 0; i < reset->survey.count && written; i++) {
         tally_buf_clear(&out);
-        (reset->json ? put_task_json : put_task)(&reset->tasks[i], &out);
+        (reset->json ? put_task_json : put_task)(&reset->survey.tasks[i], &out);
         written = cli_write(reset->cli, tally_buf_bytes(&out));
     }
     tally_buf_deinit(&out);
@@ -397,8 +286,8 @@ static enum tally_code wait_all_members(const struct reset *reset, struct tally_
     enum tally_code code = TALLY_OK;
     bool told = false;
 
-    for (size_t i = 0; i < reset->group_count && !code; i++) {
-        code = wait_members(reset, reset->groups[i], until_ms, &told, err);
+    for (size_t i = 0; i < reset->survey.group_count && !code; i++) {
+        code = wait_members(reset, reset->survey.groups[i], until_ms, &told, err);
     }
     return code;
 }
@@ -426,7 +315,7 @@ static enum tally_code lock_state(struct reset *reset, struct tally_error *err)
                                      .clock = tally_clock_real()},
                     &reset->state, err);
 
-    reset->scope.held = code == TALLY_OK;
+    reset->survey.scope.held = code == TALLY_OK;
     return code;
 }
 
@@ -435,18 +324,18 @@ static enum tally_code execute_all(struct reset *reset, struct tally_error *err)
     enum tally_code code = TALLY_OK;
 
     TALLY_FAILPOINT(RESET_PLAN_AFTER);
-    for (size_t i = 0; i < reset->count && !code; i++) {
-        struct task_reset *task = &reset->tasks[i];
+    for (size_t i = 0; i < reset->survey.count && !code; i++) {
+        struct reset_task *task = &reset->survey.tasks[i];
 
         if (reset_plan_acts(&task->plan)) {
-            struct reset_scope scope = scope_of(reset, task);
+            struct reset_scope scope = reset_survey_scope(&reset->survey, task);
 
-            progress_begin(&reset->progress, tally_clock_real(), true);
+            progress_begin(&reset->survey.progress, tally_clock_real(), true);
             code = still_no_members(reset, task->group, err);
             code = code ? code
                         : reset_execute(&scope, reset->state, task->topology, &task->facts,
                                   &task->plan, err);
-            progress_end(&reset->progress);
+            progress_end(&reset->survey.progress);
             fprintf(stderr, "%s/%d %s\n", task->facts.topology, (int)task->facts.partition,
                     code ? "failed" : "done");
         }
@@ -460,8 +349,8 @@ static int judge_plan(const struct reset *reset, bool *acts)
     size_t impossible = 0, losing = 0;
 
     *acts = false;
-    for (size_t i = 0; i < reset->count; i++) {
-        const struct reset_plan *plan = &reset->tasks[i].plan;
+    for (size_t i = 0; i < reset->survey.count; i++) {
+        const struct reset_plan *plan = &reset->survey.tasks[i].plan;
 
         impossible += plan->impossible != NULL;
         losing += plan->loses[0] != '\0';
@@ -487,12 +376,15 @@ static int judge_plan(const struct reset *reset, bool *acts)
 static int act(struct reset *reset)
 {
     struct tally_error err = {.code = TALLY_OK};
-    enum tally_code code = instance_build(&reset->instance, &reset->cli->config, &err);
+    enum tally_code code =
+            reset_survey_init(&reset->survey, &reset->cli->config, (int)reset->timeout_ms, &err);
     bool acts = false;
     int status = CLI_OK;
 
     code = code ? code : check_topics(reset, &err);
-    code = code ? code : find_tasks(reset, &err);
+    code = code ? code
+                : reset_survey_tasks(&reset->survey, reset->topology, (int32_t)reset->partition,
+                          &err);
     if (!code && reset->execute) {
         code = lock_state(reset, &err);
         code = code ? code : wait_all_members(reset, &err);
@@ -550,18 +442,12 @@ int cmd_reset(int argc, char **argv)
     int status = cli_begin(&cli, argc, argv);
 
     reset.cli = &cli;
-    reset.scope.config = &cli.config;
-    reset.scope.progress = &reset.progress;
     if (status == CLI_CONTINUE) {
         cli_catch_interrupts();
         status = act(&reset);
     }
     tally_state_close(reset.state);
-    for (size_t i = 0; i < reset.group_count; i++) {
-        tally_group_close(reset.groups[i]);
-    }
-    tally_free(reset.tasks);
-    instance_deinit(&reset.instance);
+    reset_survey_deinit(&reset.survey);
     cli_end(&cli);
     return status;
 }

@@ -384,14 +384,14 @@ enum tally_code reset_facts_state(const struct reset_scope *scope,
             &facts->positions, err);
     switch (facts->state) {
     case TALLY_FOREIGN_STATE:
+    case TALLY_STORE_CORRUPT:
+    case TALLY_STORE_OUTDATED:
         if (!facts->event) {
             (void)snprintf(facts->reason, sizeof facts->reason, "%s", err->message);
         }
         return TALLY_OK;
     case TALLY_OK:
     case TALLY_NOT_FOUND:
-    case TALLY_STORE_CORRUPT:
-    case TALLY_STORE_OUTDATED:
         return TALLY_OK;
     default:
         return facts->state;
@@ -618,10 +618,11 @@ enum tally_code reset_facts_gather(const struct reset_scope *scope,
     facts->input = tally_topology_commands(topology);
     facts->events = tally_topology_events(topology);
     tally_arena_init(&events.arena, ARENA_BYTES);
-    code = tally_group_range(scope->group, facts->input, partition, &facts->input_low,
-            &facts->input_high, err);
+    code = reset_facts_state(scope, topology, facts, err); /* first: it is never ahead of topics */
+    code = code ? code
+                : tally_group_range(scope->group, facts->input, partition, &facts->input_low,
+                          &facts->input_high, err);
     code = code ? code : reset_read_closed(scope, facts, read_tail, &events, err);
-    code = code ? code : reset_facts_state(scope, topology, facts, err);
     if (!code && facts->state == TALLY_OK) {
         code = prove_state(scope, topology, facts, err);
     }

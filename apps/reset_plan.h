@@ -28,7 +28,7 @@ struct reset_facts {
     bool open;             /* a transaction on the events topic has not ended */
     enum tally_code event; /* EVENT_UNKNOWN: what the events topic ends with; PARTITIONS_CHANGED */
     enum tally_code state; /* OK, NOT_FOUND, FOREIGN_STATE, STORE_CORRUPT, STORE_OUTDATED */
-    char reason[256];      /* of event or state */
+    char reason[256];      /* of event, or else of state */
     struct tally_positions positions; /* state OK */
     enum reset_proof event_proof;     /* of the last applied event */
     enum reset_proof input_proof;     /* of a consumed command */

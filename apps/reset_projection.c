@@ -27,6 +27,11 @@ static bool visit(void *context, struct tally_reader *reader, const struct tally
     uint32_t version;
 
     (void)reader;
+    if (facts->state == TALLY_OK && record->offset == facts->positions.out_last) {
+        facts->event_proof = tally_stream_task_crc(record) == facts->positions.out_crc
+                                     ? RESET_SAME
+                                     : RESET_OTHER;
+    }
     if (!tally_stream_task_position(record, &changelog->positions, &version)) {
         facts->rows = true;
         return true;
@@ -96,10 +101,11 @@ enum tally_code reset_projection_gather(const struct reset_scope *scope,
     *facts = reset_facts_none(scope, topology, partition, group_offset);
     facts->input = tally_topology_input(topology);
     facts->events = tally_topology_output(topology);
-    code = tally_group_range(scope->group, facts->input, partition, &facts->input_low,
-            &facts->input_high, err);
+    code = reset_facts_state(scope, topology, facts, err); /* first: it is never ahead of topics */
+    code = code ? code
+                : tally_group_range(scope->group, facts->input, partition, &facts->input_low,
+                          &facts->input_high, err);
     code = code ? code : reset_read_closed(scope, facts, read_changelog, &changelog, err);
-    code = code ? code : reset_facts_state(scope, topology, facts, err);
     return code ? code : prove_input(scope, &changelog, err);
 }
 

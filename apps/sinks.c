@@ -1,6 +1,7 @@
 /* apps/sinks.c - see the header. A new kind of sink is a row in `kinds`. */
 #include "apps/sinks.h"
 
+#include <assert.h>
 #include <stddef.h>
 
 #include "connectors/postgres_sink.h"
@@ -17,13 +18,13 @@ static const struct {
         {offsetof(struct tally_config, postgres_url), tally_postgres_sink_create},
         {offsetof(struct tally_config, redis_url), tally_redis_sink_create},
 };
-enum { KINDS = sizeof kinds / sizeof kinds[0] };
+static_assert(sizeof kinds / sizeof kinds[0] == SINKS_KINDS, "sinks.h counts them");
 
 struct sinks {
     struct tally_sinks base;
     struct tally_sink_source *sources;
     size_t source_count;
-    struct tally_sink_task *tasks[KINDS];
+    struct tally_sink_task *tasks[SINKS_KINDS];
     size_t count;
 };
 
@@ -87,6 +88,15 @@ static void find_sources(struct sinks *sinks, const struct instance *instance)
     }
 }
 
+enum tally_code sinks_create_one(const struct tally_config *config, size_t kind,
+        struct tally_sink **sink, struct tally_error *err)
+{
+    const char *url = *(char *const *)((const char *)config + kinds[kind].url);
+
+    *sink = NULL;
+    return *url == '\0' ? TALLY_OK : kinds[kind].create(config, sink, err);
+}
+
 enum tally_code sinks_create(const struct tally_config *config, const struct instance *instance,
         struct tally_client *client, int32_t partitions, struct sinks **result,
         struct tally_error *err)
@@ -97,15 +107,11 @@ enum tally_code sinks_create(const struct tally_config *config, const struct ins
     *result = sinks;
     sinks->base.ops = &ops;
     find_sources(sinks, instance);
-    for (size_t i = 0; i < KINDS && sinks->source_count > 0 && !code; i++) {
-        const char *url = *(char *const *)((const char *)config + kinds[i].url);
-        struct tally_sink *sink = NULL;
+    for (size_t i = 0; i < SINKS_KINDS && sinks->source_count > 0 && !code; i++) {
+        struct tally_sink *sink;
 
-        if (*url == '\0') {
-            continue;
-        }
-        code = kinds[i].create(config, &sink, err);
-        if (!code) {
+        code = sinks_create_one(config, i, &sink, err);
+        if (!code && sink) {
             sinks->tasks[sinks->count++] =
                     tally_sink_task_create(&(struct tally_sink_task_options){.config = config,
                             .client = client,

@@ -2,7 +2,13 @@
 #pragma once
 #include "apps/instance.h"
 #include "engine/client.h"
+#include "engine/sink.h"
 #include "engine/sink_control.h"
+
+enum { SINKS_KINDS = 2 };
+/* The sink of one kind, not started; NULL: it is not configured. CONFIG. */
+TALLY_MUST_CHECK enum tally_code sinks_create_one(const struct tally_config *config, size_t kind,
+        struct tally_sink **sink, struct tally_error *err);
 
 struct sinks;
 /* Makes those that are configured, and none without a topology that has events. Nothing is

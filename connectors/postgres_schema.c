@@ -144,20 +144,59 @@ static enum tally_code migrate(struct postgres_connection *connection, tally_mig
                           "SELECT tally_sink.grant_roles()", 0, NULL, err);
 }
 
-enum tally_code tally_postgres_migrate(const struct tally_config *config, tally_migration_fn report,
-        void *context, struct tally_error *err)
+static struct postgres_options migration_options(const struct tally_config *config)
 {
-    struct postgres_options options = {.name = "tally-migrate",
+    return (struct postgres_options){.name = "tally-migrate",
             .url = config->postgres_url,
             .password = config->postgres_password,
             .statement_ms = MIGRATION_MS,
             .search_path = "tally_sink"};
+}
+
+enum tally_code tally_postgres_migrate(const struct tally_config *config, tally_migration_fn report,
+        void *context, struct tally_error *err)
+{
+    struct postgres_options options = migration_options(config);
     struct postgres_connection connection;
     enum tally_code code = postgres_connection_open(&connection, &options, err);
 
     if (!code) {
         code = migrate(&connection, report, context, err);
         postgres_connection_close(&connection); /* and with it the lock */
+    }
+    return code;
+}
+
+static enum tally_code find_migrations(struct postgres_connection *connection,
+        tally_migration_fn report, void *context, struct tally_error *err)
+{
+    PGresult *result;
+    enum tally_code code = postgres_connection_query(connection, "could not look for migrations",
+            "SELECT to_regclass('tally_sink.schema_migration') IS NULL", 0, NULL, &result, err);
+    bool empty = !code && PQgetvalue(result, 0, 0)[0] == 't';
+
+    PQclear(result);
+    for (const struct postgres_migration *at = postgres_migrations; !code && at->name; at++) {
+        bool applied = false;
+
+        code = empty ? TALLY_OK : find_applied(connection, at, &applied, err);
+        if (!code) {
+            report(context, at->name, !applied);
+        }
+    }
+    return code;
+}
+
+enum tally_code tally_postgres_migrations(const struct tally_config *config,
+        tally_migration_fn report, void *context, struct tally_error *err)
+{
+    struct postgres_options options = migration_options(config);
+    struct postgres_connection connection;
+    enum tally_code code = postgres_connection_open(&connection, &options, err);
+
+    if (!code) {
+        code = find_migrations(&connection, report, context, err);
+        postgres_connection_close(&connection);
     }
     return code;
 }

@@ -13,3 +13,6 @@ typedef void (*tally_migration_fn)(void *context, const char *file, bool now);
  * changed then. Needs a user that may create schemas in the database of postgres.url. */
 TALLY_MUST_CHECK enum tally_code tally_postgres_migrate(const struct tally_config *config,
         tally_migration_fn report, void *context, struct tally_error *err);
+/* What that would apply (now true), without changing anything. */
+TALLY_MUST_CHECK enum tally_code tally_postgres_migrations(const struct tally_config *config,
+        tally_migration_fn report, void *context, struct tally_error *err);

@@ -303,6 +303,36 @@ static enum tally_code open_partitions(struct tally_sink *base,
     return !code && sink->building ? try_swap(sink, err) : code;
 }
 
+static enum tally_code look_at(struct postgres_sink *sink, struct tally_topic_partition *partition,
+        struct tally_error *err)
+{
+    char number[16];
+    const char *values[] = {partition->topic, number};
+    PGresult *result;
+    enum tally_code code;
+
+    (void)snprintf(number, sizeof number, "%" PRId32, partition->partition);
+    code = postgres_connection_query(&sink->connection, "could not read a position",
+            "SELECT next_offset FROM sink_position WHERE topic = $1 AND partition = $2", 2, values,
+            &result, err);
+    partition->offset = !code && PQntuples(result) == 1 && !PQgetisnull(result, 0, 0)
+                                ? number_of(result, 0)
+                                : TALLY_OFFSET_NONE;
+    PQclear(result);
+    return code;
+}
+
+static enum tally_code look(struct tally_sink *base, struct tally_topic_partition *partitions,
+        size_t count, struct tally_error *err)
+{
+    enum tally_code code = choose_content(self(base), err);
+
+    for (size_t i = 0; !code && i < count; i++) {
+        code = look_at(self(base), &partitions[i], err);
+    }
+    return code;
+}
+
 static void close_partitions(struct tally_sink *base,
         const struct tally_topic_partition *partitions, size_t count)
 {
@@ -539,6 +569,7 @@ static void destroy(struct tally_sink *base)
 static const struct tally_sink_ops ops = {.name = "postgres",
         .start = start,
         .open = open_partitions,
+        .look = look,
         .put = put,
         .flush = flush,
         .close = close_partitions,

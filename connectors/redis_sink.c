@@ -278,6 +278,55 @@ static enum tally_code redis_sink_open(struct tally_sink *base,
     return code;
 }
 
+/* HMGET key field other; the two values, "" where there is none. */
+static enum tally_code look_at(struct redis_sink *sink, const char *name, const char *field,
+        const char *other, char values[2][REDIS_SWEEP_TEXT], struct tally_error *err)
+{
+    redisReply *reply;
+    enum tally_code code;
+
+    tally_buf_clear(&sink->out);
+    redis_connection_begin(&sink->out, 4);
+    redis_connection_text(&sink->out, "HMGET");
+    append_key(sink, &sink->out, "sink", tally_slice_string(name));
+    redis_connection_text(&sink->out, field);
+    redis_connection_text(&sink->out, other);
+    code = redis_connection_call(sink->connection, tally_buf_bytes(&sink->out), &reply, err);
+    tally_buf_clear(&sink->out);
+    for (size_t i = 0; i < 2 && !code; i++) {
+        if (!take_text(reply, i, values[i], REDIS_SWEEP_TEXT)) {
+            values[i][0] = '\0';
+        }
+    }
+    if (!code) {
+        freeReplyObject(reply);
+    }
+    return code;
+}
+
+static enum tally_code redis_sink_look(struct tally_sink *base,
+        struct tally_topic_partition *partitions, size_t count, struct tally_error *err)
+{
+    struct redis_sink *sink = self(base);
+    char control[2][REDIS_SWEEP_TEXT], at[2][REDIS_SWEEP_TEXT];
+    enum tally_code code = look_at(sink, "", "generation", "phase", control, err);
+
+    if (!code) {
+        memcpy(sink->sweep.phase, control[1], sizeof control[1]);
+    }
+    for (size_t i = 0; i < count && !code; i++) {
+        char *name = tally_copy_format(":%s/%d", partitions[i].topic, (int)partitions[i].partition);
+
+        code = look_at(sink, name, "position", "generation", at, err);
+        if (!code && (strcmp(at[1], control[0]) != 0 ||
+                             !tally_parse_int(tally_slice_string(at[0]), &partitions[i].offset))) {
+            partitions[i].offset = TALLY_OFFSET_NONE;
+        }
+        tally_free(name);
+    }
+    return code;
+}
+
 static void redis_sink_close(struct tally_sink *base,
         const struct tally_topic_partition *partitions, size_t count)
 {
@@ -526,6 +575,7 @@ static const struct tally_sink_ops redis_sink_ops = {
         .name = "redis",
         .start = redis_sink_start,
         .open = redis_sink_open,
+        .look = redis_sink_look,
         .put = redis_sink_put,
         .flush = redis_sink_flush,
         .settle = redis_sink_settle,

@@ -43,6 +43,10 @@ struct tally_sink_ops {
      * read, TALLY_OFFSET_NONE: from the beginning. */
     enum tally_code (*open)(struct tally_sink *sink, struct tally_topic_partition *partitions,
             size_t count, struct tally_error *err);
+    /* Fills in offset as open would, but takes nothing over and changes nothing. Started, and no
+     * partitions are open. */
+    enum tally_code (*look)(struct tally_sink *sink, struct tally_topic_partition *partitions,
+            size_t count, struct tally_error *err);
     /* Takes records into the batch, in order of each partition. They are borrowed until flush. */
     enum tally_code (*put)(struct tally_sink *sink, const struct tally_sink_record *records,
             size_t count, struct tally_error *err);

@@ -219,20 +219,29 @@ void tally_task_slot_set_state(struct tally_task_slot *slot, enum tally_task_sta
     show_state(slot, state);
 }
 
+void tally_task_way_out(const char *topology, int32_t partition, enum tally_code code,
+        char text[static TALLY_WAY_OUT_MAX])
+{
+    const char *options, *remedy = tally_code_remedy(code, &options);
+
+    if (options) {
+        (void)snprintf(text, TALLY_WAY_OUT_MAX,
+                "stop all instances, then: tally reset --topology %s --partition %d%s --execute "
+                "(without --execute: only the plan)",
+                topology, (int)partition, options);
+    } else {
+        (void)snprintf(text, TALLY_WAY_OUT_MAX, "%s", remedy ? remedy : "");
+    }
+}
+
 void tally_task_slot_way_out(const struct tally_task_slot *slot, const struct tally_error *err,
         char text[static TALLY_HALT_TEXT_MAX])
 {
-    const char *options, *remedy = tally_code_remedy(err->code, &options);
+    char way_out[TALLY_WAY_OUT_MAX];
 
-    if (options) {
-        (void)snprintf(text, TALLY_HALT_TEXT_MAX,
-                "%s; way out: stop all instances, then: tally reset --topology %s --partition "
-                "%d%s --execute (without --execute: only the plan)",
-                err->message, tally_topology_name(slot->topology), slot->partition, options);
-    } else {
-        (void)snprintf(text, TALLY_HALT_TEXT_MAX, "%s%s%s", err->message,
-                remedy ? "; way out: " : "", remedy ? remedy : "");
-    }
+    tally_task_way_out(tally_topology_name(slot->topology), slot->partition, err->code, way_out);
+    (void)snprintf(text, TALLY_HALT_TEXT_MAX, "%s%s%s", err->message,
+            way_out[0] ? "; way out: " : "", way_out);
 }
 
 void tally_task_slot_halt(struct tally_task_slot *slot, const struct tally_error *err)

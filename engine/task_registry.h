@@ -64,7 +64,11 @@ void tally_task_slot_set_lag(struct tally_task_slot *slot, int64_t lag);
 /* Replaces the store (NULL: none); the old one is the caller's to close. */
 void tally_task_slot_set_store(struct tally_task_slot *slot, struct tally_store *store);
 void tally_task_slot_set_state(struct tally_task_slot *slot, enum tally_task_state state);
-/* The error's text with the command that gets out of it (remedy.def). */
+/* The command that gets a task out of a halt, or what to do instead (remedy.def); "": nothing is
+ * known. */
+void tally_task_way_out(const char *topology, int32_t partition, enum tally_code code,
+        char text[static TALLY_WAY_OUT_MAX]);
+/* The error's text with it. */
 void tally_task_slot_way_out(const struct tally_task_slot *slot, const struct tally_error *err,
         char text[static TALLY_HALT_TEXT_MAX]);
 /* Keeps that for health and operators. */

@@ -353,3 +353,86 @@ enum tally_code state_directory_set_aside(const char *path, int64_t wall_ms,
     tally_free(aside);
     return code;
 }
+
+/* --- list ---------------------------------------------------------------------------------------
+ */
+
+struct folder { /* an open directory, and the entry that is looked at */
+    DIR *dir;
+    struct dirent *entry;
+};
+
+/* The next entry that may be a directory of ours. */
+static bool next_entry(struct folder *folder)
+{
+    do {
+        folder->entry = readdir(folder->dir);
+    } while (folder->entry && folder->entry->d_name[0] == '.');
+    return folder->entry != NULL;
+}
+
+static DIR *open_entry(const struct folder *folder)
+{
+    int fd = openat(dirfd(folder->dir), folder->entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+
+    if (fd >= 0 && !dir)
+        close(fd);
+    return dir;
+}
+
+/* Of its files; those that go away meanwhile count nothing. */
+static int64_t file_bytes(DIR *dir)
+{
+    struct folder folder = {.dir = dir};
+    int64_t bytes = 0;
+    struct stat facts;
+
+    while (next_entry(&folder)) {
+        if (fstatat(dirfd(dir), folder.entry->d_name, &facts, AT_SYMLINK_NOFOLLOW) == 0 &&
+                S_ISREG(facts.st_mode))
+            bytes += facts.st_size;
+    }
+    return bytes;
+}
+
+static void list_topology(const char *topology, DIR *dir, tally_state_found_fn found, void *context)
+{
+    struct folder folder = {.dir = dir};
+
+    while (next_entry(&folder)) {
+        struct tally_slice digits = tally_slice_string(folder.entry->d_name);
+        int64_t partition;
+        DIR *task;
+
+        if (!tally_parse_int(digits, &partition) || partition < 0 || partition > INT32_MAX)
+            continue; /* also what was set aside */
+        task = open_entry(&folder);
+        if (task) {
+            found(context, topology, (int32_t)partition, file_bytes(task));
+            closedir(task);
+        }
+    }
+}
+
+enum tally_code tally_state_list(const char *state_dir, tally_state_found_fn found, void *context,
+        struct tally_error *err)
+{
+    struct folder folder = {.dir = opendir(state_dir)};
+
+    if (!folder.dir && errno == ENOENT)
+        return tally_error_set(err, TALLY_NOT_FOUND, "there is no state directory \"%s\"",
+                state_dir);
+    if (!folder.dir)
+        return system_error(err, "open directory", state_dir);
+    while (next_entry(&folder)) {
+        DIR *topology = open_entry(&folder);
+
+        if (topology) {
+            list_topology(folder.entry->d_name, topology, found, context);
+            closedir(topology);
+        }
+    }
+    closedir(folder.dir);
+    return TALLY_OK;
+}

@@ -71,6 +71,7 @@ struct tally_store_identity {
     uint32_t evolve_version;
     const char *settings; /* what decide depends on, "stock.require_registration=true" */
     const char *omitted;  /* stores whose rows evolve leaves out, "dedup,ledger"; "": none */
+    bool offline; /* of a check only: neither cluster nor partition count is known, or compared */
 };
 
 /* Opens or makes the store, waiting for readers that hold views from an earlier opening (at most
@@ -96,6 +97,12 @@ TALLY_MUST_CHECK enum tally_code tally_store_open_read_only(const char *state_di
 TALLY_MUST_CHECK enum tally_code tally_store_check(const char *state_dir, bool held,
         const struct tally_store_identity *identity, struct tally_positions *positions,
         struct tally_error *err);
+/* Calls found for each task directory below state_dir, those that were set aside left out; bytes:
+ * of its files. NOT_FOUND: there is no state_dir. */
+typedef void (*tally_state_found_fn)(void *context, const char *topology, int32_t partition,
+        int64_t bytes);
+TALLY_MUST_CHECK enum tally_code tally_state_list(const char *state_dir, tally_state_found_fn found,
+        void *context, struct tally_error *err);
 /* Moves the task directory to <partition>.aside-<time> (the newest 2 are kept). Store closed; waits
  * for readers that still hold views of it. */
 TALLY_MUST_CHECK enum tally_code tally_store_set_aside(struct tally_state *state,

@@ -21,7 +21,10 @@ enum tally_code {
     TALLY_CODES
 };
 
-enum { TALLY_HALT_TEXT_MAX = 704 }; /* an error's message and the way out of it */
+enum {
+    TALLY_HALT_TEXT_MAX = 704, /* an error's message and the way out of it */
+    TALLY_WAY_OUT_MAX = 432    /* the latter alone */
+};
 
 /* What the thread that handles an error does about it; see exactly-once in ARCHITECTURE.md. */
 enum tally_reaction {
