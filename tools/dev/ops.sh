@@ -55,9 +55,9 @@ verb_ops-test() {
     ((EUID == 0)) || fail 'ops-test runs programs in a tree of its own with chroot: run it as root'
     install_packages ops
     verb_deps
-    case " ${chosen//$'\n'/ } " in *' unit '* | *' observability '*) with_servers ;; esac
+    case " ${chosen//$'\n'/ } " in *' unit '* | *' observability '* | *' rolling '*) with_servers ;; esac
     build_package
-    case " ${chosen//$'\n'/ } " in *' unit '* | *' observability '*) servers_wait ;; esac
+    case " ${chosen//$'\n'/ } " in *' unit '* | *' observability '* | *' rolling '*) servers_wait ;; esac
     mkdir -p .run
     TEST_TALLY=$(built package)
     export TEST_TALLY DEV_CACHE=$cache
