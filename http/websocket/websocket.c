@@ -45,10 +45,12 @@ void websocket_start(struct websocket *websocket, const struct websocket_options
             .catchups = websocket->catchups,
             .inbox = websocket->inbox});
     websocket->operations = websocket_operations_create(options->prototype, wake, websocket);
+    websocket->metrics = websocket_metrics_create();
     websocket_feed_start(websocket->feed);
     websocket_snapshots_start(websocket->snapshots);
     websocket_catchups_start(websocket->catchups);
     websocket_operations_start(websocket->operations);
+    websocket_metrics_start(websocket->metrics);
     websocket_gateway_start(websocket->gateway);
 }
 
@@ -60,6 +62,7 @@ void websocket_close(struct websocket *websocket)
 void websocket_stop(struct websocket *websocket)
 {
     websocket_gateway_stop(websocket->gateway);
+    websocket_metrics_stop(websocket->metrics); /* collectors may be removed from now on */
 }
 
 void websocket_destroy(struct websocket *websocket)
@@ -74,6 +77,7 @@ void websocket_destroy(struct websocket *websocket)
     websocket_catchups_stop(websocket->catchups);
     websocket_feed_stop(websocket->feed);
     websocket_operations_destroy(websocket->operations);
+    websocket_metrics_destroy(websocket->metrics);
     websocket_hub_destroy(websocket->hub);
     websocket_feed_destroy(websocket->feed);
     websocket_snapshots_destroy(websocket->snapshots);

@@ -2,6 +2,7 @@
  * for it. @thread main */
 #pragma once
 #include "http/websocket/websocket_hub.h"
+#include "http/websocket/websocket_metrics.h"
 #include "http/websocket/websocket_operation.h"
 
 struct websocket {
@@ -11,6 +12,7 @@ struct websocket {
     struct websocket_catchups *catchups;
     struct websocket_hub *hub;
     struct websocket_operations *operations; /* of GraphQL */
+    struct websocket_metrics *metrics;
     struct websocket_gateway *gateway;
 };
 struct websocket_options {

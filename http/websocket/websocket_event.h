@@ -15,13 +15,14 @@ enum websocket_topic {
     WEBSOCKET_CATALOGUE,
     WEBSOCKET_RESERVATIONS,
     WEBSOCKET_TRANSFERS,
+    WEBSOCKET_METRICS, /* of no events: websocket_metrics.c */
     WEBSOCKET_TOPICS
 };
 
 /* Where a topic's events come from, and what its filter may name. */
 struct websocket_topic_info {
     const char *name;     /* "stock" */
-    const char *topology; /* "stock" */
+    const char *topology; /* "stock"; "": none */
     const char *id;       /* member of the filter: "sku" */
     const char *path;     /* of GET of one, up to the id */
     bool warehouses, kinds;

@@ -32,6 +32,7 @@ const struct websocket_topic_info websocket_topics[WEBSOCKET_TOPICS] = {
                 "/v1/reservations/", false, false, true},
         [WEBSOCKET_TRANSFERS] = {"transfers", "transfer", "transfer_id", "/v1/transfers/", false,
                 false, true},
+        [WEBSOCKET_METRICS] = {"metrics", "", "name", NULL, false, false, true},
 };
 
 struct setting {

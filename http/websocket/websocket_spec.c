@@ -169,6 +169,13 @@ static bool read_from(struct websocket_spec *spec, struct tally_slice from,
     if (is(from, "latest")) {
         return true;
     }
+    if (spec->topic == WEBSOCKET_METRICS && is(from, "snapshot")) {
+        spec->from = WEBSOCKET_FROM_SNAPSHOT; /* there are few, and they are at hand */
+        return true;
+    }
+    if (spec->topic == WEBSOCKET_METRICS) {
+        return bad(refusal, "from", "latest or snapshot: metrics have no positions");
+    }
     if (!is(from, "snapshot")) {
         spec->from = WEBSOCKET_FROM_POSITIONS;
         spec->positions = tally_arena_copy(&spec->arena, from);

@@ -16,6 +16,7 @@ enum {
     ARENA_BLOCK_BYTES = 4096,
     ARENA_KEEP_BYTES = 16 * 1024,
     TEXT_BYTES_MAX = 1024 * 1024,
+    METRICS_FLOW_BYTES = 64 * 1024, /* of a socket's queue, below which metrics are sent */
     PARTS_MAX = 2 * 100 + 2
 };
 
@@ -24,7 +25,8 @@ struct follow { /* one subscription of a client */
     struct stream *stream;
     struct follow *next;
     struct websocket_subscription *subscription;
-    struct tally_slice id; /* as it is written in JSON, with quotes */
+    struct websocket_gauges *gauges; /* of topic metrics, which has no subscription */
+    struct tally_slice id;           /* as it is written in JSON, with quotes */
 };
 struct stream {
     struct websocket *websocket;
@@ -83,7 +85,11 @@ static void end_follow(struct follow *follow)
     }
     *at = follow->next;
     stream->count--;
-    websocket_hub_unsubscribe(follow->subscription);
+    if (follow->gauges) {
+        websocket_metrics_leave(follow->gauges);
+    } else {
+        websocket_hub_unsubscribe(follow->subscription);
+    }
     tally_free((void *)(uintptr_t)follow->id.data);
     tally_free(follow);
 }
@@ -145,6 +151,61 @@ static void failed(void *context, const char *code, const char *detail)
 static const struct websocket_listener listener = {
         .begun = begun, .snapshot = snapshot, .delta = delta, .failed = failed};
 
+/* --- metrics ---------------------------------------------------------------------------------- */
+
+static void metrics_begun(void *context)
+{
+    struct follow *follow = context;
+
+    begin(follow->stream, "subscribed", follow->id);
+    tally_buf_byte(&follow->stream->text, '}');
+    send(follow->stream);
+}
+
+static void metrics_snapshot(void *context, struct tally_slice items, bool last)
+{
+    struct follow *follow = context;
+    struct tally_slice parts[3];
+
+    begin(follow->stream, "snapshot", follow->id);
+    tally_buf_string(&follow->stream->text, ",\"items\":[");
+    parts[0] = tally_buf_bytes(&follow->stream->text);
+    parts[1] = items;
+    parts[2] = last ? TALLY_SLICE("],\"last\":true}") : TALLY_SLICE("],\"last\":false}");
+    websocket_socket_send(follow->stream->socket, parts, 3);
+}
+
+static void metrics_delta(void *context, struct tally_slice data, bool conflated)
+{
+    struct follow *follow = context;
+    struct tally_slice parts[3];
+
+    begin(follow->stream, "delta", follow->id);
+    tally_buf_format(&follow->stream->text,
+            ",\"conflated\":%s,\"data\":", conflated ? "true" : "false");
+    parts[0] = tally_buf_bytes(&follow->stream->text);
+    parts[1] = data;
+    parts[2] = TALLY_SLICE("}");
+    websocket_socket_send(follow->stream->socket, parts, 3);
+}
+
+static const struct websocket_metrics_listener metrics_listener = {
+        .begun = metrics_begun, .snapshot = metrics_snapshot, .delta = metrics_delta};
+
+static void tick(void *session, int64_t now_ms)
+{
+    struct stream *stream = session;
+
+    (void)now_ms;
+    for (struct follow *follow = stream->follows; follow; follow = follow->next) {
+        if (follow->gauges) {
+            websocket_metrics_tell(follow->gauges,
+                    websocket_socket_queued(stream->socket) < METRICS_FLOW_BYTES, &metrics_listener,
+                    follow);
+        }
+    }
+}
+
 /* --- what a client says ----------------------------------------------------------------------- */
 
 static struct follow *find(struct stream *stream, struct tally_slice id)
@@ -199,9 +260,13 @@ static void subscribe(struct stream *stream, const struct tally_token *message,
     follow->stream = stream;
     follow->id = tally_slice_of(tally_alloc(id.len), id.len);
     memcpy((void *)(uintptr_t)follow->id.data, id.data, id.len);
-    follow->subscription = websocket_hub_subscribe(stream->websocket->hub, stream->socket, spec,
-            credit, &listener, follow, &refusal);
-    if (!follow->subscription) {
+    if (spec->topic == WEBSOCKET_METRICS) {
+        follow->gauges = websocket_metrics_follow(stream->websocket->metrics, spec, credit);
+    } else {
+        follow->subscription = websocket_hub_subscribe(stream->websocket->hub, stream->socket, spec,
+                credit, &listener, follow, &refusal);
+    }
+    if (!follow->subscription && !follow->gauges) {
         refuse(stream, id, refusal.code, refusal.detail);
         tally_free((void *)(uintptr_t)follow->id.data);
         tally_free(follow);
@@ -228,6 +293,8 @@ static void about(struct stream *stream, const struct tally_token *message, stru
         send(stream);
     } else if (!read_number(message, "n", -1, &credit) || credit == 0) {
         refuse(stream, id, "BAD_REQUEST", "n: expected a number of deltas");
+    } else if (follow->gauges) {
+        websocket_metrics_credit(follow->gauges, credit);
     } else {
         websocket_hub_credit(follow->subscription, credit);
     }
@@ -316,7 +383,9 @@ static void ready(void *session)
     struct stream *stream = session;
 
     for (struct follow *follow = stream->follows; follow; follow = follow->next) {
-        websocket_hub_pump(follow->subscription);
+        if (follow->subscription) {
+            websocket_hub_pump(follow->subscription);
+        }
     }
 }
 
@@ -333,7 +402,7 @@ static void closed(void *session)
 }
 
 const struct websocket_protocol_ops websocket_stream_ops = {
-        .open = open_stream, .message = message, .ready = ready, .closed = closed};
+        .open = open_stream, .message = message, .ready = ready, .tick = tick, .closed = closed};
 
 void websocket_stream_route(struct exchange *exchange)
 {

@@ -462,7 +462,56 @@ def examples():
     client.close()
 
 
-PARTS = (handshake, places, snapshots, topics, low_stock, refusals, resuming, credit, examples, hostile, slow)
+def gauges():
+    """Topic metrics: all of them at first, then what has changed; of histograms count and sum; nothing is ever waited for."""
+    name = "tally_websocket_messages_total"
+    client = ws.Client(port)
+    client.send({"op": "subscribe", "id": "m", "topic": "metrics", "from": "snapshot"})
+    check(client.receive() == {"op": "subscribed", "id": "m"}, "metrics have no position")
+    items = []
+    while True:
+        answer = client.receive()
+        check(answer["op"] == "snapshot" and len(answer["items"]) <= 100, "a snapshot", str(answer)[:300])
+        items += answer["items"]
+        if answer["last"]:
+            break
+    told = {(item["name"], tuple(sorted(item["labels"].items()))) for item in items}
+    text = ask("GET", "/metrics")[2].decode()
+    shown = {re.split("[ {]", line)[0] for line in text.splitlines() if line[0] != "#" and "_bucket{" not in line}
+    check(len(told) == len(items) > 50 and {item[0] for item in told} <= shown and ("tally_commit_seconds_count", ()) in told,
+          "each once, under its name", {item[0] for item in told} - shown)
+    check(any(labels == (("outcome", "accepted"), ("topology", "stock")) for _, labels in told), "labels", list(told)[:9])
+    client.send({"op": "unsubscribe", "id": "m"})
+    while client.receive()["op"] != "unsubscribed":
+        pass
+    client.send({"op": "subscribe", "id": "n", "topic": "metrics", "filter": {"name": [name, "tally_commit_seconds"]},
+                 "from": "snapshot", "credit": 1})
+    client.receive()
+    first = {item["name"]: item["value"] for item in client.receive()["items"]}
+    check(set(first) == {name, "tally_commit_seconds_count", "tally_commit_seconds_sum"}, "a filter", first)
+    client.send({"op": "ping"})
+    check(client.receive() == {"op": "pong"}, "a message that is counted")
+    answer = client.receive()
+    changed = {item["name"]: item["value"] for item in answer["data"]["metrics"]}
+    check(answer["op"] == "delta" and "position" not in answer and changed.get(name, 0) > first[name], "what has changed", answer)
+    other = ws.Client(port)
+    other.send({"op": "subscribe", "id": "o", "topic": "metrics", "filter": {"name": [name]}})
+    check(other.receive() == {"op": "subscribed", "id": "o"}, "from latest nothing is told at first")
+    for _ in range(3):  # samples go by, and the first client has no credit
+        other.send({"op": "ping"})
+        while other.receive()["op"] != "delta":
+            pass
+    client.send({"op": "credit", "id": "n", "n": 1})
+    answer = client.receive()
+    check(answer["op"] == "delta" and answer["conflated"] is True, "all of it at once, later", answer)
+    for message in ({"from": f"{prefix}stock.events/0@1"}, {"filter": {"sku": ["S"]}}):
+        client.send({"op": "subscribe", "id": "x", "topic": "metrics", **message})
+        check(client.receive()["code"] == "BAD_REQUEST", f"{message}")
+    client.close()
+    other.close()
+
+
+PARTS = (handshake, places, snapshots, topics, low_stock, gauges, refusals, resuming, credit, examples, hostile, slow)
 
 
 # --- the instance ------------------------------------------------------------------------------------------------------
