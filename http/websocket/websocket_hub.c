@@ -328,6 +328,7 @@ static void take_snapshot(struct websocket_subscription *subscription, struct we
 {
     size_t told = 0;
 
+    remember(subscription, note); /* before others have references: it copies */
     do {
         size_t count = note->count - told < ITEMS_A_FRAME ? note->count - told : ITEMS_A_FRAME;
 
@@ -335,7 +336,6 @@ static void take_snapshot(struct websocket_subscription *subscription, struct we
                 told + count == note->count);
         told += count;
     } while (told < note->count);
-    remember(subscription, note);
     for (struct entry *entry = subscription->first, *next; entry; entry = next) {
         next = entry->next;
         if (was_seen(subscription, entry->event)) {
