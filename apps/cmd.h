@@ -11,6 +11,7 @@
     X(dlq, "list, show, retry or drop dead letters")                   \
     X(get, "print one row of a store")                                 \
     X(explain, "say what made a number, or what a code means")         \
+    X(watch, "print what changes, one JSON line each, as it happens")  \
     X(fsck, "prove that the state is sound, or dump it")               \
     X(sink, "show, pause, resume or rebuild sinks; make their tables") \
     X(keys, "make and check the keys of programs that use the API")    \

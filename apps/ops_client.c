@@ -52,8 +52,7 @@ static bool split_address(const char *address, char *host, size_t size, const ch
     return true;
 }
 
-static enum tally_code connect_to(const char *address, int timeout_ms, int *fd,
-        struct tally_error *err)
+enum tally_code ops_connect(const char *address, int timeout_ms, int *fd, struct tally_error *err)
 {
     struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = (timeout_ms % 1000) * 1000};
     struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *found = NULL;
@@ -291,7 +290,7 @@ static enum tally_code ask(const char *method, struct ops_target target, const c
         tally_buf_format(&request, "Authorization: Bearer %s\r\n", target.token);
     }
     tally_buf_string(&request, "\r\n");
-    code = connect_to(address, timeout_ms, &stream.fd, err);
+    code = ops_connect(address, timeout_ms, &stream.fd, err);
     if (code)
         goto out;
     code = send_all(stream.fd, address, tally_buf_bytes(&request), err);

@@ -24,6 +24,10 @@ TALLY_MUST_CHECK enum tally_code ops_get(struct ops_target target, const char *p
 /* The same with POST and no body. */
 TALLY_MUST_CHECK enum tally_code ops_post(struct ops_target target, const char *path,
         int timeout_ms, struct ops_answer *answer, struct tally_error *err);
+/* A socket to the address, which gives up reading and writing after timeout_ms; *fd is to be closed
+ * in every case, if it is not -1. */
+TALLY_MUST_CHECK enum tally_code ops_connect(const char *address, int timeout_ms, int *fd,
+        struct tally_error *err);
 void ops_answer_deinit(struct ops_answer *answer);
 /* As ops_get, but every piece of a 200 body goes to take() as it comes, so that it may be of any
  * size; another status leaves the body in answer. take() false: stop, TALLY_OK. */
