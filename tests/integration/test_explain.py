@@ -262,6 +262,24 @@ def verb(tally, sku):
         check(wanted in refused.stderr and not refused.stdout, f"explain {arguments}", refused.stderr)
 
 
+def long_topic(tally, source):
+    """Entries that lie far apart, among many thousand events."""
+    lines = (json.dumps({"type": "ReceiveStock", "command_id": f"n-{n}", "sku": f"N-{n % 300}", "warehouse": "W1", "quantity": 1})
+             for n in range(30000))
+    subprocess.run([tally.instance.program, "send", "-", "--config", tally.instance.config], env=tally.instance.environment,
+                   input="\n".join(lines), text=True, capture_output=True, check=True)
+    until("all are decided", lambda: sum(tally.get(f"/v1/stock/N-{n}/W1")["version"] for n in (7, 299)) == 200)
+    answer = tally.explain("N-7", "W1", limit=200)
+    check(answer["source"] == source and len(answer["items"]) == 100, f"{source}: a long topic", answer["notes"])
+    adds_up(answer, f"{source}: a long topic")
+    for item in answer["items"][::45]:
+        topic, _, place = item["event_position"].partition("/")
+        partition, offset = place.split("@")
+        event = json.loads(tally.run("tail", "-t", topic, "-p", partition, "-o", offset, "-c", "1", "-q").stdout)
+        check((event["id"], event["payload"]["sku"], event["payload"]["seq"]) == (item["event_id"], "N-7", item["seq"]),
+              f"{source}: the event of {item['seq']}", item, event)
+
+
 def without_ledger(folder, topologies):
     """The events topic alone."""
     tally = Tally(folder, "explain-" + uuid.uuid4().hex[:8], topologies, **{"stock.ledger": False})
@@ -272,6 +290,7 @@ def without_ledger(folder, topologies):
         check(answer["notes"] == [f"stock.ledger is false: entries are read from {tally.name}.stock.events"], "it is said",
               answer["notes"])
         told = tally.run("explain", sku, "AMS1")
+        long_topic(tally, "events")
         check(answer["notes"][0] in told.stderr and "consistent: " in told.stdout, "explain says so too", told.stderr)
         tally.instance.stop()
         check("127.0.0.1" in tally.run("explain", sku, status=1).stderr, "no instance to ask")
@@ -290,6 +309,7 @@ def main():
             whole(tally, sku, "ledger")
             refusals(tally, sku)
             verb(tally, sku)
+            long_topic(tally, "ledger")
         finally:
             tally.instance.end()
         without_ledger(folder, everything)
