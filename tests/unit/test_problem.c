@@ -85,7 +85,7 @@ START_TEST(names_broken_rules)
             "\"detail\":\"sku: "
             "missing\",\"instance\":\"/v1/commands/X\",\"code\":\"VALIDATION_FAILED\","
             "\"retryable\":false,\"errors\":[{\"pointer\":\"/sku\",\"code\":\"REQUIRED\","
-            "\"detail\":\"it is the key\"}]}");
+            "\"meta\":{\"detail\":\"it is the key\"}}]}");
 }
 END_TEST
 
