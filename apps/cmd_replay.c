@@ -238,6 +238,9 @@ static enum tally_code open_log(struct replay *replay, struct tally_error *err)
                 : replay->client->ops->partitions(replay->client,
                           tally_topology_output(replay->instance.topologies[0]), BROKERS_MS,
                           &partitions, err);
+    if (code && tally_code_reaction(code) == TALLY_REACT_RETRY) {
+        tally_error_context(err, "kafka.bootstrap.servers %s", config->kafka_servers);
+    }
     code = code ? code : tally_log_ends_open(config, &replay->ends, err);
     code = code ? code : find_tasks(replay, partitions, err);
     if (code) {
@@ -327,7 +330,11 @@ static void write_offset(struct tally_writer *writer, const char *name, int64_t 
 static void write_text(struct tally_writer *writer, const char *name, const char *text)
 {
     tally_write_name(writer, name);
-    tally_write_string(writer, tally_slice_string(text));
+    if (text[0]) {
+        tally_write_string(writer, tally_slice_string(text));
+    } else {
+        tally_write_null(writer);
+    }
 }
 
 static const char *into_word(const struct replay_task *task)

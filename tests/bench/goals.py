@@ -70,6 +70,8 @@ TABLE = [
          "the same ÷ bare consumer of the events"),
     Goal("the same ÷ bare consumer of the events", "restore", "ratio.raw.per_s", "", at_least(0.4),
          at_least(0.6), "restore into an empty directory"),
+    Goal("the same ÷ `tally replay` into another directory", "restore", "ratio.replay.per_s", "", at_most(1.25),
+         at_most(1)),
     Goal("2 000/s: command → committed event, median", "latency", "tally.p50_ms", " ms", at_most(12), at_most(7)),
     Goal("2 000/s: command → committed event, 99 %", "latency", "tally.p99_ms", " ms", at_most(35), at_most(18)),
     Goal("idle: memory", "idle", "tally.rss_mb", " MiB", at_most(32), at_most(20)),

@@ -12,7 +12,7 @@ END = "<!-- The end of what `./dev bench report` writes. -->"
 FILLED_ROWS = 100000000  # the goal is about so many
 SIDES = {"tally": "tally", "peer": "peer", "raw": "raw", "peer_default": "peer, default member",
          "peer_10ms": "peer, 10 ms commits", "empty": "tally, empty state", "epoll": "bare epoll responder", "civetweb": "bare handler of the library",
-         "alone": "without reads", "whole": "tally, whole"}
+         "alone": "without reads", "whole": "tally, whole", "replay": "`tally replay`"}
 # document, its heading, its sides, and the columns: heading, name in the document, unit
 DETAILS = [
     ("stream-full", "Load, `full`", ("tally", "peer", "raw"), (
@@ -21,7 +21,7 @@ DETAILS = [
     ("stream-simple", "Load, `simple`", ("tally", "peer", "raw"), (
         ("commands/s", "per_s", ""), ("CPU per command", "cpu_us", " µs"), ("broker's CPU", "broker_cpu_us", " µs"),
         ("peak memory", "rss_mb", " MiB"))),
-    ("restore", "Restore", ("tally", "raw"), (
+    ("restore", "Restore", ("tally", "replay", "raw"), (
         ("events/s", "per_s", ""), ("all on disk after", "flushed_after_s", " s more"),
         ("CPU per event", "cpu_us", " µs"), ("peak memory", "rss_mb", " MiB"))),
     ("restart", "kill -9 under load", ("tally", "peer", "peer_default"), (

@@ -12,7 +12,7 @@ def stream(o):
 
 
 def restore(o):
-    return o.records / TALLY + o.runs * (o.records * (1 / RAW + 0.5 / TALLY) + 2 * START)
+    return o.records / TALLY + o.runs * (o.records * (1 / RAW + 1 / TALLY) + 3 * START)
 
 
 def restart(o):
