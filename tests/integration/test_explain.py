@@ -268,7 +268,8 @@ def long_topic(tally, source):
              for n in range(30000))
     subprocess.run([tally.instance.program, "send", "-", "--config", tally.instance.config], env=tally.instance.environment,
                    input="\n".join(lines), text=True, capture_output=True, check=True)
-    until("all are decided", lambda: sum(tally.get(f"/v1/stock/N-{n}/W1")["version"] for n in (7, 299)) == 200)
+    until("all are decided", lambda: all(json.loads(tally.instance.get(f"/v1/stock/N-{n}/W1")[1]).get("version") == 100
+                                         for n in (7, 299)))
     answer = tally.explain("N-7", "W1", limit=200)
     check(answer["source"] == source and len(answer["items"]) == 100, f"{source}: a long topic", answer["notes"])
     adds_up(answer, f"{source}: a long topic")
