@@ -1,6 +1,8 @@
 /* http/auth.c - see auth.h. */
 #include "http/auth.h"
 
+#include <stdatomic.h>
+
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
@@ -19,6 +21,7 @@ struct auth {
     const struct tally_config *config;
     bool asks;
     struct tally_rwlock lock; /* guards keys and tokens */
+    _Atomic unsigned reading; /* of the key files; changed under the lock */
     struct api_keys keys;
     struct jwt_keys tokens;
     struct tally_series *missing, *invalid, *forbidden;
@@ -94,6 +97,7 @@ enum tally_code auth_reload(struct auth *auth, struct tally_error *err)
     old_tokens = auth->tokens;
     auth->keys = keys;
     auth->tokens = tokens;
+    atomic_fetch_add(&auth->reading, 1);
     tally_rwlock_unlock(&auth->lock);
     api_keys_deinit(&old_keys);
     jwt_keys_deinit(&old_tokens);
@@ -175,6 +179,8 @@ static const char *check_credentials(struct auth *auth, struct tally_slice crede
     } else if (api_keys_find(&auth->keys, credentials, principal)) {
         wrong = NULL;
     }
+    principal->expires_s = expires_s;
+    principal->reading = atomic_load(&auth->reading);
     tally_rwlock_unlock(&auth->lock);
     return wrong;
 }
@@ -207,6 +213,15 @@ static bool identify(struct exchange *exchange)
 bool auth_allows(const struct exchange *exchange, enum permission permission)
 {
     return (unsigned)exchange->principal.role >= (unsigned)permission;
+}
+
+bool auth_is_current(const struct auth *auth, const struct principal *principal)
+{
+    int64_t now_s = tally_wall_ms(tally_clock_real()) / MS;
+
+    return !auth->asks ||
+           (principal->reading == atomic_load(&auth->reading) &&
+                   (principal->expires_s == 0 || now_s < principal->expires_s + JWT_TOKEN_SKEW_S));
 }
 
 bool auth_require(struct exchange *exchange, enum permission permission, const char *what)

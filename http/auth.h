@@ -35,5 +35,8 @@ bool auth_asks(const struct auth *auth); /* whether anybody is asked for credent
 bool auth_admit(struct exchange *exchange, enum permission permission);
 /* Whether a client that was admitted may do this too. */
 bool auth_allows(const struct exchange *exchange, enum permission permission);
+/* Whether what a principal showed is still good: its token has not expired, and key files were not
+ * read again, after which clients show it once more. For what outlives a request. @thread any */
+bool auth_is_current(const struct auth *auth, const struct principal *principal);
 /* As auth_allows; false: 403 is answered. what: "a mutation". */
 bool auth_require(struct exchange *exchange, enum permission permission, const char *what);

@@ -15,5 +15,7 @@ struct principal {
     enum role role;
     const char *by; /* "jwt", "key": how it is known; "": nobody was asked for credentials */
     char name[PRINCIPAL_NAME_BYTES_MAX + 1]; /* "": not known */
+    int64_t expires_s;                       /* of a token; 0: never */
+    unsigned reading;                        /* of the key files, that said so */
 };
 bool role_principal_set(struct principal *principal, struct tally_slice name); /* false: none */

@@ -29,6 +29,7 @@ void websocket_start(struct websocket *websocket, const struct websocket_options
             .context = websocket,
             .work = work};
 
+    websocket->auth = options->prototype->auth;
     websocket->gateway = websocket_gateway_create(&gateway);
     websocket->inbox = websocket_inbox_create(wake, websocket);
     websocket->feed = websocket_feed_create(&(struct websocket_feed_options){

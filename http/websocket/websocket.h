@@ -6,6 +6,7 @@
 #include "http/websocket/websocket_operation.h"
 
 struct websocket {
+    const struct auth *auth;
     struct websocket_inbox *inbox;
     struct websocket_feed *feed;
     struct websocket_snapshots *snapshots;

@@ -8,6 +8,7 @@
  *      wrong with one operation ends that operation. */
 #include "http/websocket/websocket_graphql.h"
 
+#include "http/auth.h"
 #include "http/websocket/websocket.h"
 #include "http/websocket/websocket_graphql_message.h"
 
@@ -413,6 +414,9 @@ static void tick(void *context, int64_t now_ms)
     if (!session->ready && now_ms - session->since_ms >= INIT_MS) {
         websocket_socket_close(session->socket, WEBSOCKET_TIMEOUT,
                 "Connection initialisation timeout");
+    } else if (!auth_is_current(session->websocket->auth,
+                       &websocket_socket_visitor(session->socket)->principal)) {
+        websocket_socket_close(session->socket, WEBSOCKET_FORBIDDEN, "Forbidden");
     }
 }
 

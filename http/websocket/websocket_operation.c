@@ -184,7 +184,9 @@ static void prepare(struct worker *worker, struct websocket_operation *operation
     tally_assert(good && message.kind == WEBSOCKET_GRAPHQL_SUBSCRIBE);
     message.request.hides_schema = operation->visitor->hides_schema;
     graphql_errors_init(&errors, &operation->arena);
-    if (!limits_take(exchange)) {
+    if (!auth_is_current(exchange->auth, &exchange->principal)) {
+        refuse_one(operation, "UNAUTHENTICATED", "the credentials are not good any more");
+    } else if (!limits_take(exchange)) {
         refuse_one(operation, "RATE_LIMITED", "too many requests: try again later");
     } else if (!graphql_prepare(exchange->graphql, &message.request, &errors,
                        &operation->prepared)) {

@@ -249,6 +249,51 @@ def graphql(server, reader, writer, operator):
         check((b'"Query"' in answer[2]) == sees, "GraphQL: the schema is for operators", sees, answer[2])
 
 
+def sockets(server, rsa, keys):
+    """GraphQL over a WebSocket: by the role of the handshake, and for no longer than its credentials are good."""
+    port = int(server.address.split(":")[1])
+
+    def opened(credentials):
+        client = websocket_client.Client(port, "/graphql", "graphql-transport-ws", Authorization=credentials and f"Bearer {credentials}")
+        client.send({"type": "connection_init"})
+        client.receive()
+        return client
+
+    def run(client, query):
+        client.send({"id": "q", "type": "subscribe", "payload": {"query": query}})
+        answer = client.receive()
+        if answer["type"] == "next":
+            client.receive()
+        return json.dumps(answer["payload"])
+    try:
+        opened(None)
+        status = 101
+    except websocket_client.Refused as refused:
+        status = refused.status
+    check(status == 401, "socket: nobody asks", status)
+    write = 'mutation{submit(type:"RegisterWarehouse",commandId:"%s",fields:{warehouse:"%s",name:"n"},waitMs:30000){__typename}}'
+    for role, sees, says in (("reader", False, "FORBIDDEN"), ("writer", False, "Accepted"), ("operator", True, "Accepted")):
+        client = opened(keys[role])
+        answer = run(client, write % (f"ws-{role}", f"WS{role[0].upper()}"))
+        check(says in answer, f"socket: a {role} writes", answer)
+        check(('"Query"' in run(client, "{__schema{queryType{name}}}")) == sees, f"socket: the schema for a {role}")
+        client.close()
+    record = next((r for r in audited(server) if r["command_id"] == "ws-writer"), None)
+    check(record and record["principal"] == "writer" and record["outcome"] == "ACCEPTED" and record["route"] == "/graphql"
+          and record["client"] == "127.0.0.1", "socket: audited", record)
+    skew = int(re.search(r"JWT_TOKEN_SKEW_S +(\d+)", (ROOT / "http/jwt_token.h").read_text()).group(1))
+    for left in (2, 5, 20):  # until the machine is fast enough to see it good
+        try:
+            client = opened(token(rsa, claims("writer", exp=int(time.time()) - skew + left)))
+            break
+        except websocket_client.Refused:
+            pass
+    check(client.until_closed() == 4403, "socket: its token expires", client.closed)
+    client = opened(keys["reader"])
+    server.reload("http keys read")
+    check(client.until_closed() == 4403, "socket: keys are read again", client.closed)
+
+
 def actors(server, writer, operator):
     """The principal is the actor; to name another takes an operator."""
     def receive(command_id, credentials, **fields):
@@ -518,6 +563,7 @@ def main():
         headers(server, keys["reader"])
         origin(server)
         graphql(server, keys["reader"], keys["writer"], keys["operator"])
+        sockets(server, rsa, keys)
         actors(server, keys["writer"], keys["operator"])
         audit(server, keys["writer"])
         several(server, folder, keys["reader"])

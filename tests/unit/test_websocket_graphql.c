@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "http/auth.h"
 #include "http/graphql/graphql_route.h"
 #include "http/websocket/websocket.h"
 #include "http/websocket/websocket_graphql.h"
@@ -75,6 +76,8 @@ END_TEST
 static struct websocket websocket;
 static struct exchange prototype;
 static struct limits limits;
+static struct tally_config config;
+static struct auth *auth;
 static struct graphql_schema *schema;
 static int client;
 
@@ -107,9 +110,13 @@ static void begin(void)
             .protocols = {[WEBSOCKET_GRAPHQL] = &websocket_graphql_ops},
             .context = &websocket,
             .work = work};
+    struct tally_error err;
 
+    config.http_auth = (char *)(uintptr_t) "none";
     schema = graphql_route_schema();
-    prototype = (struct exchange){.graphql = schema, .limits = &limits};
+    ck_assert_int_eq(auth_create(&config, &auth, &err), TALLY_OK);
+    websocket.auth = auth;
+    prototype = (struct exchange){.graphql = schema, .limits = &limits, .auth = auth};
     websocket.gateway = websocket_gateway_create(&options);
     websocket.operations = websocket_operations_create(&prototype, wake, NULL);
     websocket_gateway_start(websocket.gateway);
@@ -122,6 +129,7 @@ static void end(void)
     websocket_operations_destroy(websocket.operations);
     websocket_gateway_destroy(websocket.gateway);
     graphql_route_schema_destroy(schema);
+    auth_destroy(auth);
     close(client);
 }
 
