@@ -148,6 +148,7 @@ def single(instances):
             check(get(instance, f"/v1/stock/{sku}", If_None_Match=answers[0].headers["ETag"]).status == 304, "not modified")
         same(instances, f"/v1/stock/{sku}/AMS1", 200)
         same(instances, f"/v1/stock/{sku}/ledger?warehouse=AMS1&kind=RECEIVE", 200)
+        same(instances, f"/v1/stock/{sku}/AMS1/explain?bucket=on_hand", 200, Prefer="wait=30")
     for number in range(6):
         same(instances, f"/v1/reservations/R-{number}", 200)
         same(instances, f"/v1/products/by-id/P-{number}", 200)
