@@ -54,9 +54,15 @@ static void let_go(struct event_search *search)
 enum tally_code event_search_open(const struct event_search_options *options,
         struct event_search **out, struct tally_error *err)
 {
-    struct event_search *search = tally_alloc_zero(1, sizeof *search);
+    struct event_search *search;
     struct tally_range range = {.topic = options->topic, .partition = options->partition};
 
+    /* librdkafka asks a broker that has gone away for far longer than it is told to. */
+    if (!options->client->ops->reachable(options->client, err)) {
+        return tally_error_set(err, TALLY_UNAVAILABLE, "%s/%d cannot be read now", options->topic,
+                (int)options->partition);
+    }
+    search = tally_alloc_zero(1, sizeof *search);
     search->options = *options;
     search->next = TALLY_OFFSET_NONE;
     tally_arena_init(&search->arena, ARENA_BLOCK_BYTES);

@@ -220,6 +220,22 @@ START_TEST(the_time_is_over)
 }
 END_TEST
 
+START_TEST(nobody_is_asked_who_is_away)
+{
+    struct event_search *none = NULL;
+
+    tally_memory_client_set_reachable(client, false);
+    ck_assert_int_eq(event_search_open(&(struct event_search_options){.client = client,
+                                               .topology = "stock",
+                                               .topic = "stock.events",
+                                               .types = stock_event_schemas},
+                             &none, &err),
+            TALLY_UNAVAILABLE);
+    ck_assert_str_eq(err.message, "stock.events/0 cannot be read now");
+    ck_assert_ptr_null(none);
+}
+END_TEST
+
 START_TEST(deleted_events_are_not_found)
 {
     struct event_search_found found;
@@ -367,6 +383,7 @@ int main(void)
     tcase_add_test(tests, backwards);
     tcase_add_test(tests, backwards_in_parts);
     tcase_add_test(tests, the_time_is_over);
+    tcase_add_test(tests, nobody_is_asked_who_is_away);
     tcase_add_test(tests, deleted_events_are_not_found);
     tcase_add_test(tests, the_events_go_on_where_the_ledger_ends);
     tcase_add_test(tests, a_page_of_events_ends);
