@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -128,6 +129,14 @@ static void raise_file_limit(void)
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* Passwords and keys are in memory: no core dump and no other process of the user gets them. */
+static void keep_memory_private(const struct tally_config *config)
+{
+    if (!config->core_dumps) {
+        (void)prctl(PR_SET_DUMPABLE, 0);
     }
 }
 
@@ -414,6 +423,7 @@ static int run_instance(struct run *run)
 
     block_signals(&signals);
     raise_file_limit();
+    keep_memory_private(run->config);
     start_log(run->config);
     supervisor_init(&run->supervisor, tally_clock_real());
     tally_series_set(tally_series_of(TALLY_METRIC_BUILD_INFO, tally_version(), tally_commit()), 1);

@@ -44,6 +44,7 @@ struct owner_map {
     struct kafka_options kafka; /* @thread owners, as the two that follow */
     struct kafka_owners *kafka_owners;
     struct table *next;
+    bool keyless; /* http.cursor.key is not set, and nobody was told what that means */
     struct tally_thread thread;
 
     struct tally_mutex mutex; /* guards all below */
@@ -127,6 +128,22 @@ static void clear(struct owner_map *map, struct table *table)
     }
 }
 
+/* Each instance has made a key of its own, which is fine while it is alone. */
+static void warn_of_keys(struct owner_map *map, const struct table *told)
+{
+    for (size_t i = 0; map->keyless && i < told->place_count; i++) {
+        if (strcmp(told->places[i].address, map->address) != 0) {
+            map->keyless = false;
+            tally_log(TALLY_LOG_WARN,
+                    "http.cursor.key is not set, and this is not the only instance: a cursor of "
+                    "one "
+                    "is refused by others, and a forwarded request counts twice against limits; "
+                    "give all the same key",
+                    TALLY_LOG_STR("other", told->places[i].address));
+        }
+    }
+}
+
 static void ask(struct owner_map *map)
 {
     static struct tally_log_limit limit;
@@ -137,6 +154,9 @@ static void ask(struct owner_map *map)
     clear(map, told);
     code = kafka_owners_ask(map->kafka_owners, (const char **)map->groups, map->group_count, ASK_MS,
             take_owned, map, &err);
+    if (!code) {
+        warn_of_keys(map, told);
+    }
     tally_mutex_lock(&map->mutex);
     if (code) {
         map->failed_ms = now_ms();
@@ -307,6 +327,8 @@ struct owner_map *owner_map_create(const struct tally_forward_options *options)
         add_task(map, &options->tasks[i], options->config->app_id);
     }
     map->partitions = options->partitions;
+    map->keyless = options->config->http_cursor_key[0] == '\0';
+    map->asks = map->keyless; /* once at start, to warn */
     (void)snprintf(map->address, sizeof map->address, "%s", options->address);
     map->kafka = (struct kafka_options){.config = options->config};
     map->kafka_owners = kafka_owners_create(&map->kafka);

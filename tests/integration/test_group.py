@@ -112,6 +112,7 @@ def share(group):
     first.start()
     wait("one instance has all", lambda: len(running(first)) == PARTITIONS, first)
     group.send(first, 400)
+    check(first.logged("http.cursor.key is not set") == 0, "one alone needs no key", first.log_tail())
     second.start()
     group.send(first, 400)
     wait("two share", lambda: len(running(first)) == 1 and len(running(second)) == 1, second)
@@ -125,6 +126,8 @@ def share(group):
     third.start()
     wait("an instance without partitions has started", lambda: (third.get("/startupz") or (0,))[0] == 200, third)
     check(not running(third), "it has none", running(third))
+    check(third.get("/v1/stock/NONE")[0] == 404, "others answer for it")
+    check(third.logged("http.cursor.key is not set") == 1, "it warns that they have no common key", third.log_tail())
     group.send(third, 200)
     group.all_done("nothing is lost when a third joins")
     return first, second, third

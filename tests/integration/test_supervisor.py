@@ -4,6 +4,7 @@ TEST_TALLY: the program."""
 import contextlib
 import os
 import pathlib
+import resource
 import signal
 import socket
 import sys
@@ -101,6 +102,33 @@ def no_kafka(folder, name):
         check(tally.process.wait(LIMIT) == 0, "and it can be ended")
 
 
+def dumps_core(folder, name, **environment):
+    """Whether a signal that kills leaves its memory behind, where nothing but tally forbids it."""
+    supervisor = Supervisor(f"@{name}")
+    tally = instance_of(folder, "127.0.0.1:1", name, supervisor, **environment)
+    tally.start()
+    check(supervisor.hears("STATUS=waiting for Kafka"), "it runs", supervisor.told)
+    tally.process.send_signal(signal.SIGQUIT)
+    _, status = os.waitpid(tally.process.pid, 0)
+    tally.process.returncode = -os.WTERMSIG(status)
+    check(os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGQUIT, "it is killed", status)
+    return os.WCOREDUMP(status)
+
+
+def memory(folder, name):
+    """Nobody finds passwords in a core dump, unless core.dumps asks for it. Where the system writes none at all,
+    that says nothing."""
+    before, limits = os.getcwd(), resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (limits[1], limits[1]))
+    os.chdir(folder)
+    try:
+        check(not dumps_core(os.path.join(folder, "1"), name + "-1"), "no core")
+        dumps_core(os.path.join(folder, "2"), name + "-2", TALLY_CORE_DUMPS="true")
+    finally:
+        os.chdir(before)
+        resource.setrlimit(resource.RLIMIT_CORE, limits)
+
+
 def foreign(folder, name):
     """The watchdog of another process is none of ours; a socket that nobody has is no mistake."""
     supervisor = Supervisor(f"@{name}")
@@ -120,7 +148,7 @@ def foreign(folder, name):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        for number, scenario in enumerate((a_life, no_kafka, foreign)):
+        for number, scenario in enumerate((a_life, no_kafka, memory, foreign)):
             place = os.path.join(folder, str(number))
             os.mkdir(place)
             scenario(place, f"supervisor-{uuid.uuid4().hex[:8]}")
