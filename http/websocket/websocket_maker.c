@@ -117,8 +117,14 @@ struct websocket_event *websocket_event_create(const struct websocket_event *lik
             tally_alloc(sizeof *event + like->id.len + like->warehouse.len + data.len);
     uint8_t *at = (uint8_t *)(event + 1);
 
-    *event = *like;
-    atomic_init(&event->references, 1);
+    *event = (struct websocket_event){.references = 1, /* others count those of `like` meanwhile */
+            .topic = like->topic,
+            .source = like->source,
+            .partition = like->partition,
+            .offset = like->offset,
+            .version = like->version,
+            .newer = like->newer,
+            .kind = like->kind};
     event->id = put(&at, like->id);
     event->warehouse = put(&at, like->warehouse);
     event->data = put(&at, data);
