@@ -45,8 +45,10 @@ static enum tally_code list_directories(struct plan_survey *survey, struct tally
 {
     enum tally_code code = tally_state_list(survey->config->state_dir, note_directory, survey, err);
 
-    qsort(survey->directories, survey->directory_count, sizeof *survey->directories,
-            compare_directories);
+    if (survey->directory_count > 0) {
+        qsort(survey->directories, survey->directory_count, sizeof *survey->directories,
+                compare_directories);
+    }
     return code == TALLY_NOT_FOUND ? TALLY_OK : code;
 }
 
