@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import sys
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import websocket_client as ws  # noqa: E402
@@ -81,6 +82,28 @@ def operations(port, check):
     client.close()
 
 
+def burst(port, check):
+    """Of a level that changes faster than it is told a client may miss states, and is told so; never the last, never an old
+    one."""
+    client = opened(port, receive_bytes=4096)
+    client.send(subscribe("b", 'subscription { stockChanged(skus: ["SKU-9"], from: "snapshot") { version } }'))
+    first = version = client.receive()["payload"]["data"]["stockChanged"]["version"]
+    count = 1000
+    body = json.dumps({"commands": [{"type": "ReceiveStock", "command_id": f"burst-{at}", "sku": "SKU-9", "warehouse": "AMS1",
+                                     "quantity": 1} for at in range(count)]}).encode()
+    with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/v1/commands:batch", body, {
+            "Content-Type": "application/json"}), timeout=ws.PATIENCE_S) as answer:
+        check(answer.status == 202, "a batch", answer.status)
+    told = 0
+    while version < first + count:
+        payload = client.receive()["payload"]
+        now, told = payload["data"]["stockChanged"]["version"], told + 1
+        check(now > version and (now == version + 1 or payload["extensions"]["conflated"]), "a burst, in order", version, payload)
+        version = now
+    check(version == first + count and told <= count, "the last state", version, told)
+    client.close()
+
+
 def closed_with(port, check, name, wanted, *messages, init=True):
     client = opened(port) if init else ws.Client(port, "/graphql", SUBPROTOCOL)
     for message in messages:
@@ -154,5 +177,5 @@ def examples(port, check, prefix, command):
 
 
 def run(port, check):
-    for part in (handshakes, operations, hostile):
+    for part in (handshakes, operations, burst, hostile):
         part(port, check)
