@@ -152,7 +152,9 @@ static enum tally_code join(const struct replay_point *from, const struct replay
     bool same = from->kind == REPLAY_UNSAID || wanted == have->from;
 
     if (!same && !(wanted > have->last && (wanted == have->last + 1 || wanted <= have->next))) {
-        int64_t next = have->next > have->last ? have->next : have->last + 1;
+        int64_t next = have->next > have->last             ? have->next
+                       : have->last < 0 && have->from >= 0 ? have->from
+                                                           : have->last + 1;
 
         return tally_error_set(err, TALLY_CONFIG,
                 "--from %.40s: \"%.80s\" ends at %s/%d@%lld, so it goes on from %lld, as in --from "

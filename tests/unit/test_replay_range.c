@@ -165,6 +165,7 @@ START_TEST(test_going_on_with_a_part)
     have.present = true;
     have.from = 20;
     expect(NULL, NULL, 20, 99, 80);
+    refuse("30", NULL, TALLY_CONFIG, "as in --from 20"); /* killed before anything was there */
     have.last = 49;
     expect(NULL, NULL, 20, 99, 50);
     expect("20", "60", 20, 60, 11);
