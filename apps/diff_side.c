@@ -362,7 +362,7 @@ enum tally_code diff_side_open(struct diff_side *side, const char *name, const c
     } else {
         code = open_file(side, filter, err);
     }
-    if (!code) {
+    if (!code && side->count > 0) {
         qsort(side->tasks, side->count, sizeof *side->tasks, by_name);
     }
     return code;
