@@ -10,6 +10,7 @@ struct tally_read {
     struct tally_task_slot *slot;
     struct tally_view *view;
     struct tally_read_info info;
+    bool ready;
 };
 
 bool tally_positions_parse(struct tally_slice text, struct tally_min_position *positions,
@@ -156,6 +157,7 @@ enum tally_code tally_read_open(struct tally_runtime *runtime, const char *topol
     (*read)->runtime = runtime;
     (*read)->slot = slot;
     (*read)->view = view;
+    (*read)->ready = options && options->ready;
     fill_info(*read, as_of_ms);
     return TALLY_OK;
 }
@@ -177,7 +179,8 @@ const struct tally_read_info *tally_read_info(const struct tally_read *read)
 enum tally_code tally_read_get(struct tally_read *read, struct tally_slice key,
         struct tally_buf *value, struct tally_error *err)
 {
-    return tally_view_get(read->view, key, value, err);
+    return read->ready ? tally_view_get_ready(read->view, key, value, err)
+                       : tally_view_get(read->view, key, value, err);
 }
 
 enum tally_code tally_read_get_many(struct tally_read *read, const struct tally_slice *keys,

@@ -50,6 +50,7 @@ enum tally_read_of {
 };
 struct tally_read_options {
     enum tally_read_of of;
+    bool ready; /* tally_read_get: of what is in memory; AGAIN: a file would have to be read */
     const struct tally_min_position *positions; /* others than the task's own are ignored */
     size_t position_count;
     int64_t wait_ms; /* for them; also bounded by http.wait.max of all waiters */

@@ -17,7 +17,7 @@
 #include "http/request_head.h"
 
 enum {
-    LANES_MAX = 8,
+    LANES_MAX = 16,
     EVENTS_MAX = 64,
     HEAD_BYTES_MAX = 4 * 1024, /* longer heads are read by workers */
     TURN_MAX = 16,             /* requests of one connection before the others have their turn */
@@ -274,7 +274,7 @@ static void start_one(struct lanes *lanes, struct lane *lane)
     tally_thread_start(&lane->thread, "http-lane", run, lane);
 }
 
-/* Half of the cores: the others belong to what is read. */
+/* One for each core: where cores are busy each thread gets its share, and one may be too little. */
 struct lanes *lane_start(const struct lane_ops *ops, int64_t idle_ms)
 {
     struct lanes *lanes = tally_alloc_zero(1, sizeof *lanes);
@@ -282,7 +282,7 @@ struct lanes *lane_start(const struct lane_ops *ops, int64_t idle_ms)
 
     lanes->ops = *ops;
     lanes->idle_ms = idle_ms;
-    lanes->count = cores > 2 * LANES_MAX ? LANES_MAX : cores > 2 ? (size_t)cores / 2 : 1;
+    lanes->count = cores > LANES_MAX ? LANES_MAX : cores > 1 ? (size_t)cores : 1;
     for (size_t i = 0; i < lanes->count; i++) {
         start_one(lanes, &lanes->lanes[i]);
     }

@@ -238,6 +238,10 @@ void problem_error(struct exchange *exchange, enum tally_code code, const struct
     static struct tally_log_limit limit;
     enum problem_code problem = problem_of_error(code);
 
+    if (exchange->late) { /* nobody gets this answer */
+        response_empty(&exchange->response, 503);
+        return;
+    }
     if ((problem == PROBLEM_INTERNAL || problem == PROBLEM_STORE_ERROR) &&
             tally_log_allowed(&limit, 1000)) {
         tally_log_error(TALLY_LOG_ERROR, "request failed", err);

@@ -1,4 +1,4 @@
-/* http/quick_read.c - see quick_read.h. Levels and sagas, but not their past, and products where
+/* http/quick_read.c - see quick_read.h. Single rows: levels and sagas, and products where
  * there is no cache. Limits are counted in Redis, and a signed token takes longer than its read. */
 #include "http/quick_read.h"
 
@@ -16,9 +16,8 @@ bool quick_read_is(const struct exchange *exchange)
     }
     switch (exchange->route->id) {
     case ROUTE_STOCK_LEVEL:
-        quick = !exchange->request.query.data;
+        quick = !exchange->request.query.data; /* not its past */
         break;
-    case ROUTE_STOCK_SKU:
     case ROUTE_RESERVATION:
     case ROUTE_TRANSFER:
         quick = true;

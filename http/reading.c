@@ -28,7 +28,8 @@ static bool read_positions(struct exchange *exchange, struct reading_positions *
     struct tally_slice text = request_header(&exchange->request, "Tally-Min-Position");
     int64_t seconds;
 
-    positions->options = (struct tally_read_options){.positions = positions->items};
+    positions->options =
+            (struct tally_read_options){.ready = exchange->hurried, .positions = positions->items};
     if (!text.data) {
         return true;
     }
@@ -291,6 +292,7 @@ enum tally_code reading_row(struct exchange *exchange, struct tally_read *read,
 
     tally_buf_init(&value, ROW_BYTES_MAX);
     code = tally_read_get(read, tally_key_bytes(key), &value, err);
+    exchange->late |= code == TALLY_AGAIN;
     *row = code ? TALLY_NONE : tally_arena_copy(&exchange->arena, tally_buf_bytes(&value));
     tally_buf_deinit(&value);
     return code;

@@ -54,12 +54,14 @@ enum {
     STATUS_SILENT = 444,
     IDLE_MS = 5000,
     READS_FIRST = 2, /* in a row, before a connection waits in a lane */
-    MISSES_MAX = 2   /* times that it waited there for nothing, before it does not any more */
+    MISSES_MAX = 2,  /* times that it waited there for nothing, before it has to have had */
+    READS_LATER = 64
 };
 
 /* Of the connection that a worker has. */
 struct link {
     uint64_t taken; /* bytes of it that were read, as far as requests were made of them */
+    bool lost;      /* how many it was */
     unsigned reads, misses;
 };
 
@@ -406,16 +408,16 @@ static bool is_for_lane(struct worker *worker)
     const struct exchange *exchange = &worker->exchange;
     struct link *link = &worker->link;
 
-    if (!exchange->keep_alive || guard_is_chunked(&exchange->request)) {
-        link->misses = MISSES_MAX;
+    if (!exchange->keep_alive) {
         return false;
     }
+    link->lost |= guard_is_chunked(&exchange->request);
     link->taken += request_len(&exchange->request);
-    if (!quick_read_is(exchange) || exchange->request.method == REQUEST_POST) {
+    if (link->lost || !quick_read_is(exchange) || exchange->request.method == REQUEST_POST) {
         link->reads = 0;
         return false;
     }
-    return ++link->reads >= READS_FIRST && link->misses < MISSES_MAX;
+    return ++link->reads >= (link->misses < MISSES_MAX ? READS_FIRST : READS_LATER);
 }
 
 static void wait_in_lane(struct worker *worker, struct mg_connection *connection)
@@ -431,6 +433,7 @@ static void wait_in_lane(struct worker *worker, struct mg_connection *connection
         event = lane_wait(worker->http->lanes, worker->index, place);
         link->taken += place->taken;
         link->misses = place->answered > 0 ? 0 : link->misses + 1;
+        link->reads = link->misses < MISSES_MAX ? link->reads : 0;
         if (event == LANE_REST &&
                 mg_write(connection, place->rest.data, place->rest.len) != (int)place->rest.len) {
             event = LANE_END;

@@ -426,7 +426,9 @@ void stock_query_level(struct exchange *exchange)
     code = stock_query_is_warehouse(level.warehouse)
                    ? stock_query_read_level(exchange, read, sku, &level, &err)
                    : TALLY_NOT_FOUND;
-    if (code == TALLY_NOT_FOUND) {
+    if (code == TALLY_NOT_FOUND && exchange->hurried) {
+        exchange->late = true; /* whether the names are known is asked of many rows */
+    } else if (code == TALLY_NOT_FOUND) {
         code = stock_query_find_names(exchange, read, sku, level.warehouse, &err);
     }
     if (code) {

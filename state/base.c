@@ -193,8 +193,9 @@ static void remember(_Atomic(struct base_seen *) *slot, struct tally_slice key,
 }
 
 enum tally_code base_get_seen(struct base_snapshot *snapshot, struct tally_slice key, uint64_t hash,
-        struct tally_buf *value, struct tally_error *err)
+        bool ready, struct tally_buf *value, struct tally_error *err)
 {
+    const struct base_ops *ops = snapshot->base->ops;
     _Atomic(struct base_seen *) *slot = seen_slot(snapshot, hash);
     const struct base_seen *seen = atomic_load_explicit(slot, memory_order_acquire);
     enum tally_code code;
@@ -203,7 +204,7 @@ enum tally_code base_get_seen(struct base_snapshot *snapshot, struct tally_slice
         tally_buf_append(value, seen->bytes + key.len, seen->value_len);
         return seen->found ? TALLY_OK : TALLY_NOT_FOUND;
     }
-    code = snapshot->base->ops->get(snapshot, key, value, err);
+    code = (ready ? ops->get_ready : ops->get)(snapshot, key, value, err);
     if (!seen && (code == TALLY_OK || code == TALLY_NOT_FOUND)) {
         remember(slot, key, value, code == TALLY_OK);
     }

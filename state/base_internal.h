@@ -22,6 +22,9 @@ struct base_ops {
     /* Appends to *value. NOT_FOUND. @thread any */
     enum tally_code (*get)(struct base_snapshot *snapshot, struct tally_slice key,
             struct tally_buf *value, struct tally_error *err);
+    /* The same of what is in memory. AGAIN: a file would have to be read. @thread any */
+    enum tally_code (*get_ready)(struct base_snapshot *snapshot, struct tally_slice key,
+            struct tally_buf *value, struct tally_error *err);
     /* Keys are sorted and distinct. Calls found for each, in order, unless it fails. */
     enum tally_code (*multi_get)(struct base_snapshot *snapshot, const struct tally_slice *keys,
             size_t count, base_found_fn found, void *context, struct tally_error *err);
@@ -83,11 +86,12 @@ void base_extend_highest(struct base_snapshot *snapshot, const struct base_snaps
 /* The key is above all of its store. */
 bool base_above(const struct base_snapshot *snapshot, struct tally_slice key);
 
-/* ops->get through a memory of the snapshot's first small rows, for readers: what is asked for
- * again and again costs no look into files. A snapshot never changes, so nothing in it is ever
- * dropped before the snapshot is. */
+/* ops->get, or get_ready, through a memory of the snapshot's first small rows, for readers: what is
+ * asked for again and again costs no look into files. A snapshot never changes, so nothing in it is
+ * ever dropped before the snapshot is. */
 TALLY_MUST_CHECK enum tally_code base_get_seen(struct base_snapshot *snapshot,
-        struct tally_slice key, uint64_t hash, struct tally_buf *value, struct tally_error *err);
+        struct tally_slice key, uint64_t hash, bool ready, struct tally_buf *value,
+        struct tally_error *err);
 
 struct base_snapshot *base_snapshot_ref(struct base_snapshot *snapshot);
 void base_snapshot_unref(struct base_snapshot *snapshot);

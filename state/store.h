@@ -185,6 +185,10 @@ const struct tally_positions *tally_view_positions(const struct tally_view *view
 TALLY_MUST_CHECK enum tally_code tally_view_get(struct tally_view *view, struct tally_slice key,
         struct tally_buf *value, struct tally_error *err);
 
+/* The same of what is in memory. AGAIN: a file would have to be read. */
+TALLY_MUST_CHECK enum tally_code tally_view_get_ready(struct tally_view *view,
+        struct tally_slice key, struct tally_buf *value, struct tally_error *err);
+
 /* Calls found for each of the keys that has a value, in no order, with its index; what is not in
  * memory is read with one multi-get. Keys are sorted and distinct. */
 typedef void (*tally_view_found_fn)(void *context, size_t index, struct tally_slice value);

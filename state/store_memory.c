@@ -259,6 +259,7 @@ static struct store_memory_directory *find_directory(const struct tally_memory_d
 struct base *store_memory_open(struct tally_state *state, const char *path)
 {
     static const struct base_ops ops = {.get = memory_get,
+            .get_ready = memory_get,
             .multi_get = memory_multi_get,
             .iterate = memory_iterate,
             .ingest = memory_ingest,

@@ -37,6 +37,7 @@ enum {
     LOG_FILES = 2,
     MANIFEST_BYTES_MAX = 16 << 20,
     FORMAT_VERSION = 5,
+    TIER_MEMORY = 1,    /* rocksdb::kBlockCacheTier */
     MULTI_GET_MAX = 512 /* keys at once: bounds the blocks that are pinned */
 };
 
@@ -57,8 +58,8 @@ struct rocksdb_base {
 
 struct rocksdb_snapshot {
     struct base_snapshot snapshot;
-    const rocksdb_snapshot_t *rocksdb; /* NULL: read only, nothing changes */
-    rocksdb_readoptions_t *read;
+    const rocksdb_snapshot_t *rocksdb;   /* NULL: read only, nothing changes */
+    rocksdb_readoptions_t *read, *ready; /* ready: of what is in memory */
 };
 
 struct store_rocksdb_shared *store_rocksdb_shared_create(int64_t cache_bytes)
@@ -245,17 +246,22 @@ static enum tally_code read_error(struct rocksdb_base *base, char *errptr, struc
     return convert(&base->base, base->base.path, "read", true, errptr, err);
 }
 
-static enum tally_code rocks_get(struct base_snapshot *snapshot, struct tally_slice key,
-        struct tally_buf *value, struct tally_error *err)
+/* RocksDB's word for what a read of memory alone does not find there. */
+#define INCOMPLETE "Result incomplete"
+
+static enum tally_code get_with(struct rocksdb_base *base, const rocksdb_readoptions_t *options,
+        struct tally_slice key, struct tally_buf *value, struct tally_error *err)
 {
-    struct rocksdb_snapshot *self = (struct rocksdb_snapshot *)snapshot;
-    struct rocksdb_base *base = base_of(self);
     const char *data;
     char *errptr = NULL;
     size_t len = 0;
-    rocksdb_pinnableslice_t *pinned = rocksdb_get_pinned_cf(base->db, self->read, base->family,
+    rocksdb_pinnableslice_t *pinned = rocksdb_get_pinned_cf(base->db, options, base->family,
             (const char *)key.data, key.len, &errptr);
 
+    if (errptr && strncmp(errptr, INCOMPLETE, sizeof INCOMPLETE - 1) == 0) {
+        rocksdb_free(errptr);
+        return TALLY_AGAIN;
+    }
     if (errptr)
         return read_error(base, errptr, err);
     if (!pinned)
@@ -264,6 +270,22 @@ static enum tally_code rocks_get(struct base_snapshot *snapshot, struct tally_sl
     tally_buf_append(value, data, len);
     rocksdb_pinnableslice_destroy(pinned);
     return TALLY_OK;
+}
+
+static enum tally_code rocks_get(struct base_snapshot *snapshot, struct tally_slice key,
+        struct tally_buf *value, struct tally_error *err)
+{
+    struct rocksdb_snapshot *self = (struct rocksdb_snapshot *)snapshot;
+
+    return get_with(base_of(self), self->read, key, value, err);
+}
+
+static enum tally_code rocks_get_ready(struct base_snapshot *snapshot, struct tally_slice key,
+        struct tally_buf *value, struct tally_error *err)
+{
+    struct rocksdb_snapshot *self = (struct rocksdb_snapshot *)snapshot;
+
+    return get_with(base_of(self), self->ready, key, value, err);
 }
 
 struct multi_get {
@@ -401,9 +423,12 @@ static struct base_snapshot *rocks_snapshot(struct base *base)
 
     base_snapshot_init(&snapshot->snapshot, base);
     snapshot->read = rocksdb_readoptions_create();
+    snapshot->ready = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_read_tier(snapshot->ready, TIER_MEMORY);
     if (!self->read_only) {
         snapshot->rocksdb = rocksdb_create_snapshot(self->db);
         rocksdb_readoptions_set_snapshot(snapshot->read, snapshot->rocksdb);
+        rocksdb_readoptions_set_snapshot(snapshot->ready, snapshot->rocksdb);
     }
     return &snapshot->snapshot;
 }
@@ -412,6 +437,7 @@ static void rocks_snapshot_destroy(struct base_snapshot *snapshot)
 {
     struct rocksdb_snapshot *self = (struct rocksdb_snapshot *)snapshot;
 
+    rocksdb_readoptions_destroy(self->ready);
     rocksdb_readoptions_destroy(self->read);
     if (self->rocksdb)
         rocksdb_release_snapshot(base_of(self)->db, self->rocksdb);
@@ -578,6 +604,7 @@ enum tally_code store_rocksdb_open(struct tally_state *state, const char *path,
         enum store_rocksdb_mode mode, struct base **base, struct tally_error *err)
 {
     static const struct base_ops ops = {.get = rocks_get,
+            .get_ready = rocks_get_ready,
             .multi_get = rocks_multi_get,
             .iterate = rocks_iterate,
             .ingest = rocks_ingest,

@@ -68,7 +68,7 @@ enum tally_code view_base(const struct tally_view *view, struct base_snapshot **
             "store is being reopened after a failed write: see the log, and try again");
 }
 
-enum tally_code tally_view_get(struct tally_view *view, struct tally_slice key,
+static enum tally_code get(struct tally_view *view, struct tally_slice key, bool ready,
         struct tally_buf *value, struct tally_error *err)
 {
     struct base_snapshot *snapshot = NULL;
@@ -88,7 +88,7 @@ enum tally_code tally_view_get(struct tally_view *view, struct tally_slice key,
         code = view_base(view, &snapshot, err);
         if (code)
             return code;
-        code = base_get_seen(snapshot, key, hash, value, err);
+        code = base_get_seen(snapshot, key, hash, ready, value, err);
         if (code)
             return code;
     }
@@ -101,6 +101,18 @@ enum tally_code tally_view_get(struct tally_view *view, struct tally_slice key,
         return TALLY_NOT_FOUND;
     }
     return TALLY_OK;
+}
+
+enum tally_code tally_view_get(struct tally_view *view, struct tally_slice key,
+        struct tally_buf *value, struct tally_error *err)
+{
+    return get(view, key, false, value, err);
+}
+
+enum tally_code tally_view_get_ready(struct tally_view *view, struct tally_slice key,
+        struct tally_buf *value, struct tally_error *err)
+{
+    return get(view, key, true, value, err);
 }
 
 /* What a multi-get of the base tells, of keys of which it was asked only some. */

@@ -2,32 +2,36 @@
 again over 64 keep-alive connections, from tally, from a bare epoll responder that sends the very bytes of tally's
 answer, and from a bare handler of the library that tally is built on; `spread`: a thousand levels. `beside`: reads at
 a fixed rate over 128 connections while commands come at half of the rate that tally alone reaches. `conditional`: CPU of
-a large product, whole and as a 304."""
+a large product, whole and as a 304. `follow`: the same reads beside WebSockets that follow SKUs, and without them."""
 import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 
 from confluent_kafka import Producer
 
-from figures import Turns, Unusable, cpu_seconds, say
+from figures import Sampler, Turns, Unusable, cpu_seconds, say
 from process import free_port
 
 WORKERS = 160  # http.threads: one for each connection that stays open, and some for others
-CONNECTIONS = {"read": 64, "spread": 64, "beside": 128, "conditional": 16}
+CONNECTIONS = {"read": 64, "spread": 64, "beside": 128, "conditional": 16, "follow": 64}
 RECORDS = 500000  # of the reads, at most
 SPREAD = 1000
 RATE = 11000  # reads a second beside the commands
 VARIANTS = 100
 LEAST_SECONDS = 2
 COMMANDS = "tally_commands_total"
+FOLLOWERS, FOLLOWED = 256, 10  # WebSockets, and SKUs of each
+CHANGES = 2000  # commands a second, all of followed SKUs
 
 
 def run(setup):
     cases = {"read": lambda: Reads(setup).run("read"), "spread": lambda: Reads(setup).run("spread"),
-             "beside": lambda: Beside(setup).run(), "conditional": lambda: conditional(setup)}
+             "beside": lambda: Beside(setup).run(), "conditional": lambda: conditional(setup),
+             "follow": lambda: Follow(setup).run()}
     wanted = [case for case in cases if setup.options.case in (case, "all")]
     return all([setup.attempt("http", case, cases[case]) for case in wanted])
 
@@ -208,6 +212,79 @@ class Beside:
             raise Unusable(f"the generator ended with {generator.returncode}")
         tally.until("at the end", lambda: tally.series(COMMANDS) >= self.sent, 120)
         return {**result, "ingest_per_s": round(done / seconds), "cpu_percent": round(cpu * 100 / seconds, 1)}
+
+
+class Follow:
+    """Reads while all levels change that WebSockets follow, and while they change and nobody follows. Each run has a new
+    process, so that its memory has not grown yet."""
+
+    def __init__(self, setup):
+        self.setup, self.sent = setup, FOLLOWERS * FOLLOWED
+        self.client = Client(setup, "follow")
+        self.seconds = 2 * seconds_of(setup)
+
+    def run(self):
+        setup, turns = self.setup, Turns()
+        setup.empty_topics()
+        self.generate(self.sent, 0, 0)
+        try:
+            for i in range(1, setup.options.runs + 1):
+                tally = setup.tally("http-follow", {"http.threads": WORKERS, "http.websocket.max": FOLLOWERS + 1})
+                try:
+                    tally.until("at the end", lambda: tally.all_running() and tally.position() >= self.sent, 120)
+                    self.client.requests(levels(setup, tally, 1))
+                    turns.take("alone", i, lambda: self.turn(tally))
+                    turns.take("tally", i, lambda: self.followed(tally))
+                finally:
+                    tally.stop()
+        finally:
+            shutil.rmtree(setup.state, ignore_errors=True)
+        return setup.publish("http", "follow", turns, {"alone": ("per_s", "p99_ms")}, sockets=FOLLOWERS,
+                             skus_each=FOLLOWED, changes_per_s=CHANGES, connections=CONNECTIONS["follow"],
+                             read_rate=RATE, http_threads=WORKERS)
+
+    def generate(self, count, first, rate):
+        """A process that sends commands of the SKUs that are followed, each as often as the others."""
+        setup = self.setup
+        command = [setup.generator, setup.options.kafka, setup.commands, str(count), str(FOLLOWERS * FOLLOWED), "uniform",
+                   str(first), str(rate)]
+        process = subprocess.Popen(command, env=setup.environment)
+        if rate == 0 and process.wait(120):
+            raise Unusable(f"the generator ended with {process.returncode}")
+        return process
+
+    def turn(self, tally):
+        """The commands come before what is measured, and end behind it."""
+        count = CHANGES * (self.seconds + 3)
+        generator = self.generate(count, self.sent, CHANGES)
+        self.sent += count
+        try:
+            time.sleep(1)
+            result = self.client.ask(tally.pid, tally.address, CONNECTIONS["follow"], self.seconds, RATE)
+            if generator.wait(120):
+                raise Unusable(f"the generator ended with {generator.returncode}")
+        finally:
+            generator.kill()
+        tally.until("at the end", lambda: tally.position() >= self.sent, 120)
+        return result
+
+    def followed(self, tally):
+        before = tally.rss("VmRSS")
+        seconds = self.seconds + 6  # until after the last command
+        command = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "follow_client.py"),
+                   tally.address, str(FOLLOWERS), str(FOLLOWED), str(seconds)]
+        with Sampler(tally.pid) as memory, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as followers:
+            try:
+                if followers.stdout.readline() != "ready\n":
+                    raise Unusable("the WebSockets were not opened")
+                result = self.turn(tally)
+                told = json.loads(followers.communicate(timeout=60)[0])
+            finally:
+                followers.kill()
+        expected = CHANGES * (self.seconds + 3)
+        if told["follow_errors"] or told["deltas"] != expected or told["clients_reached"] != FOLLOWERS:
+            raise Unusable(f"of {expected} changes the sockets were told {told}")
+        return {**result, **told, "rss_growth_mb": max(memory.mb) - before}
 
 
 # --- conditional requests ----------------------------------------------------------------------------

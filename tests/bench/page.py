@@ -50,6 +50,10 @@ DETAILS = [
         ("99 %", "p99_ms", " ms"), ("99.9 %", "p999_ms", " ms"), ("share of a core", "cpu_percent", " %"))),
     ("http-conditional", "A large product: unchanged (304), and whole", ("tally", "whole"), (
         ("CPU each", "cpu_us", " µs"), ("median", "p50_ms", " ms"), ("99 %", "p99_ms", " ms"))),
+    ("http-follow", "Reads at a fixed rate beside 256 WebSockets, 2 000 commands/s", ("tally", "alone"), (
+        ("reads/s", "per_s", ""), ("99 %", "p99_ms", " ms"), ("told/s", "deltas_per_s", ""),
+        ("command → told, median", "delivery_p50_ms", " ms"), ("99 %", "delivery_p99_ms", " ms"),
+        ("growth of memory", "rss_growth_mb", " MiB"))),
     ("load", "Three instances, one killed and started again, Locust", ("tally",), (
         ("requests/s", "per_s", ""), ("errors", "error_percent", " %"), ("median", "p50_ms", " ms"), ("95 %", "p95_ms", " ms"),
         ("99 %", "p99_ms", " ms"), ("all running again", "back_s", " s"), ("instances asked each", "attempts_each", ""))),

@@ -51,11 +51,13 @@ def sinks(o):
 
 
 def http(o):
-    """Reads: four sides of two cases; beside commands: the load once, then twice the time; a product twice."""
+    """Reads: four sides of two cases; beside commands: the load once, then twice the time; a product twice; followed or
+    not, from a new start each."""
     seconds = max(2, o.seconds // 3)
     reads = o.runs * 4 * (seconds + 1) + 2 * START
     beside = o.records * (1 / GENERATOR + 1 / TALLY) + o.runs * 2 * (2 * seconds + 4)
-    return 2 * (reads + min(o.records, 500000) * (1 / GENERATOR + 1 / TALLY)) + beside + o.runs * 2 * (seconds + 1)
+    follow = 2 * (2 * seconds + 6) + 2 * START
+    return 2 * (reads + min(o.records, 500000) * (1 / GENERATOR + 1 / TALLY)) + beside + o.runs * (2 * (seconds + 1) + follow)
 
 
 def load(o):

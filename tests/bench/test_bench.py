@@ -11,11 +11,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import types
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "crash")]
 import build  # noqa: E402
+import follow_client  # noqa: E402
 import goals  # noqa: E402
 import page  # noqa: E402
 import plan  # noqa: E402
@@ -263,6 +265,34 @@ class Pages(Folder):
             self.assertIn(goal.document, known)
             self.assertTrue(not goal.instead or goal.instead in whats)
             self.assertTrue(goal.limit.holds(goal.aim.value), goal.what)
+
+
+class Followers(unittest.TestCase):
+    """Frames as they come: in pieces, several at once, short and long."""
+
+    def test_frames_are_taken_whole(self):
+        texts = [b"{}", b"x" * 125, b"y" * 126, b"z" * 60000, b""]
+        data = b"".join(bytes([0x81, len(text)]) + text if len(text) < 126 else b"\x81\x7e" + len(text).to_bytes(2, "big") + text
+                        for text in texts) + b"\x89\x02hi\x81\x00"
+        for step in (1, 7, 100000):
+            client, found = types.SimpleNamespace(buffer=b""), []
+            for at in range(0, len(data) if step > 1 else 400, step):
+                client.buffer += data[at:at + step]
+                found += follow_client.payloads(client)
+            if step > 1:
+                self.assertEqual(found[:len(texts)], [(1, text) for text in texts])
+            else:
+                self.assertEqual(found, [(1, text) for text in texts[:3]])
+
+    def test_only_deltas_have_a_time(self):
+        body = b'"id":"f","position":"p","conflated":false,"data":{"sku":"A","updated_at":"1970-01-01T00:00:01.500Z"}}'
+        self.assertEqual(follow_client.appended_at(b'{"op":"delta",' + body), 1500)
+        self.assertIsNone(follow_client.appended_at(b'{"op":"error",' + body))
+        self.assertIsNone(follow_client.appended_at(b'{"op":"delta"}'))
+
+    def test_quantiles_of_few(self):
+        self.assertIsNone(follow_client.quantile([], 0.5))
+        self.assertEqual([follow_client.quantile([1, 2, 3, 4], share) for share in (0, 0.5, 0.99, 1)], [1, 3, 4, 4])
 
 
 class Plots(unittest.TestCase):
