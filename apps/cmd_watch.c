@@ -29,21 +29,21 @@ struct topic {
     bool warehouses, kinds, snapshot;
 };
 static const struct topic topics[] = {
-        {"stock", "level", "sku", true, false, true},
-        {"ledger", NULL, "sku", true, true, false},
+        {"stock", "level", "sku", true, false, true}, {"ledger", NULL, "sku", true, true, false},
         {"low_stock", NULL, "sku", true, false, false},
         {"catalogue", "product", "product_id", false, false, true},
         {"reservations", "reservation", "reservation_id", false, false, true},
         {"transfers", "transfer", "transfer_id", false, false, true},
+        {"metrics", NULL, "name", false, false, true}, /* no events: without positions */
 };
 enum { TOPICS = sizeof topics / sizeof *topics };
 
 /* Filters, by the member of the message. */
-enum { SKU, PRODUCT, RESERVATION, TRANSFER, WAREHOUSE, KIND, FILTERS };
+enum { SKU, PRODUCT, RESERVATION, TRANSFER, NAME, WAREHOUSE, KIND, FILTERS };
 static const struct {
     const char *member, *option;
 } filters[FILTERS] = {{"sku", "--sku"}, {"product_id", "--product"},
-        {"reservation_id", "--reservation"}, {"transfer_id", "--transfer"},
+        {"reservation_id", "--reservation"}, {"transfer_id", "--transfer"}, {"name", "--name"},
         {"warehouse", "--warehouse"}, {"kind", "--kind"}};
 
 struct watch {
@@ -79,7 +79,7 @@ static int find_topic(struct watch *watch, const char *name)
     nearest = tally_config_nearest(name, names, TOPICS);
     return cli_usage(watch->cli,
             "there is no topic \"%s\"%s%s%s: stock, ledger, low_stock, catalogue, reservations, "
-            "transfers",
+            "transfers, metrics",
             name, nearest ? ", did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
 }
 
@@ -88,7 +88,7 @@ static void guess_topic(struct watch *watch)
 {
     watch->topic = &topics[0];
     for (size_t i = 0; i < TOPICS; i++) {
-        for (int filter = PRODUCT; filter <= TRANSFER; filter++) {
+        for (int filter = PRODUCT; filter <= NAME; filter++) {
             if (watch->filters[filter].count > 0 &&
                     strcmp(topics[i].id, filters[filter].member) == 0) {
                 watch->topic = &topics[i];
@@ -156,12 +156,21 @@ static int check_filters(struct watch *watch)
     return CLI_CONTINUE;
 }
 
+static bool has_positions(const struct watch *watch)
+{
+    return strcmp(watch->topic->name, "metrics") != 0;
+}
+
 static int check_from(struct watch *watch)
 {
     if (strcmp(watch->from, "latest") == 0) {
         return CLI_CONTINUE;
     }
     if (strcmp(watch->from, "snapshot") != 0) {
+        if (!has_positions(watch)) {
+            return cli_usage(watch->cli, "--from: topic %s has no positions: latest or snapshot",
+                    watch->topic->name);
+        }
         watch->placed = *watch->from != '\0' &&
                         watch_places_take(&watch->places, tally_slice_string(watch->from));
         return watch->placed ? CLI_CONTINUE
@@ -174,7 +183,7 @@ static int check_from(struct watch *watch)
         return cli_usage(watch->cli, "--from: topic %s has no snapshot: latest or positions",
                 watch->topic->name);
     }
-    if (watch->filters[filter_of(watch->topic)].count == 0) {
+    if (has_positions(watch) && watch->filters[filter_of(watch->topic)].count == 0) {
         return cli_usage(watch->cli, "--from: a snapshot needs a key, or %s",
                 filters[filter_of(watch->topic)].option);
     }
@@ -260,11 +269,17 @@ static void say(const char *text)
     fprintf(stderr, "tally watch: %s\n", text);
 }
 
-static enum step print(struct watch *watch, struct tally_slice position, bool conflated,
-        struct tally_slice data)
+static enum step print(struct watch *watch, const char *change, struct tally_slice position,
+        bool conflated, struct tally_slice data)
 {
+    const struct watch_line line = {.topic = watch->topic->name,
+            .change = change,
+            .position = position,
+            .conflated = conflated,
+            .data = data};
+
     tally_buf_clear(&watch->line);
-    watch_line_write(watch->topic->name, position, conflated, data, &watch->places, &watch->line);
+    watch_line_write(&line, &watch->places, &watch->line);
     if (!cli_write(watch->cli, tally_buf_bytes(&watch->line)) || fflush(stdout) != 0) {
         return END_FAILED;
     }
@@ -277,9 +292,9 @@ static enum step take_snapshot(struct watch *watch, const struct watch_message *
     enum step step = GO_ON;
 
     while (step == GO_ON && watch_line_item(&data, &item)) {
-        step = print(watch, TALLY_NONE, false, item);
+        step = print(watch, "snapshot", TALLY_NONE, false, item);
     }
-    watch->placed = message->last || watch->placed;
+    watch->placed = (message->last && has_positions(watch)) || watch->placed;
     return step;
 }
 
@@ -320,7 +335,8 @@ static enum step take(struct watch *watch, struct tally_slice text)
         if (!watch_places_take(&watch->places, message.position)) {
             break;
         }
-        watch->placed = watch->placed || strcmp(watch->from, "snapshot") != 0;
+        watch->placed =
+                watch->placed || (has_positions(watch) && strcmp(watch->from, "snapshot") != 0);
         return GO_ON;
     case WATCH_SNAPSHOT:
         return take_snapshot(watch, &message);
@@ -328,7 +344,7 @@ static enum step take(struct watch *watch, struct tally_slice text)
         if (!watch_places_take(&watch->places, message.position)) {
             break;
         }
-        return print(watch, message.position, message.conflated, message.data);
+        return print(watch, "delta", message.position, message.conflated, message.data);
     case WATCH_ERROR:
         return take_error(watch, &message);
     case WATCH_NOTHING:
@@ -432,6 +448,7 @@ int cmd_watch(int argc, char **argv)
             CLI_OPT_LIST(0, "reservation", &watch.filters[RESERVATION], "ID",
                     "only these reservations"),
             CLI_OPT_LIST(0, "transfer", &watch.filters[TRANSFER], "ID", "only these transfers"),
+            CLI_OPT_LIST(0, "name", &watch.filters[NAME], "NAME", "only these metrics"),
             CLI_OPT_INT('c', "count", &watch.left, 1, INT64_MAX, "N", "stop after N lines"),
             CLI_OPT_TOKEN, CLI_OPT_END};
     struct cli cli = {.verb = "watch",
@@ -439,7 +456,8 @@ int cmd_watch(int argc, char **argv)
             .options = options,
             .args_max = 2,
             .about = "Prints what changes in stock (or level), ledger, low_stock, catalogue,\n"
-                     "reservations or transfers: one JSON line each, as GET /v1/stream tells it.\n"
+                     "reservations or transfers, or the metrics of the instance: one JSON line\n"
+                     "each, as GET /v1/stream tells it.\n"
                      "Asks the instance on http.listen. A lost connection is made again and goes\n"
                      "on where it was, so that every change comes once; after an end of your own,\n"
                      "give --from the \"resume\" of the last line. A slow reader of levels,\n"

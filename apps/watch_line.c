@@ -178,18 +178,19 @@ bool watch_line_item(struct tally_slice *data, struct tally_slice *item)
     return item->len > 0;
 }
 
-void watch_line_write(const char *topic, struct tally_slice position, bool conflated,
-        struct tally_slice data, const struct watch_places *places, struct tally_buf *out)
+void watch_line_write(const struct watch_line *line, const struct watch_places *places,
+        struct tally_buf *out)
 {
-    tally_buf_format(out, "{\"topic\":\"%s\",\"change\":\"%s\",\"position\":", topic,
-            position.len ? "delta" : "snapshot");
-    if (position.len > 0) {
-        tally_buf_format(out, "\"%.*s\"", (int)position.len, (const char *)position.data);
+    tally_buf_format(out, "{\"topic\":\"%s\",\"change\":\"%s\",\"position\":", line->topic,
+            line->change);
+    if (line->position.len > 0) {
+        tally_buf_format(out, "\"%.*s\"", (int)line->position.len,
+                (const char *)line->position.data);
     } else {
         tally_buf_string(out, "null");
     }
-    tally_buf_format(out, ",\"conflated\":%s,\"data\":", conflated ? "true" : "false");
-    tally_buf_slice(out, data);
+    tally_buf_format(out, ",\"conflated\":%s,\"data\":", line->conflated ? "true" : "false");
+    tally_buf_slice(out, line->data);
     tally_buf_string(out, ",\"resume\":\"");
     watch_places_write(places, out);
     tally_buf_string(out, "\"}\n");

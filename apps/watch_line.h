@@ -36,7 +36,13 @@ struct watch_message {
 struct watch_message watch_line_parse(struct tally_slice message, struct tally_arena *arena);
 /* Takes the next value off the front of a snapshot's data; false: there is none. */
 bool watch_line_item(struct tally_slice *data, struct tally_slice *item);
+struct watch_line {
+    const char *topic, *change;
+    struct tally_slice position; /* empty: null */
+    bool conflated;
+    struct tally_slice data;
+};
 /* {"topic":"stock","change":"delta","position":"stock.events/2@1044","conflated":false,"data":{},
- * "resume":"stock.events/0@7,stock.events/2@1044"} and a newline; position empty: of a snapshot. */
-void watch_line_write(const char *topic, struct tally_slice position, bool conflated,
-        struct tally_slice data, const struct watch_places *places, struct tally_buf *out);
+ * "resume":"stock.events/0@7,stock.events/2@1044"} and a newline. */
+void watch_line_write(const struct watch_line *line, const struct watch_places *places,
+        struct tally_buf *out);

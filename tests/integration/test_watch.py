@@ -144,6 +144,19 @@ def snapshots(tally):
     watch.end()
 
 
+def metrics(tally):
+    """No events: they have no positions."""
+    watch = Watch(tally, "metrics", "tally_commands_total", "--from", "snapshot")
+    watch.wait(1, "metrics")
+    receive(tally, "B", 1)
+    until("a change", lambda: watch.rows()[-1]["change"] == "delta")
+    rows = watch.rows()
+    check(rows[0]["change"] == "snapshot" and rows[0]["data"]["name"] == "tally_commands_total" and
+          {item["name"] for item in rows[-1]["data"]["metrics"]} == {"tally_commands_total"} and
+          {(row["position"], row["resume"]) for row in rows} == {(None, "")}, "metrics", rows[0], rows[-1])
+    check(watch.end() == 130, "the end of metrics", watch.said)
+
+
 def refusals(tally):
     for arguments, status, wanted in (
             (("stocks",), 2, 'did you mean "stock"?'), (("stock", "A", "b"), 2, "argument"),
@@ -152,6 +165,7 @@ def refusals(tally):
             (("ledger", "A", "--from", "snapshot"), 2, "topic ledger has no snapshot"),
             (("stock", "--product", "P-1"), 2, "--product: topic stock has no product_id, but --sku and --warehouse"),
             (("transfers", "--warehouse", "W1"), 2, "--warehouse: topic transfers"), (("-c", "0"), 2, "--count"),
+            (("metrics", "--from", "a/0@1"), 2, "topic metrics has no positions"),
             (("ledger", "--kind", "SELL"), 1, "BAD_REQUEST: kind: expected kinds of ledger entries"),
             (("stock", "--from", f"{tally.name}.stock.events/0@1000000000"), 1, "RESYNC_REQUIRED"),
             (("stock", "--from", "other.events/0@1"), 1, "BAD_REQUEST: from: expected latest, snapshot, or positions like"),
@@ -168,6 +182,7 @@ def main():
         try:
             refusals(tally)
             snapshots(tally)
+            metrics(tally)
             reconnects(tally)
         finally:
             tally.instance.end()

@@ -141,8 +141,12 @@ END_TEST
 START_TEST(lines)
 {
     ck_assert(take("e/0@7,e/2@9"));
-    watch_line_write("stock", TALLY_SLICE("e/2@9"), false, TALLY_SLICE("{\"a\":1}"), &places, &out);
-    watch_line_write("stock", TALLY_NONE, false, TALLY_SLICE("{}"), &places, &out);
+    watch_line_write(&(struct watch_line){"stock", "delta", TALLY_SLICE("e/2@9"), false,
+                             TALLY_SLICE("{\"a\":1}")},
+            &places, &out);
+    watch_line_write(&(struct watch_line){"stock", "snapshot", TALLY_NONE, false,
+                             TALLY_SLICE("{}")},
+            &places, &out);
     is(tally_buf_bytes(&out),
             "{\"topic\":\"stock\",\"change\":\"delta\",\"position\":\"e/2@9\",\"conflated\":false,"
             "\"data\":{\"a\":1},\"resume\":\"e/0@7,e/2@9\"}\n"
