@@ -10,6 +10,7 @@ from confluent_kafka import Producer
 
 from faults import fault
 from members import forget
+from timers import Timers
 from verdict import Broken, must
 from warehouses import Warehouses
 
@@ -127,6 +128,7 @@ POISON = Situation("poison under load", during=poison)
 MISROUTE = Situation("commands in wrong partitions", during=misroute)
 REPLIES = Situation("commands that ask for a reply", during=replies)
 WAREHOUSES = Situation("a topology that sends to another")
+TIMERS = Situation("sagas whose timers come due")
 
 
 def failing(site, times=1):
@@ -206,6 +208,8 @@ TABLE = {
     "output.send.after": (WAREHOUSES, 8, nothing),
     "output.reply.before": (REPLIES, 15, nothing),
     "output.reply.after": (REPLIES, 15, nothing),
+    "timer.read.before": (TIMERS, 6, nothing),
+    "timer.fire.after": (TIMERS, 3, nothing),
     "edges.http.before": (LOAD, 10, nothing),
     "edges.http.after": (LOAD, 10, nothing),
     "edges.http.reply": (LOAD, 20, nothing),
@@ -216,8 +220,6 @@ TABLE = {
 }
 
 
-# No topology of the load has timers; tests/topology/test_timers.c fails at each hit of these.
-OF_TIMERS = ("timer.read.before", "timer.fire.after")
 # The load has no sinks; the faults about sinks kill and stop at these, tests/integration/test_redis_sink.c fails there.
 OF_SINKS = ("sink.put.before", "sink.put.after", "sink.written", "sink.rebuild.begun", "pg.begin", "pg.rows",
             "pg.commit.before", "pg.commit.after", "pg.swap.before", "pg.swap.after", "redis.before", "redis.after",
@@ -236,7 +238,7 @@ class Sweep:
         self.tally = world.instance(0)
         self.acted = 0  # since the oracle was asked
         self.total = 0
-        self.warehouses = None
+        self.warehouses = self.timers = None
         self.can_fail = self.known()
 
     def known(self):
@@ -245,7 +247,7 @@ class Sweep:
         rows = [line.split() for line in lines.stdout.splitlines() if line.count(",") > 1]
         sites = {row[0]: "error" in row[1].split(",") for row in rows if not row[0].startswith("reset.")}
         must(sites, "I12: the run is invalid: this build has no failpoints")
-        for site in OF_TIMERS + OF_SINKS:
+        for site in OF_SINKS:
             sites.pop(site, None)
         must(sites.keys() == TABLE.keys(), "I12: the run is invalid: there is a way to every failpoint",
              sorted(sites.keys() ^ TABLE.keys()))
@@ -319,6 +321,9 @@ class Sweep:
         if TABLE[site][0] is WAREHOUSES:
             self.kill_warehouses(site, n)
             return
+        if TABLE[site][0] is TIMERS:
+            self.of_timers().kill(site, n)
+            return
         self.act(site, n, "kill")
         status = self.tally.process.wait(10)
         if status != -signal.SIGKILL:
@@ -333,6 +338,12 @@ class Sweep:
         self.warehouses.kill(f"{site}:{n}:kill")
         self.world.happened["killed"] += 1
         self.total += 1
+
+    def of_timers(self):
+        """The app of their own, as of warehouses; once more something is done to it."""
+        self.timers = self.timers or Timers(self.world)
+        self.total += 1
+        return self.timers
 
     def fail_for_a_while(self, site, situation):
         situation.prepare(self)
@@ -391,6 +402,9 @@ class Sweep:
 
     def fail(self, site, n):
         """The call fails; the engine has to come round by itself."""
+        if TABLE[site][0] is TIMERS:
+            self.of_timers().fail(site, n)
+            return
         self.act(site, n, "error")
         self.quiet()
 
@@ -426,6 +440,8 @@ class Sweep:
         self.check()
         if self.warehouses:
             self.warehouses.close()
+        if self.timers:
+            self.timers.close()
         self.world.finish()
 
 
