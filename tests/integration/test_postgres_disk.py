@@ -76,7 +76,7 @@ def is_waiting(tally, words):
         return row.get("error") and row["error"]["code"] == "SINK_FULL" and words in row["error"]["detail"]
     wait(f"it says \"{words}\"", told, tally)
     verbose = tally.get("/readyz?verbose")
-    check(verbose[0] == 200 and b"[-]sink postgres failed" in verbose[1], "readiness tells, and passes", verbose)
+    check(verbose[0] == 200 and b"[-]postgres failed" in verbose[1], "readiness tells, and passes", verbose)
 
 
 def is_calm(tally):
