@@ -445,6 +445,7 @@ START_TEST(commits_many_batches_of_several_partitions)
     out = kafka_fixture_topic(&fixture, "out", 2);
     kafka_fixture_fill(&fixture, in, 2);
     kafka_member_join(&member, &fixture, 0, in);
+    kafka_member_await(&member, 1);
     producer = kafka_fixture_producer(&fixture, 0);
     for (int transaction = 0; transaction < 2; transaction++) {
         struct tally_delivery delivery = {.last_offset = TALLY_OFFSET_NONE};
