@@ -18,7 +18,7 @@ static struct tally_slice text_of(const struct tally_token *map, const char *nam
 {
     const struct tally_token *token = member(map, name);
 
-    return token && token->type == TALLY_STRING ? token->string : TALLY_NONE;
+    return token && token->type == TALLY_STRING ? token->string : TALLY_SLICE("");
 }
 
 static int64_t int_of(const struct tally_token *map, const char *name)

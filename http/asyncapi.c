@@ -41,7 +41,7 @@ static struct name name_of(const char *first, const char *second)
 {
     struct name name;
 
-    snprintf(name.text, sizeof name.text, "%s%s%s", first, second[0] ? "." : "", second);
+    snprintf(name.text, sizeof name.text, "%.150s%s%.150s", first, second[0] ? "." : "", second);
     return name;
 }
 
@@ -49,7 +49,7 @@ static struct name name_of_topic(const struct tally_config *config, const char *
 {
     struct name name;
 
-    snprintf(name.text, sizeof name.text, "%s%s", config->topics_prefix, topic);
+    snprintf(name.text, sizeof name.text, "%.64s%.200s", config->topics_prefix, topic);
     return name;
 }
 
