@@ -12,7 +12,8 @@ END = "<!-- The end of what `./dev bench report` writes. -->"
 FILLED_ROWS = 100000000  # the goal is about so many
 SIDES = {"tally": "tally", "peer": "peer", "raw": "raw", "peer_default": "peer, default member",
          "peer_10ms": "peer, 10 ms commits", "empty": "tally, empty state", "epoll": "bare epoll responder", "civetweb": "bare handler of the library",
-         "alone": "without reads", "whole": "tally, whole", "replay": "`tally replay`"}
+         "alone": "without reads", "whole": "tally, whole", "replay": "`tally replay`", "copy": "COPY and merge",
+         "unnest": "UNNEST", "best": "the better of both", "pipe": "the same scripts, piped"}
 # document, its heading, its sides, and the columns: heading, name in the document, unit
 DETAILS = [
     ("stream-full", "Load, `full`", ("tally", "peer", "raw"), (
@@ -76,8 +77,9 @@ def write(results, docs):
     for name, svg in plots.items():
         with open(os.path.join(folder, name), "w") as file:
             file.write(svg)
+    text = f"{before}{BEGIN}\n\n{measured_part(documents, plots)}\n{END}{after}"
     with open(path, "w") as file:
-        file.write(f"{before}{BEGIN}\n\n{measured_part(documents, plots)}\n{END}{after}")
+        file.write(text)
     say(f"{path}: {len(documents)} documents, {len(plots)} plots")
     return 0
 

@@ -217,6 +217,11 @@ class Pages(Folder):
         with open(os.path.join(self.folder, "docs", "performance", "throughput.svg")) as file:
             self.assertIn("400", file.read())
 
+    def test_every_side_of_the_page_has_a_name(self):
+        for name, _, sides, _ in page.DETAILS:
+            for side in sides:
+                self.assertIn(side, page.SIDES, name)
+
     def test_one_of_two_goals_is_enough(self):
         self.document("restore", ratio={"raw": {"per_s": 0.5}})
         text = self.write()
