@@ -100,8 +100,10 @@ class Service:
                 connection.request(method, path, body, headers or {})
                 answer = connection.getresponse()
                 data = answer.read()
-            except ConnectionRefusedError:
-                last = f"{instance.id}: refused"
+            except (ConnectionRefusedError, ConnectionResetError) as error:
+                # Reset: it still waited to be accepted when the listener closed. Reads, and writes
+                # with their Idempotency-Key, may be asked again.
+                last = f"{instance.id}: {type(error).__name__}"
                 self.tried_again += 1
                 continue
             except (OSError, http.client.HTTPException) as error:
