@@ -455,3 +455,25 @@ void cli_end(struct cli *cli)
         tally_buf_deinit(&cli->mistakes);
     }
 }
+
+/* --- JSON ------------------------------------------------------------------------------------- */
+
+void cli_write_number(struct tally_writer *writer, const char *name, int64_t number)
+{
+    tally_write_name(writer, name);
+    if (number >= 0) {
+        tally_write_int(writer, number);
+    } else {
+        tally_write_null(writer);
+    }
+}
+
+void cli_write_text(struct tally_writer *writer, const char *name, const char *text)
+{
+    tally_write_name(writer, name);
+    if (text && text[0]) {
+        tally_write_string(writer, tally_slice_string(text));
+    } else {
+        tally_write_null(writer);
+    }
+}

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "engine/base/config.h"
+#include "schemas/serde.h"
 
 enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_PARTIAL = 3, CLI_INTERRUPTED = 130 };
 #define CLI_CONTINUE (-1) /* of cli_begin: go on */
@@ -118,3 +119,8 @@ int cli_finish(const struct cli *cli, int status);
 /* From now on SIGINT and SIGTERM only set a mark, which loops ask for. */
 void cli_catch_interrupts(void);
 bool cli_interrupted(void);
+
+/* Members of what is printed with -o json: null for a number below 0, and for no text or an empty
+ * one. */
+void cli_write_number(struct tally_writer *writer, const char *name, int64_t number);
+void cli_write_text(struct tally_writer *writer, const char *name, const char *text);

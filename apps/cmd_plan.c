@@ -197,38 +197,18 @@ static void put_text(struct plan *plan)
 
 /* --- as JSON ---------------------------------------------------------------------------------- */
 
-static void write_text(struct tally_writer *writer, const char *name, const char *text)
-{
-    tally_write_name(writer, name);
-    if (text && text[0]) {
-        tally_write_string(writer, tally_slice_string(text));
-    } else {
-        tally_write_null(writer);
-    }
-}
-
-static void write_number(struct tally_writer *writer, const char *name, int64_t number)
-{
-    tally_write_name(writer, name);
-    if (number >= 0) {
-        tally_write_int(writer, number);
-    } else {
-        tally_write_null(writer);
-    }
-}
-
 enum { LINE_MEMBERS = 7 };
 
 static void write_line(const struct plan *plan, struct tally_writer *writer, const char *sink,
         const struct plan_line *line)
 {
-    write_text(writer, "verdict", plan_verdict_name(line->verdict));
-    write_text(writer, "code", line->code ? tally_code_name(line->code) : NULL);
-    write_text(writer, "reason", line->reason);
-    write_text(writer, "way_out", line->way_out);
-    write_number(writer, "bytes", line->bytes);
-    write_number(writer, "records", line->records);
-    write_number(writer, "seconds", seconds_of(plan, sink, line->records));
+    cli_write_text(writer, "verdict", plan_verdict_name(line->verdict));
+    cli_write_text(writer, "code", line->code ? tally_code_name(line->code) : NULL);
+    cli_write_text(writer, "reason", line->reason);
+    cli_write_text(writer, "way_out", line->way_out);
+    cli_write_number(writer, "bytes", line->bytes);
+    cli_write_number(writer, "records", line->records);
+    cli_write_number(writer, "seconds", seconds_of(plan, sink, line->records));
 }
 
 static void write_tasks(const struct plan *plan, struct tally_writer *writer)
@@ -239,8 +219,8 @@ static void write_tasks(const struct plan *plan, struct tally_writer *writer)
     tally_write_array(writer, (uint32_t)survey->task_count);
     for (size_t i = 0; i < survey->task_count; i++) {
         tally_write_map(writer, 2 + LINE_MEMBERS);
-        write_text(writer, "topology", survey->tasks[i].topology);
-        write_number(writer, "partition", survey->tasks[i].partition);
+        cli_write_text(writer, "topology", survey->tasks[i].topology);
+        cli_write_number(writer, "partition", survey->tasks[i].partition);
         write_line(plan, writer, NULL, &survey->tasks[i].line);
     }
 }
@@ -255,9 +235,9 @@ static void write_sinks(const struct plan *plan, struct tally_writer *writer)
         const struct plan_sink *sink = &survey->sinks[i];
 
         tally_write_map(writer, 3 + LINE_MEMBERS);
-        write_text(writer, "name", sink->name);
-        write_text(writer, "schema", sink->schema);
-        write_text(writer, "migrations", sink->migrations);
+        cli_write_text(writer, "name", sink->name);
+        cli_write_text(writer, "schema", sink->schema);
+        cli_write_text(writer, "migrations", sink->migrations);
         write_line(plan, writer, sink->name, &sink->line);
     }
 }
@@ -275,9 +255,9 @@ static void write_unused(const struct plan *plan, struct tally_writer *writer)
     for (size_t i = 0; i < survey->directory_count; i++) {
         if (!survey->directories[i].used) {
             tally_write_map(writer, 3);
-            write_text(writer, "topology", survey->directories[i].topology);
-            write_number(writer, "partition", survey->directories[i].partition);
-            write_number(writer, "bytes", survey->directories[i].bytes);
+            cli_write_text(writer, "topology", survey->directories[i].topology);
+            cli_write_number(writer, "partition", survey->directories[i].partition);
+            cli_write_number(writer, "bytes", survey->directories[i].bytes);
         }
     }
 }
@@ -298,8 +278,8 @@ static void put_json(struct plan *plan)
 
     tally_write_begin(&writer, &plan->out, TALLY_FORMAT_JSON);
     tally_write_map(&writer, 10);
-    write_text(&writer, "version", tally_version());
-    write_text(&writer, "verdict", verdicts[status_of(plan)]);
+    cli_write_text(&writer, "version", tally_version());
+    cli_write_text(&writer, "verdict", verdicts[status_of(plan)]);
     tally_write_name(&writer, "brokers_asked");
     tally_write_bool(&writer, plan->survey.fits);
     write_part(plan, &writer, "settings", &plan->survey.settings);
@@ -307,8 +287,8 @@ static void put_json(struct plan *plan)
     write_tasks(plan, &writer);
     write_sinks(plan, &writer);
     write_unused(plan, &writer);
-    write_number(&writer, "records", plan->records);
-    write_number(&writer, "seconds", plan->seconds);
+    cli_write_number(&writer, "records", plan->records);
+    cli_write_number(&writer, "seconds", plan->seconds);
     tally_buf_byte(&plan->out, '\n');
 }
 

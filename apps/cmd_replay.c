@@ -317,26 +317,6 @@ static int find_ranges(struct replay *replay)
 
 /* --- what is printed -------------------------------------------------------------------------- */
 
-static void write_offset(struct tally_writer *writer, const char *name, int64_t offset)
-{
-    tally_write_name(writer, name);
-    if (offset >= 0) {
-        tally_write_int(writer, offset);
-    } else {
-        tally_write_null(writer);
-    }
-}
-
-static void write_text(struct tally_writer *writer, const char *name, const char *text)
-{
-    tally_write_name(writer, name);
-    if (text[0]) {
-        tally_write_string(writer, tally_slice_string(text));
-    } else {
-        tally_write_null(writer);
-    }
-}
-
 static const char *into_word(const struct replay_task *task)
 {
     return task->range.complete ? "complete" : task->have.last >= 0 ? "goes on" : "new";
@@ -349,16 +329,17 @@ static void put_plan_json(const struct replay_task *task, struct tally_buf *out)
 
     tally_write_begin(&writer, out, TALLY_FORMAT_JSON);
     tally_write_map(&writer, 10);
-    write_text(&writer, "topology", tally_topology_name(task->topology));
-    write_offset(&writer, "partition", task->partition);
-    write_text(&writer, "topic", task->log.topic);
-    write_offset(&writer, "log_low", task->log.low);
-    write_offset(&writer, "log_end", task->log.end);
-    write_offset(&writer, "from", from >= 0 ? from : task->log.low);
-    write_offset(&writer, "to", task->range.part.last);
-    write_offset(&writer, "offsets", replay_range_offsets(&task->range, &task->log, &task->have));
-    write_offset(&writer, "at", task->have.last);
-    write_text(&writer, "into", into_word(task));
+    cli_write_text(&writer, "topology", tally_topology_name(task->topology));
+    cli_write_number(&writer, "partition", task->partition);
+    cli_write_text(&writer, "topic", task->log.topic);
+    cli_write_number(&writer, "log_low", task->log.low);
+    cli_write_number(&writer, "log_end", task->log.end);
+    cli_write_number(&writer, "from", from >= 0 ? from : task->log.low);
+    cli_write_number(&writer, "to", task->range.part.last);
+    cli_write_number(&writer, "offsets",
+            replay_range_offsets(&task->range, &task->log, &task->have));
+    cli_write_number(&writer, "at", task->have.last);
+    cli_write_text(&writer, "into", into_word(task));
     tally_buf_byte(out, '\n');
 }
 
@@ -424,13 +405,13 @@ static void put_result(struct replay *replay, const struct state_task *task, con
     if (replay->form == FORM_JSON) {
         tally_write_begin(&writer, out, TALLY_FORMAT_JSON);
         tally_write_map(&writer, rows ? 6 : 4);
-        write_text(&writer, "topology", task->topology);
-        write_offset(&writer, "partition", task->partition);
-        write_offset(&writer, "from", from);
-        write_text(&writer, "position", position);
+        cli_write_text(&writer, "topology", task->topology);
+        cli_write_number(&writer, "partition", task->partition);
+        cli_write_number(&writer, "from", from);
+        cli_write_text(&writer, "position", position);
         if (rows) {
-            write_offset(&writer, "rows", (int64_t)rows->rows);
-            write_text(&writer, "hash", rows->hash);
+            cli_write_number(&writer, "rows", (int64_t)rows->rows);
+            cli_write_text(&writer, "hash", rows->hash);
         }
         tally_buf_byte(out, '\n');
         return;

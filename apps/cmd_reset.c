@@ -154,42 +154,22 @@ static void put_task(const struct reset_task *task, struct tally_buf *out)
     put_steps(task, out);
 }
 
-static void write_offset(struct tally_writer *writer, const char *name, int64_t offset)
-{
-    tally_write_name(writer, name);
-    if (offset >= 0) {
-        tally_write_int(writer, offset);
-    } else {
-        tally_write_null(writer);
-    }
-}
-
-static void write_text(struct tally_writer *writer, const char *name, const char *text)
-{
-    tally_write_name(writer, name);
-    if (text && text[0]) {
-        tally_write_string(writer, tally_slice_string(text));
-    } else {
-        tally_write_null(writer);
-    }
-}
-
 static void write_plan(struct tally_writer *writer, const struct reset_plan *plan)
 {
     tally_write_name(writer, "plan");
     tally_write_map(writer, 10);
-    write_text(writer, "impossible", plan->impossible);
-    write_offset(writer, "fill_to", plan->fill_to);
-    write_offset(writer, "copy_from", plan->copy_from);
-    write_offset(writer, "copy_to", plan->copy_to);
-    write_offset(writer, "note_jump_to", plan->mark);
+    cli_write_text(writer, "impossible", plan->impossible);
+    cli_write_number(writer, "fill_to", plan->fill_to);
+    cli_write_number(writer, "copy_from", plan->copy_from);
+    cli_write_number(writer, "copy_to", plan->copy_to);
+    cli_write_number(writer, "note_jump_to", plan->mark);
     tally_write_name(writer, "set_aside");
     tally_write_bool(writer, plan->aside);
     tally_write_name(writer, "remove_offset");
     tally_write_bool(writer, plan->forget);
-    write_offset(writer, "set_offset", plan->offset);
-    write_offset(writer, "read_again", plan->decided_again);
-    write_text(writer, "loses", plan->loses);
+    cli_write_number(writer, "set_offset", plan->offset);
+    cli_write_number(writer, "read_again", plan->decided_again);
+    cli_write_text(writer, "loses", plan->loses);
 }
 
 /* One object a line. */
@@ -200,19 +180,19 @@ static void put_task_json(const struct reset_task *task, struct tally_buf *out)
 
     tally_write_begin(&writer, out, TALLY_FORMAT_JSON);
     tally_write_map(&writer, 14);
-    write_text(&writer, "topology", facts->topology);
-    write_offset(&writer, "partition", facts->partition);
-    write_offset(&writer, "group_offset", facts->group);
-    write_offset(&writer, "input_low", facts->input_low);
-    write_offset(&writer, "input_high", facts->input_high);
-    write_offset(&writer, "events_low", facts->events_low);
-    write_offset(&writer, "events_high", facts->events_high);
-    write_offset(&writer, "events_prove", facts->events_next);
-    write_text(&writer, "state", state_name(facts));
-    write_offset(&writer, "state_input", facts->positions.in_next);
-    write_offset(&writer, "state_event", facts->positions.out_last);
-    write_text(&writer, "halt", task->plan.halt ? tally_code_name(task->plan.halt) : NULL);
-    write_text(&writer, "why", task->plan.why);
+    cli_write_text(&writer, "topology", facts->topology);
+    cli_write_number(&writer, "partition", facts->partition);
+    cli_write_number(&writer, "group_offset", facts->group);
+    cli_write_number(&writer, "input_low", facts->input_low);
+    cli_write_number(&writer, "input_high", facts->input_high);
+    cli_write_number(&writer, "events_low", facts->events_low);
+    cli_write_number(&writer, "events_high", facts->events_high);
+    cli_write_number(&writer, "events_prove", facts->events_next);
+    cli_write_text(&writer, "state", state_name(facts));
+    cli_write_number(&writer, "state_input", facts->positions.in_next);
+    cli_write_number(&writer, "state_event", facts->positions.out_last);
+    cli_write_text(&writer, "halt", task->plan.halt ? tally_code_name(task->plan.halt) : NULL);
+    cli_write_text(&writer, "why", task->plan.why);
     write_plan(&writer, &task->plan);
     tally_buf_byte(out, '\n');
 }
