@@ -145,9 +145,9 @@ static struct tally_slice print_id(const struct tally_event *event, uint8_t id[s
     memcpy(at, event->topology.data, event->topology.len);
     at += event->topology.len;
     *at++ = '/';
-    at += serde_put_decimal(at, event->partition);
+    at += tally_put_decimal(at, event->partition);
     *at++ = '@';
-    at += serde_put_decimal(at, event->command_offset);
+    at += tally_put_decimal(at, event->command_offset);
     return tally_slice_of(id, (size_t)(at - id));
 }
 

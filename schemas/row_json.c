@@ -1,6 +1,7 @@
 /* schemas/row_json.c - which family knows the rows of a topology, and the members that their rows
  * are made of; see row_json.h. */
 #include "schemas/row_json_internal.h"
+#include "schemas/serde_internal.h"
 
 #define ARENA_BLOCK_BYTES 4096
 
@@ -53,7 +54,7 @@ bool tally_row_json(const char *topology, const char *store, struct tally_slice 
 
 void row_json_text(struct tally_writer *writer, const char *name, struct tally_slice text)
 {
-    tally_write_name(writer, name);
+    serde_write_name(writer, tally_slice_string(name));
     tally_write_string(writer, text);
 }
 
@@ -62,15 +63,21 @@ void row_json_text_or_null(struct tally_writer *writer, const char *name, struct
     if (text.len) {
         row_json_text(writer, name, text);
     } else {
-        tally_write_name(writer, name);
+        serde_write_name(writer, tally_slice_string(name));
         tally_write_null(writer);
     }
 }
 
 void row_json_int(struct tally_writer *writer, const char *name, int64_t value)
 {
-    tally_write_name(writer, name);
+    serde_write_name(writer, tally_slice_string(name));
     tally_write_int(writer, value);
+}
+
+void row_json_ints(struct tally_writer *writer, const char *const *names, const int64_t *values,
+        size_t count)
+{
+    serde_write_ints(writer, names, values, count);
 }
 
 void row_json_int_or_null(struct tally_writer *writer, const char *name, bool present,
@@ -79,14 +86,14 @@ void row_json_int_or_null(struct tally_writer *writer, const char *name, bool pr
     if (present) {
         row_json_int(writer, name, value);
     } else {
-        tally_write_name(writer, name);
+        serde_write_name(writer, tally_slice_string(name));
         tally_write_null(writer);
     }
 }
 
 void row_json_time(struct tally_writer *writer, const char *name, int64_t time_ms)
 {
-    tally_write_name(writer, name);
+    serde_write_name(writer, tally_slice_string(name));
     tally_write_time(writer, time_ms);
 }
 
@@ -95,7 +102,7 @@ void row_json_time_or_null(struct tally_writer *writer, const char *name, int64_
     if (time_ms) {
         row_json_time(writer, name, time_ms);
     } else {
-        tally_write_name(writer, name);
+        serde_write_name(writer, tally_slice_string(name));
         tally_write_null(writer);
     }
 }

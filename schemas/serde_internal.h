@@ -139,11 +139,13 @@ void serde_pointer_append(char *pointer, size_t size, struct tally_slice name);
 /* --- writing -----------------------------------------------------------------------------------
  */
 
-/* tally_write_name for a name whose length is known. */
+/* tally_write_name for a name of known length that JSON need not escape: one of this program. */
 void serde_write_name_json(struct tally_writer *writer, struct tally_slice name);
 static inline void serde_write_name(struct tally_writer *writer, struct tally_slice name);
-#define SERDE_DECIMAL_MAX 20 /* -9223372036854775808 */
-size_t serde_put_decimal(uint8_t *to, int64_t value);
+
+/* Integers as members of the map that is open, each as by serde_write_name and tally_write_int. */
+void serde_write_ints(struct tally_writer *writer, const char *const *names, const int64_t *values,
+        size_t count);
 
 /* --- MessagePack, shortest forms -----------------------------------------------------------------
  */

@@ -3,6 +3,16 @@
 #include "schemas/row_json_internal.h"
 #include "schemas/stock_records.h"
 
+static void write_level_numbers(struct tally_writer *writer, const struct stock_level_row *level)
+{
+    int64_t numbers[STOCK_NUMBERS];
+
+    memcpy(numbers, level->n, STOCK_BUCKETS * sizeof *numbers);
+    numbers[STOCK_AVAILABLE] = stock_level_available(level);
+    numbers[STOCK_BACKORDERED] = stock_level_backordered(level);
+    row_json_ints(writer, stock_number_names, numbers, STOCK_NUMBERS);
+}
+
 static bool level_json(struct tally_slice row, struct tally_arena *arena,
         struct tally_writer *writer)
 {
@@ -13,11 +23,7 @@ static bool level_json(struct tally_slice row, struct tally_arena *arena,
         return false;
     }
     tally_write_map(writer, STOCK_NUMBERS + 2);
-    for (int i = 0; i < STOCK_BUCKETS; i++) {
-        row_json_int(writer, stock_number_names[i], level.n[i]);
-    }
-    row_json_int(writer, stock_number_names[STOCK_AVAILABLE], stock_level_available(&level));
-    row_json_int(writer, stock_number_names[STOCK_BACKORDERED], stock_level_backordered(&level));
+    write_level_numbers(writer, &level);
     row_json_int(writer, "version", level.version);
     row_json_time(writer, "updated_at", level.updated_at);
     return true;
@@ -31,11 +37,7 @@ void stock_level_json(struct tally_writer *writer, struct tally_slice sku,
     row_json_text(writer, "sku", sku);
     row_json_text(writer, "warehouse", warehouse);
     row_json_int(writer, "version", level->version);
-    for (int i = 0; i < STOCK_BUCKETS; i++) {
-        row_json_int(writer, stock_number_names[i], level->n[i]);
-    }
-    row_json_int(writer, stock_number_names[STOCK_AVAILABLE], stock_level_available(level));
-    row_json_int(writer, stock_number_names[STOCK_BACKORDERED], stock_level_backordered(level));
+    write_level_numbers(writer, level);
     if (setting) {
         row_json_text(writer, "policy", tally_slice_string(stock_policy_names[setting->policy]));
         row_json_int_or_null(writer, "backorder_limit", setting->has_backorder_limit,

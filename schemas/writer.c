@@ -104,19 +104,48 @@ static bool is_escaped(uint8_t byte)
     return byte < 0x20 || byte == '"' || byte == '\\';
 }
 
-static void json_string(struct tally_buf *out, struct tally_slice text)
+/* Whether any of eight bytes is: below 0x20, or made zero by the sign's bits. */
+static bool has_escaped(uint64_t word)
 {
-    uint8_t *to = serde_room(out, text.len + 2);
+    const uint64_t high = UINT64_C(0x8080808080808080), one = UINT64_C(0x0101010101010101);
+    uint64_t quote = word ^ one * '"', slash = word ^ one * '\\';
+
+    return (((word - one * 0x20) & ~word) | ((quote - one) & ~quote) | ((slash - one) & ~slash)) &
+           high;
+}
+
+static bool is_plain(struct tally_slice text)
+{
+    uint64_t word;
+    uint32_t first, last;
     size_t at = 0;
 
-    if (!to) {
-        return;
+    if (text.len < 4) {
+        while (at < text.len && !is_escaped(text.data[at])) {
+            at++;
+        }
+        return at == text.len;
     }
-    to[0] = '"';
-    for (; at < text.len && !is_escaped(text.data[at]); at++) {
-        to[at + 1] = text.data[at];
+    if (text.len < 8) {
+        memcpy(&first, text.data, 4);
+        memcpy(&last, text.data + text.len - 4, 4);
+        return !has_escaped((uint64_t)first << 32 | last);
     }
-    out->len += at + 1;
+    for (; at + 8 <= text.len; at += 8) {
+        memcpy(&word, text.data + at, 8);
+        if (has_escaped(word)) {
+            return false;
+        }
+    }
+    memcpy(&word, text.data + text.len - 8, 8); /* the rest, some of it again */
+    return !has_escaped(word);
+}
+
+static void json_escaped(struct tally_buf *out, struct tally_slice text)
+{
+    size_t at = 0;
+
+    put_byte(out, '"');
     while (at < text.len) {
         size_t from = at;
 
@@ -132,29 +161,50 @@ static void json_string(struct tally_buf *out, struct tally_slice text)
     put_byte(out, '"');
 }
 
-size_t serde_put_decimal(uint8_t *to, int64_t value)
+/* Text in quotes that needs no escapes, between these two; 0: neither. */
+static inline void json_plain(struct tally_buf *out, uint8_t before, struct tally_slice text,
+        uint8_t behind)
 {
-    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    uint8_t text[SERDE_DECIMAL_MAX];
-    size_t at = sizeof text;
+    uint8_t *to = serde_room(out, text.len + 2 + (before != 0) + (behind != 0));
 
-    do {
-        text[--at] = (uint8_t)('0' + left % 10);
-        left /= 10;
-    } while (left);
-    if (value < 0) {
-        text[--at] = '-';
+    if (!to) {
+        return;
     }
-    memcpy(to, text + at, sizeof text - at);
-    return sizeof text - at;
+    if (before) {
+        *to++ = before;
+    }
+    *to++ = '"';
+    tally_copy_short(to, text.data, text.len);
+    to += text.len;
+    *to++ = '"';
+    if (behind) {
+        *to++ = behind;
+    }
+    out->len = (size_t)(to - out->data);
+}
+
+static void json_string(struct tally_buf *out, uint8_t before, struct tally_slice text,
+        uint8_t behind)
+{
+    if (is_plain(text)) {
+        json_plain(out, before, text, behind);
+        return;
+    }
+    if (before) {
+        put_byte(out, before);
+    }
+    json_escaped(out, text);
+    if (behind) {
+        put_byte(out, behind);
+    }
 }
 
 static void json_int(struct tally_buf *out, int64_t value)
 {
-    uint8_t *to = serde_room(out, SERDE_DECIMAL_MAX);
+    uint8_t *to = serde_room(out, TALLY_DECIMAL_MAX);
 
     if (to) {
-        out->len += serde_put_decimal(to, value);
+        out->len += tally_put_decimal(to, value);
     }
 }
 
@@ -198,29 +248,44 @@ static void msgpack_string(struct tally_buf *out, struct tally_slice text)
     }
 }
 
-void serde_write_name_json(struct tally_writer *writer, struct tally_slice name)
+/* What stands before a name. */
+static uint8_t begin_name(struct tally_writer *writer)
 {
+    bool first;
+
     tally_assert(writer->depth > 0 && writer->level[writer->depth - 1].map &&
                  !writer->level[writer->depth - 1].value_next);
-    if (!writer->level[writer->depth - 1].first) {
-        put_byte(writer->out, ',');
-    }
+    first = writer->level[writer->depth - 1].first;
     writer->level[writer->depth - 1].first = false;
     writer->level[writer->depth - 1].value_next = true;
-    json_string(writer->out, name);
-    put_byte(writer->out, ':');
+    return first ? 0 : ',';
+}
+
+void serde_write_name_json(struct tally_writer *writer, struct tally_slice name)
+{
+    json_plain(writer->out, begin_name(writer), name, ':');
+}
+
+/* Names may come from anybody's document. */
+static void write_name(struct tally_writer *writer, struct tally_slice name)
+{
+    if (writer->format == TALLY_FORMAT_JSON) {
+        json_string(writer->out, begin_name(writer), name, ':');
+    } else {
+        serde_write_name(writer, name);
+    }
 }
 
 void tally_write_name(struct tally_writer *writer, const char *name)
 {
-    serde_write_name(writer, tally_slice_string(name));
+    write_name(writer, tally_slice_string(name));
 }
 
 void tally_write_string(struct tally_writer *writer, struct tally_slice text)
 {
     if (writer->format == TALLY_FORMAT_JSON) {
         json_before(writer);
-        json_string(writer->out, text);
+        json_string(writer->out, 0, text, 0);
         json_after(writer);
         return;
     }
@@ -240,6 +305,35 @@ void tally_write_int(struct tally_writer *writer, int64_t value)
     to = serde_room(writer->out, SERDE_HEAD_MAX);
     if (to) {
         writer->out->len += serde_put_int(to, value);
+    }
+}
+
+/* In JSON with one look at the state, and at the room, for all. */
+static void json_ints(struct tally_writer *writer, const char *const *names, const int64_t *values,
+        size_t count)
+{
+    uint8_t before = begin_name(writer);
+
+    tally_assert(writer->level[writer->depth - 1].left >= count);
+    for (size_t i = 0; i < count; i++) {
+        json_plain(writer->out, before, tally_slice_string(names[i]), ':');
+        json_int(writer->out, values[i]);
+        before = ',';
+    }
+    writer->level[writer->depth - 1].left -= (uint32_t)count - 1;
+    json_after(writer);
+}
+
+void serde_write_ints(struct tally_writer *writer, const char *const *names, const int64_t *values,
+        size_t count)
+{
+    if (writer->format == TALLY_FORMAT_JSON && count > 0) {
+        json_ints(writer, names, values, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        serde_write_name(writer, tally_slice_string(names[i]));
+        tally_write_int(writer, values[i]);
     }
 }
 
@@ -306,7 +400,7 @@ static void json_tokens(struct tally_buf *out, const struct tally_token *root)
             break;
         case TALLY_STRING:
             if (in_map && !inner.level[inner.depth - 1].value_next) {
-                serde_write_name(&inner, token->string);
+                write_name(&inner, token->string);
             } else {
                 tally_write_string(&inner, token->string);
             }

@@ -11,11 +11,10 @@
 #include "engine/base/bytes_internal.h"
 #include "engine/base/mem.h"
 
-#define CAPACITY_MIN    64u
-#define DECIMAL_LEN_MAX 20 /* of an int64_t, with its sign */
-#define DAY_LEN         10 /* "2026-01-15" */
-#define DAY_MS          INT64_C(86400000)
-#define TIME_MS_MAX     INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
+#define CAPACITY_MIN 64u
+#define DAY_LEN      10 /* "2026-01-15" */
+#define DAY_MS       INT64_C(86400000)
+#define TIME_MS_MAX  INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
 
 void tally_buf_init(struct tally_buf *buf, size_t max)
 {
@@ -50,7 +49,7 @@ uint8_t *tally_buf_reserve(struct tally_buf *buf, size_t size)
     return buf->data + buf->len;
 }
 
-void tally_buf_append(struct tally_buf *buf, const void *data, size_t len)
+void tally_buf_append_growing(struct tally_buf *buf, const void *data, size_t len)
 {
     uint8_t *to = tally_buf_reserve(buf, len);
 
@@ -60,25 +59,54 @@ void tally_buf_append(struct tally_buf *buf, const void *data, size_t len)
     }
 }
 
-void tally_buf_string(struct tally_buf *buf, const char *text)
+static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+        "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+        "8081828384858687888990919293949596979899";
+
+static size_t digits_of(uint64_t value)
 {
-    tally_buf_append(buf, text, strlen(text));
+    uint64_t limit = 10;
+    size_t count = 1;
+
+    while (count < 20 && value >= limit) {
+        limit *= 10;
+        count++;
+    }
+    return count;
+}
+
+size_t tally_put_decimal(uint8_t *to, int64_t value)
+{
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    size_t len = digits_of(left) + (value < 0);
+    uint8_t *at = to + len;
+
+    while (left >= 100) {
+        at -= 2;
+        memcpy(at, pairs + 2 * (left % 100), 2);
+        left /= 100;
+    }
+    if (left >= 10) {
+        memcpy(at - 2, pairs + 2 * left, 2);
+    } else {
+        at[-1] = (uint8_t)('0' + left);
+    }
+    if (value < 0) {
+        to[0] = '-';
+    }
+    return len;
 }
 
 void tally_buf_int(struct tally_buf *buf, int64_t value)
 {
-    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    char text[DECIMAL_LEN_MAX];
-    size_t at = sizeof text;
+    uint8_t text[TALLY_DECIMAL_MAX];
 
-    do {
-        text[--at] = (char)('0' + left % 10);
-        left /= 10;
-    } while (left);
-    if (value < 0) {
-        text[--at] = '-';
+    if (!buf->failed && buf->capacity - buf->len >= TALLY_DECIMAL_MAX) {
+        buf->len += tally_put_decimal(buf->data + buf->len, value);
+    } else {
+        tally_buf_append(buf, text, tally_put_decimal(text, value));
     }
-    tally_buf_append(buf, text + at, sizeof text - at);
 }
 
 void tally_buf_format(struct tally_buf *buf, const char *format, ...)

@@ -92,9 +92,26 @@ static inline void tally_buf_clear(struct tally_buf *buf)
 }
 /* Room for size more bytes at the returned address, len not moved; NULL (and failed) over max. */
 uint8_t *tally_buf_reserve(struct tally_buf *buf, size_t size);
-void tally_buf_append(struct tally_buf *buf, const void *data, size_t len);
-void tally_buf_string(struct tally_buf *buf, const char *text);
+void tally_buf_append_growing(struct tally_buf *buf, const void *data, size_t len);
+/* Inline, so that text of the program itself is copied without calls. */
+static inline __attribute__((always_inline)) void tally_buf_append(struct tally_buf *buf,
+        const void *data, size_t len)
+{
+    if (buf->failed || buf->capacity - buf->len <= len) {
+        tally_buf_append_growing(buf, data, len);
+    } else if (len > 0) {
+        memcpy(buf->data + buf->len, data, len);
+        buf->len += len;
+    }
+}
+static inline __attribute__((always_inline)) void tally_buf_string(struct tally_buf *buf,
+        const char *text)
+{
+    tally_buf_append(buf, text, strlen(text));
+}
 void tally_buf_int(struct tally_buf *buf, int64_t value); /* decimal */
+#define TALLY_DECIMAL_MAX 20                              /* bytes of an int64_t, with its sign */
+size_t tally_put_decimal(uint8_t *to, int64_t value);     /* returns how many bytes it has */
 void tally_buf_format(struct tally_buf *buf, const char *format, ...) TALLY_PRINTF(2, 3);
 static inline void tally_buf_slice(struct tally_buf *buf, struct tally_slice bytes)
 {
