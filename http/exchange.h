@@ -46,6 +46,7 @@ struct exchange {
     struct response response;
     struct tally_arena arena; /* reset after each request */
     int64_t started_us;       /* of the server, mono; for /startupz */
+    int64_t now_ms;           /* wall; 0: whoever needs it asks the clock */
     char date[RESPONSE_DATE_LEN + 1];
     bool keep_alive;
     bool hurried; /* of a lane: whatever would wait for somebody sets late instead */

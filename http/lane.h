@@ -28,6 +28,8 @@ struct lane_place {
     int64_t last_ms;
     enum lane_event event; /* once it does not wait */
     bool waits;
+    bool peeks_on;          /* each look at the socket begins behind the one before: SO_PEEK_OFF */
+    size_t untaken;         /* bytes of requests that are answered, still in the socket */
     struct tally_cond left; /* that it does not wait any more */
     struct tally_buf rest;  /* LANE_REST: of an answer, not sent yet */
     size_t answered;        /* requests, and their bytes, since lane_wait */
@@ -38,8 +40,8 @@ struct lane_place {
 struct lane_ops {
     void *(*open)(void *context); /* for each lane a desk, at which one request at a time is done */
     void (*close)(void *desk);
-    /* The next one begins: where its head goes. */
-    struct request *(*begin)(void *desk, struct lane_place *place);
+    /* The next one begins: where its head goes. It is here since round_us (mono), or longer. */
+    struct request *(*begin)(void *desk, struct lane_place *place, int64_t round_us);
     /* Answers it, without waiting for anybody, into *out. false: it is the worker's. */
     bool (*answer)(void *desk, struct tally_buf *out);
     void *context;

@@ -14,6 +14,7 @@ struct limits {
     struct tally_limiter *limiter; /* NULL: nothing is limited */
     const struct tally_config *config;
     struct tally_limit policies[LIMITS_POLICIES]; /* quota 0: off */
+    bool off;                                     /* all of them, or there is no limiter */
 };
 /* limiter may be NULL; it and config outlive the limits. @thread init */
 void limits_init(struct limits *limits, const struct tally_config *config,

@@ -6,7 +6,7 @@
 #include "http/header_field.h"
 #include "http/problem.h"
 
-enum { WAIT_DEFAULT_MS = 1000, LIMIT_DEFAULT = 50, LIMIT_MAX = 200, ROW_BYTES_MAX = 1024 * 1024 };
+enum { WAIT_DEFAULT_MS = 1000, LIMIT_DEFAULT = 50, LIMIT_MAX = 200 };
 
 bool reading_wait_begin(struct waiting *waiting)
 {
@@ -196,16 +196,23 @@ void reading_positions_header(struct exchange *exchange, const struct tally_buf 
 
 void reading_source_headers(struct exchange *exchange, int64_t as_of_ms, const char *source)
 {
-    int64_t now_ms = tally_wall_ms(tally_runtime_clock(exchange->runtime));
+    int64_t now_ms = exchange->now_ms ? exchange->now_ms
+                                      : tally_wall_ms(tally_runtime_clock(exchange->runtime));
+    struct tally_buf *headers = &exchange->response.headers;
     char as_of[TALLY_TIME_LEN + 1];
 
     if (as_of_ms > 0) {
         as_of_ms = as_of_ms < now_ms ? as_of_ms : now_ms; /* the broker's clock may be ahead */
         tally_format_time(as_of_ms, as_of);
-        response_header_text(&exchange->response, "Tally-As-Of", as_of);
-        response_header_int(&exchange->response, "Tally-Lag-Ms", now_ms - as_of_ms);
+        tally_buf_string(headers, "Tally-As-Of: ");
+        tally_buf_append(headers, as_of, TALLY_TIME_LEN);
+        tally_buf_string(headers, "\r\nTally-Lag-Ms: ");
+        tally_buf_int(headers, now_ms - as_of_ms);
+        tally_buf_string(headers, "\r\n");
     }
-    response_header_text(&exchange->response, "Tally-Source", source);
+    tally_buf_string(headers, "Tally-Source: ");
+    tally_buf_string(headers, source);
+    tally_buf_string(headers, "\r\n");
 }
 
 void reading_age_headers(struct exchange *exchange, const struct tally_read_info *info)
@@ -287,14 +294,13 @@ bool reading_limit(struct exchange *exchange, size_t *limit)
 enum tally_code reading_row(struct exchange *exchange, struct tally_read *read,
         const struct tally_key *key, struct tally_slice *row, struct tally_error *err)
 {
-    struct tally_buf value;
+    struct tally_buf *value = &exchange->response.scratch;
     enum tally_code code;
 
-    tally_buf_init(&value, ROW_BYTES_MAX);
-    code = tally_read_get(read, tally_key_bytes(key), &value, err);
+    tally_buf_clear(value);
+    code = tally_read_get(read, tally_key_bytes(key), value, err);
     exchange->late |= code == TALLY_AGAIN;
-    *row = code ? TALLY_NONE : tally_arena_copy(&exchange->arena, tally_buf_bytes(&value));
-    tally_buf_deinit(&value);
+    *row = code ? TALLY_NONE : tally_arena_copy(&exchange->arena, tally_buf_bytes(value));
     return code;
 }
 

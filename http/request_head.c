@@ -27,9 +27,23 @@ static bool is_graph(char c)
     return c > ' ' && c < 0x7f;
 }
 
+/* tchar of RFC 9110 5.6.2. */
 static bool is_token(char c)
 {
-    return is_graph(c) && !strchr("\"(),/:;<=>?@[\\]{}", c);
+    static const bool token[256] = {['0' ... '9'] = true,
+            ['A' ... 'Z'] = true,
+            ['a' ... 'z'] = true,
+            ['!'] = true,
+            ['#' ... '\''] = true,
+            ['*'] = true,
+            ['+'] = true,
+            ['-'] = true,
+            ['.'] = true,
+            ['^' ... '`'] = true,
+            ['|'] = true,
+            ['~'] = true};
+
+    return token[(uint8_t)c];
 }
 
 /* The target up to a space, which becomes its end. */

@@ -12,22 +12,29 @@ void response_init(struct response *response)
     *response = (struct response){0};
     tally_buf_init(&response->headers, HEADERS_BYTES_MAX);
     tally_buf_init(&response->body, RESPONSE_BODY_BYTES_MAX);
+    tally_buf_init(&response->scratch, RESPONSE_BODY_BYTES_MAX);
 }
 
 void response_deinit(struct response *response)
 {
     tally_buf_deinit(&response->headers);
     tally_buf_deinit(&response->body);
+    tally_buf_deinit(&response->scratch);
+}
+
+static void clear(struct tally_buf *buf)
+{
+    tally_buf_clear(buf);
+    if (buf->capacity > KEEP_BYTES) {
+        tally_buf_deinit(buf);
+    }
 }
 
 void response_reset(struct response *response)
 {
     tally_buf_clear(&response->headers);
-    tally_buf_clear(&response->body);
-    if (response->body.capacity > KEEP_BYTES) {
-        tally_buf_deinit(&response->body);
-        tally_buf_init(&response->body, RESPONSE_BODY_BYTES_MAX);
-    }
+    clear(&response->body);
+    clear(&response->scratch);
     response->status = 0;
     response->content_type = NULL;
     response->cache_control = "no-cache";
@@ -49,30 +56,21 @@ void response_header(struct response *response, const char *name, const char *fo
     tally_buf_format(&response->headers, "%s: %s\r\n", name, value);
 }
 
-static void begin_line(struct response *response, const char *name)
-{
-    tally_buf_string(&response->headers, name);
-    tally_buf_append(&response->headers, ": ", 2);
-}
-
-static void end_line(struct response *response)
-{
-    tally_buf_append(&response->headers, "\r\n", 2);
-}
-
 void response_header_text(struct response *response, const char *name, const char *value)
 {
     tally_assert(!strpbrk(value, "\r\n"));
-    begin_line(response, name);
+    tally_buf_string(&response->headers, name);
+    tally_buf_string(&response->headers, ": ");
     tally_buf_string(&response->headers, value);
-    end_line(response);
+    tally_buf_string(&response->headers, "\r\n");
 }
 
 void response_header_int(struct response *response, const char *name, int64_t value)
 {
-    begin_line(response, name);
+    tally_buf_string(&response->headers, name);
+    tally_buf_string(&response->headers, ": ");
     tally_buf_int(&response->headers, value);
-    end_line(response);
+    tally_buf_string(&response->headers, "\r\n");
 }
 
 void response_begin(struct response *response, int status, const char *content_type)
@@ -136,11 +134,11 @@ static const char *reason(int status)
     return "";
 }
 
-static void put_line(struct tally_buf *out, const char *name, const char *value)
+static inline void put_line(struct tally_buf *out, const char *name, const char *value)
 {
     tally_buf_string(out, name);
     tally_buf_string(out, value);
-    tally_buf_append(out, "\r\n", 2);
+    tally_buf_string(out, "\r\n");
 }
 
 /* 204 and 304 have no body by what they are; any other answer without a length lasts until the

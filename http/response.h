@@ -24,8 +24,9 @@ struct response {
     const char *cache_control;
     struct tally_buf headers; /* whole lines */
     struct tally_buf body;
-    bool close;    /* end the connection after it */
-    bool streamed; /* the handler has written it itself */
+    struct tally_buf scratch; /* of who makes the answer, for one call */
+    bool close;               /* end the connection after it */
+    bool streamed;            /* the handler has written it itself */
 };
 
 void response_init(struct response *response);

@@ -35,6 +35,13 @@ static const struct route routes[ROUTES] = {
 #undef X
 };
 
+static const uint8_t pattern_lens[ROUTES] = {
+#define X(id, method, pattern, handler, permission, by, answers, queries, help) \
+    [ROUTE_##id] = sizeof(pattern) - 1,
+#include "http/routes.def"
+#undef X
+};
+
 const struct route *router_route(enum route_id id)
 {
     return &routes[id];
@@ -42,69 +49,60 @@ const struct route *router_route(enum route_id id)
 
 static bool is_plain(struct tally_slice path)
 {
-    for (size_t i = 0; i < path.len; i++) {
-        uint8_t c = path.data[i], letter = c | 0x20;
+    static const bool plain[256] = {['A' ... 'Z'] = true,
+            ['a' ... 'z'] = true,
+            ['0' ... '9'] = true,
+            ['.'] = true,
+            ['_'] = true,
+            ['~'] = true,
+            [':'] = true,
+            ['-'] = true,
+            ['/'] = true};
 
-        if (!(letter >= 'a' && letter <= 'z') && !(c >= '0' && c <= '9') &&
-                !(c && strchr("._~:-/", c))) {
+    for (size_t i = 0; i < path.len; i++) {
+        if (!plain[path.data[i]]) {
             return false;
         }
     }
     return true;
 }
 
-/* Up to the next '/', or all that is left. */
-static struct tally_slice segment_at(struct tally_slice path, size_t at)
+/* Nearly all routes are told apart by two letters: the last one, and the one behind "/v1/" or,
+ * where there is no such, behind the slash. */
+static bool is_alike(const char *pattern, size_t len, struct tally_slice path)
 {
-    size_t end = at;
+    char last = pattern[len - 1];
 
-    while (end < path.len && path.data[end] != '/') {
-        end++;
-    }
-    return tally_slice_of(path.data + at, end - at);
+    return path.len < 5 || ((last == '}' || (uint8_t)last == path.data[path.len - 1]) &&
+                                   pattern[1] == path.data[1] &&
+                                   (pattern[1] != 'v' || (uint8_t)pattern[4] == path.data[4]));
 }
 
 static bool matches(const char *pattern, struct tally_slice path,
         struct tally_slice params[REQUEST_PARAMS_MAX])
 {
-    struct tally_slice text = tally_slice_string(pattern);
-    size_t at = 0, in = 0, count = 0;
+    size_t in = 0, count = 0;
 
-    while (at < text.len && in < path.len) {
-        struct tally_slice wanted, segment;
+    while (*pattern) {
+        size_t from = in;
 
-        if (text.data[at] != '/' || path.data[in] != '/') {
-            return false;
-        }
-        wanted = segment_at(text, at + 1);
-        segment = segment_at(path, in + 1);
-        if (wanted.data[0] == '{') {
-            if (segment.len == 0) {
+        if (*pattern != '{') {
+            if (in == path.len || (uint8_t)*pattern++ != path.data[in++]) {
                 return false;
             }
-            tally_assert(count < REQUEST_PARAMS_MAX);
-            params[count++] = segment;
-        } else if (!tally_slice_equal(wanted, segment)) {
+            continue;
+        }
+        while (in < path.len && path.data[in] != '/') {
+            in++;
+        }
+        if (in == from) {
             return false;
         }
-        at += 1 + wanted.len;
-        in += 1 + segment.len;
+        tally_assert(count < REQUEST_PARAMS_MAX);
+        params[count++] = tally_slice_of(path.data + from, in - from);
+        pattern = strchr(pattern, '}') + 1;
     }
-    return at == text.len && in == path.len;
-}
-
-/* Up to the first name in the pattern: tells nearly all routes apart without taking them apart. */
-static bool begins_alike(const char *pattern, struct tally_slice path)
-{
-    size_t at = 0;
-
-    while (pattern[at] && pattern[at] != '{') {
-        if (at == path.len || (uint8_t)pattern[at] != path.data[at]) {
-            return false;
-        }
-        at++;
-    }
-    return true;
+    return in == path.len;
 }
 
 static void allow(char allowed[static ROUTER_ALLOW_LEN], const char *methods)
@@ -125,14 +123,16 @@ const struct route *router_find(struct request *request, char allowed[static ROU
         return NULL;
     }
     for (size_t i = 0; i < ROUTES; i++) {
-        if (!begins_alike(routes[i].pattern, request->path) ||
-                !matches(routes[i].pattern, request->path, request->params)) {
-            continue;
-        }
-        if (routes[i].method == wanted) {
+        if (routes[i].method == wanted &&
+                is_alike(routes[i].pattern, pattern_lens[i], request->path) &&
+                matches(routes[i].pattern, request->path, request->params)) {
             return &routes[i];
         }
-        allow(allowed, routes[i].method == REQUEST_GET ? "GET, HEAD" : "POST");
+    }
+    for (size_t i = 0; i < ROUTES; i++) {
+        if (matches(routes[i].pattern, request->path, request->params)) {
+            allow(allowed, routes[i].method == REQUEST_GET ? "GET, HEAD" : "POST");
+        }
     }
     return NULL;
 }

@@ -48,6 +48,8 @@ enum {
     STOP_TIMEOUT_MS = 10000,
     SEARCHES_MAX = 4, /* each has a connection to Kafka of its own */
     WORKER_KEEP_BYTES = 256 * 1024,
+    MS_US = 1000,
+    DATE_US = 100 * 1000, /* how old a date may be */
     ADDRESS_LEN_MAX = 80,
     CONTINUE_LEN = 25,
     TYPE_BYTES_MAX = 96,
@@ -70,10 +72,11 @@ struct worker {
     struct exchange exchange;
     struct tally_buf out, body;
     size_t index;
-    bool rests;         /* has had no request yet */
-    int64_t before_us;  /* of a lane: when the request began */
+    bool rests; /* has had no request yet */
+    int64_t before_us,
+            after_us;   /* of a lane: when the request began, and when the last one ended */
     const char *buffer; /* where the library's buffer of this thread begins, as far as is known */
-    int64_t date_s;     /* second of exchange.date */
+    int64_t date_us, date_ms; /* mono and wall, when exchange.date was written */
     struct link link;
     struct lane_place place;
 };
@@ -135,10 +138,9 @@ static void read_request(struct worker *worker, const struct mg_request_info *in
     request->skipped = (size_t)(request->method_name - worker->buffer);
 }
 
-static void begin_exchange(struct worker *worker, struct mg_connection *connection)
+static void begin_exchange(struct worker *worker, struct mg_connection *connection, int64_t now_us)
 {
     struct exchange *exchange = &worker->exchange;
-    int64_t wall_ms = tally_wall_ms(tally_clock_real());
 
     exchange->connection = connection;
     exchange->route = NULL;
@@ -155,9 +157,10 @@ static void begin_exchange(struct worker *worker, struct mg_connection *connecti
     exchange->request.header_count = 0;
     exchange->request.query_count = 0;
     response_reset(&exchange->response);
-    if (wall_ms / 1000 != worker->date_s) {
-        worker->date_s = wall_ms / 1000;
-        response_date(wall_ms, exchange->date);
+    if (now_us - worker->date_us >= DATE_US || worker->date_us == 0) {
+        worker->date_us = now_us;
+        worker->date_ms = tally_wall_ms(tally_clock_real());
+        response_date(worker->date_ms, exchange->date);
     }
 }
 
@@ -354,13 +357,15 @@ static int answer(struct worker *worker)
 
 /* --- lanes ------------------------------------------------------------------------------------ */
 
-static struct request *begin_read(void *desk, struct lane_place *place)
+static struct request *begin_read(void *desk, struct lane_place *place, int64_t round_us)
 {
     struct worker *worker = desk;
     struct request *request = &worker->exchange.request;
 
-    worker->before_us = tally_mono_us(tally_clock_real());
-    begin_exchange(worker, place->connection);
+    /* A clock costs more than many a part of a read: one begins when the one before it ended. */
+    worker->before_us = worker->after_us > round_us ? worker->after_us : round_us;
+    begin_exchange(worker, place->connection, worker->before_us);
+    worker->exchange.now_ms = worker->date_ms + (worker->before_us - worker->date_us) / MS_US;
     request->peer = place->peer;
     request->from_loopback = strncmp(place->peer, "127.", 4) == 0;
     return request;
@@ -384,8 +389,8 @@ static bool answer_read(void *desk, struct tally_buf *out)
     if (good) {
         response_compose(response, exchange->request.method, exchange->date, true, out);
         audit_end(exchange);
-        exposition_count(exchange->route, response->status,
-                tally_mono_us(tally_clock_real()) - worker->before_us);
+        worker->after_us = tally_mono_us(tally_clock_real());
+        exposition_count(exchange->route, response->status, worker->after_us - worker->before_us);
     }
     end_exchange(worker);
     return good;
@@ -469,7 +474,7 @@ static int begin_request(struct mg_connection *connection)
         worker->rests = false;
     }
     atomic_fetch_add(&worker->http->active, 1);
-    begin_exchange(worker, connection);
+    begin_exchange(worker, connection, before_us);
     read_request(worker, mg_get_request_info(connection));
     status = answer(worker);
     if (status != STATUS_SILENT) {
@@ -505,7 +510,7 @@ static int http_error(struct mg_connection *connection, int status, const char *
                                              : PROBLEM_MALFORMED_REQUEST;
 
     (void)message;
-    begin_exchange(worker, connection);
+    begin_exchange(worker, connection, tally_mono_us(tally_clock_real()));
     problem_answer(&worker->exchange, code,
             code == PROBLEM_MALFORMED_REQUEST
                     ? "the request cannot be read: bad request line or headers, headers "
