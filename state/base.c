@@ -5,6 +5,11 @@
 #include "state/run_internal.h"
 #include "state/store_internal.h"
 
+enum {
+    SEEN_SLOTS = 4, /* where a row may be remembered */
+    ONCE = BASE_SEEN_UNUSED - BASE_SEEN_ONCE
+};
+
 void base_init(struct base *base, const struct base_ops *ops, struct tally_state *state,
         const char *path)
 {
@@ -154,8 +159,8 @@ static void seen_destroy(_Atomic(struct base_seen *) *seen)
     tally_free(seen);
 }
 
-/* The slot of a hash. Of two threads that make the table the first one's is kept. */
-static _Atomic(struct base_seen *) *seen_slot(struct base_snapshot *snapshot, uint64_t hash)
+/* The table. Of two threads that make it the first one's is kept. */
+static _Atomic(struct base_seen *) *seen_table(struct base_snapshot *snapshot)
 {
     _Atomic(struct base_seen *) *seen = atomic_load_explicit(&snapshot->seen, memory_order_acquire);
 
@@ -168,27 +173,53 @@ static _Atomic(struct base_seen *) *seen_slot(struct base_snapshot *snapshot, ui
             tally_free(made);
         }
     }
-    return &seen[hash % BASE_SEEN_MAX];
+    return seen;
+}
+
+/* The row of a key, or NULL with the slot where it may come, or without one: the few that it has
+ * are taken. */
+static struct base_seen *seen_find(_Atomic(struct base_seen *) *table, struct tally_slice key,
+        uint64_t hash, _Atomic(struct base_seen *) **slot)
+{
+    for (size_t i = 0; i < SEEN_SLOTS; i++) {
+        struct base_seen *seen;
+
+        *slot = &table[(hash + i) % BASE_SEEN_MAX];
+        seen = atomic_load_explicit(*slot, memory_order_acquire);
+        if (!seen || (seen->key_len == key.len && memcmp(seen->bytes, key.data, key.len) == 0)) {
+            return seen;
+        }
+    }
+    *slot = NULL;
+    return NULL;
 }
 
 static void remember(_Atomic(struct base_seen *) *slot, struct tally_slice key,
-        const struct tally_buf *value, bool found)
+        struct tally_slice value, enum base_seen_as as, uint8_t unused)
 {
     struct base_seen *seen, *none = NULL;
 
-    if (value->failed || key.len + value->len > BASE_SEEN_BYTES_MAX) {
+    if (!slot || key.len + value.len > BASE_SEEN_BYTES_MAX) {
         return;
     }
-    seen = tally_alloc(sizeof *seen + key.len + value->len);
-    seen->found = found;
+    seen = tally_alloc(sizeof *seen + key.len + value.len);
+    atomic_init(&seen->unused, unused);
+    seen->as = as;
     seen->key_len = (uint32_t)key.len;
-    seen->value_len = (uint32_t)value->len;
+    seen->value_len = (uint32_t)value.len;
     memcpy(seen->bytes, key.data, key.len);
-    if (value->len > 0) {
-        memcpy(seen->bytes + key.len, value->data, value->len);
+    if (value.len > 0) {
+        memcpy(seen->bytes + key.len, value.data, value.len);
     }
     if (!atomic_compare_exchange_strong(slot, &none, seen)) {
         tally_free(seen);
+    }
+}
+
+static void use(struct base_seen *seen)
+{
+    if (atomic_load_explicit(&seen->unused, memory_order_relaxed) > 0) {
+        atomic_store_explicit(&seen->unused, 0, memory_order_relaxed);
     }
 }
 
@@ -196,19 +227,76 @@ enum tally_code base_get_seen(struct base_snapshot *snapshot, struct tally_slice
         bool ready, struct tally_buf *value, struct tally_error *err)
 {
     const struct base_ops *ops = snapshot->base->ops;
-    _Atomic(struct base_seen *) *slot = seen_slot(snapshot, hash);
-    const struct base_seen *seen = atomic_load_explicit(slot, memory_order_acquire);
+    _Atomic(struct base_seen *) *slot;
+    struct base_seen *seen = seen_find(seen_table(snapshot), key, hash, &slot);
     enum tally_code code;
 
-    if (seen && seen->key_len == key.len && memcmp(seen->bytes, key.data, key.len) == 0) {
+    if (seen) {
+        use(seen);
+    }
+    if (seen && seen->as != BASE_SEEN_ABOVE) {
         tally_buf_append(value, seen->bytes + key.len, seen->value_len);
-        return seen->found ? TALLY_OK : TALLY_NOT_FOUND;
+        return seen->as == BASE_SEEN_FOUND ? TALLY_OK : TALLY_NOT_FOUND;
     }
     code = (ready ? ops->get_ready : ops->get)(snapshot, key, value, err);
-    if (!seen && (code == TALLY_OK || code == TALLY_NOT_FOUND)) {
-        remember(slot, key, value, code == TALLY_OK);
+    if (!seen && code == TALLY_OK && !value->failed) {
+        remember(slot, key, tally_buf_bytes(value), BASE_SEEN_FOUND, ONCE);
+    } else if (!seen && code == TALLY_NOT_FOUND) {
+        remember(slot, key, TALLY_NONE, BASE_SEEN_ABSENT, ONCE);
     }
     return code;
+}
+
+void base_seen_above(struct base_snapshot *snapshot, struct tally_slice key, uint64_t hash)
+{
+    _Atomic(struct base_seen *) *slot;
+    struct base_seen *seen = seen_find(seen_table(snapshot), key, hash, &slot);
+
+    if (seen) {
+        use(seen);
+    } else {
+        remember(slot, key, TALLY_NONE, BASE_SEEN_ABOVE, ONCE);
+    }
+}
+
+static void keep(struct base_snapshot *snapshot, const struct base_seen *seen,
+        struct run *const *runs, size_t count)
+{
+    struct tally_slice key = tally_slice_of(seen->bytes, seen->key_len);
+    struct tally_slice value = tally_slice_of(seen->bytes + seen->key_len, seen->value_len);
+    uint64_t hash = row_hash(key);
+    unsigned unused = atomic_load_explicit(&seen->unused, memory_order_relaxed) + 1u;
+    enum base_seen_as as = seen->as;
+    bool newer = false;
+    _Atomic(struct base_seen *) *slot;
+    struct row row;
+
+    for (size_t i = 0; i < count && !newer; i++) {
+        newer = run_find(runs[i], key, hash, &row);
+    }
+    if (newer) {
+        as = row.deleted ? BASE_SEEN_ABSENT : BASE_SEEN_FOUND;
+        value = row.deleted ? TALLY_NONE : row_value(&row);
+    }
+    if (as != BASE_SEEN_ABOVE && unused < BASE_SEEN_UNUSED &&
+            !seen_find(seen_table(snapshot), key, hash, &slot)) {
+        remember(slot, key, value, as, (uint8_t)unused);
+    }
+}
+
+void base_keep_seen(struct base_snapshot *snapshot, const struct base_snapshot *before,
+        struct run *const *runs, size_t count)
+{
+    _Atomic(struct base_seen *) *table =
+            before ? atomic_load_explicit(&before->seen, memory_order_acquire) : NULL;
+
+    for (size_t i = 0; table && i < BASE_SEEN_MAX; i++) {
+        const struct base_seen *seen = atomic_load_explicit(&table[i], memory_order_acquire);
+
+        if (seen) {
+            keep(snapshot, seen, runs, count);
+        }
+    }
 }
 
 void base_snapshot_unref(struct base_snapshot *snapshot)

@@ -61,14 +61,20 @@ struct base_highest {
     size_t count;
 };
 
-/* A row that was read, or that there is none. */
+/* A row that was read, that there is none, or that it was read from what is not in the base yet. */
+enum base_seen_as { BASE_SEEN_FOUND, BASE_SEEN_ABSENT, BASE_SEEN_ABOVE };
 struct base_seen {
-    bool found;
+    _Atomic uint8_t unused; /* for so many flushes nobody has asked for it */
+    enum base_seen_as as;
     uint32_t key_len, value_len;
     uint8_t bytes[]; /* key, value */
 };
-#define BASE_SEEN_MAX       1024 /* rows that a snapshot remembers */
+#define BASE_SEEN_MAX       2048 /* rows that a snapshot remembers */
 #define BASE_SEEN_BYTES_MAX 512  /* of one, with its key */
+/* Flushes until a row is forgotten that was asked for again, half a minute under load, and one that
+ * was asked for once. */
+#define BASE_SEEN_UNUSED    32
+#define BASE_SEEN_ONCE      2
 
 struct base_snapshot {
     struct base *base;
@@ -86,12 +92,19 @@ void base_extend_highest(struct base_snapshot *snapshot, const struct base_snaps
 /* The key is above all of its store. */
 bool base_above(const struct base_snapshot *snapshot, struct tally_slice key);
 
-/* ops->get, or get_ready, through a memory of the snapshot's first small rows, for readers: what is
- * asked for again and again costs no look into files. A snapshot never changes, so nothing in it is
- * ever dropped before the snapshot is. */
+/* ops->get, or get_ready, through a memory of small rows, for readers: what is asked for again and
+ * again costs no look into files. A snapshot never changes, so nothing in it is ever dropped before
+ * the snapshot is. */
 TALLY_MUST_CHECK enum tally_code base_get_seen(struct base_snapshot *snapshot,
         struct tally_slice key, uint64_t hash, bool ready, struct tally_buf *value,
         struct tally_error *err);
+
+/* A reader has found the row in a run above. @thread any */
+void base_seen_above(struct base_snapshot *snapshot, struct tally_slice key, uint64_t hash);
+/* Gives a new snapshot, before anyone else sees it, what the one before remembered and what was not
+ * unused for too long, as the runs that were ingested since have it. */
+void base_keep_seen(struct base_snapshot *snapshot, const struct base_snapshot *before,
+        struct run *const *runs, size_t count);
 
 struct base_snapshot *base_snapshot_ref(struct base_snapshot *snapshot);
 void base_snapshot_unref(struct base_snapshot *snapshot);

@@ -131,6 +131,7 @@ static enum tally_code flush_view(struct tally_store *store, struct tally_view *
     atomic_store_explicit(&store->base->age_cutoff_ms, view->cutoff_ms, memory_order_relaxed);
     snapshot = store->base->ops->snapshot(store->base);
     base_extend_highest(snapshot, view->snapshot, view->runs, view->run_count);
+    base_keep_seen(snapshot, view->snapshot, view->runs, view->run_count);
     store->base->ops->sizes(snapshot, &sst_bytes, &level0_files);
     store->crowded = level0_files >= LEVEL0_CROWDED;
     store_publish_base(store, snapshot, view->sequence, started);

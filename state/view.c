@@ -81,6 +81,8 @@ static enum tally_code get(struct tally_view *view, struct tally_slice key, bool
         return TALLY_NOT_FOUND; /* meta keys are in no store */
     hash = row_hash(key);
     if (view_find(view, key, hash, &row)) {
+        if (view->snapshot)
+            base_seen_above(view->snapshot, key, hash);
         if (row.deleted)
             return TALLY_NOT_FOUND;
         tally_buf_slice(value, row_value(&row));
