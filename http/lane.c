@@ -26,7 +26,8 @@ enum {
     OUT_KEEP_BYTES = 256 * 1024,
     ROUND_BYTES = 64 * 1024, /* of answers that wait to be sent */
     UNTAKEN_BYTES = 512,     /* what a socket may hold of requests that are answered */
-    SLICE_US = 100           /* others wait for a lane, so it waits for nobody's turn to end */
+    NICE_LESS = 10,
+    SLICE_US = 100 /* others wait for a lane, so it waits for nobody's turn to end */
 };
 
 /* What a place has in this round. Answers are sent when all are known: who waits for them is woken
@@ -283,7 +284,7 @@ static void run(void *argument)
     struct lane *lane = argument;
     struct epoll_event events[EVENTS_MAX];
 
-    tally_thread_prompt(SLICE_US);
+    tally_thread_prompt(SLICE_US, NICE_LESS);
     while (!atomic_load(&lane->lanes->stop)) {
         int count = epoll_wait(lane->epoll, events, EVENTS_MAX, timeout_of(lane));
 

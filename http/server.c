@@ -49,6 +49,7 @@ enum {
     SEARCHES_MAX = 4, /* each has a connection to Kafka of its own */
     WORKER_KEEP_BYTES = 256 * 1024,
     MS_US = 1000,
+    SLICE_US = 100,
     DATE_US = 100 * 1000, /* how old a date may be */
     ADDRESS_LEN_MAX = 80,
     CONTINUE_LEN = 25,
@@ -65,6 +66,7 @@ struct link {
     uint64_t taken; /* bytes of it that were read, as far as requests were made of them */
     bool lost;      /* how many it was */
     unsigned reads, misses;
+    bool in_vain; /* it has just waited in a lane, for nothing that was answered there */
 };
 
 struct worker {
@@ -72,9 +74,8 @@ struct worker {
     struct exchange exchange;
     struct tally_buf out, body;
     size_t index;
-    bool rests; /* has had no request yet */
-    int64_t before_us,
-            after_us;   /* of a lane: when the request began, and when the last one ended */
+    bool rests;                  /* has had no request yet */
+    int64_t before_us, after_us; /* of a lane: begin of the request, end of the last one */
     const char *buffer; /* where the library's buffer of this thread begins, as far as is known */
     int64_t date_us, date_ms; /* mono and wall, when exchange.date was written */
     struct link link;
@@ -419,9 +420,12 @@ static bool is_for_lane(struct worker *worker)
     link->lost |= guard_is_chunked(&exchange->request);
     link->taken += request_len(&exchange->request);
     if (link->lost || !quick_read_is(exchange) || exchange->request.method == REQUEST_POST) {
+        link->misses += link->in_vain;
+        link->in_vain = false;
         link->reads = 0;
         return false;
     }
+    link->in_vain = false; /* it was a read: what it has read is in memory now */
     return ++link->reads >= (link->misses < MISSES_MAX ? READS_FIRST : READS_LATER);
 }
 
@@ -437,8 +441,8 @@ static void wait_in_lane(struct worker *worker, struct mg_connection *connection
     while (event == LANE_REST && place->socket >= 0 && lane_has_all(place->socket, link->taken)) {
         event = lane_wait(worker->http->lanes, worker->index, place);
         link->taken += place->taken;
-        link->misses = place->answered > 0 ? 0 : link->misses + 1;
-        link->reads = link->misses < MISSES_MAX ? link->reads : 0;
+        link->misses = place->answered > 0 ? 0 : link->misses;
+        link->in_vain = place->answered == 0;
         if (event == LANE_REST &&
                 mg_write(connection, place->rest.data, place->rest.len) != (int)place->rest.len) {
             event = LANE_END;
@@ -449,8 +453,7 @@ static void wait_in_lane(struct worker *worker, struct mg_connection *connection
     }
 }
 
-/* --- civetweb's callbacks ----------------------------------------------------------------------
- */
+/* --- civetweb's callbacks ------------------------------------------------------------------- */
 
 /* Who stops waits for the last one, and says so before it looks whether there is any. */
 static void end_active(struct tally_http *http)
@@ -581,6 +584,7 @@ static void *init_thread(const struct mg_context *context, int type)
     }
     tally_log_thread("http");
     tally_mem_idle_thread(true);
+    tally_thread_prompt(SLICE_US, 0);
     worker = create_worker(http);
     worker->exchange.hurried = false;
     worker->rests = true;
@@ -613,8 +617,7 @@ static int log_message(const struct mg_connection *connection, const char *messa
     return 1;
 }
 
-/* --- start and stop -----------------------------------------------------------------------------
- */
+/* --- start and stop ------------------------------------------------------------------------- */
 
 /* Only digits behind the last ':'. civetweb would take "443s" for TLS, and "80,81" for two ports.
  */

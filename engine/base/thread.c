@@ -283,12 +283,16 @@ struct turn {
 
 /* Since Linux 6.12 that of an ordinary thread is the length of its turns, and whoever has the
  * shorter one need not wait for the end of another's. Older kernels ignore it. */
-void tally_thread_prompt(int64_t slice_us)
+void tally_thread_prompt(int64_t slice_us, int nice_less)
 {
+    int nice = getpriority(PRIO_PROCESS, 0);
     struct turn turn = {.size = sizeof turn,
             .policy = SCHED_OTHER,
-            .nice = getpriority(PRIO_PROCESS, 0),
+            .nice = nice - nice_less,
             .runtime_ns = (uint64_t)slice_us * 1000};
 
-    (void)syscall(SYS_sched_setattr, 0, &turn, 0);
+    if (syscall(SYS_sched_setattr, 0, &turn, 0)) {
+        turn.nice = nice;
+        (void)syscall(SYS_sched_setattr, 0, &turn, 0);
+    }
 }

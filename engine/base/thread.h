@@ -58,5 +58,6 @@ void tally_thread_join(struct tally_thread *thread);
 /* Waits at most timeout_ms; false: still running, and the thread is then detached for ever. */
 bool tally_thread_join_within(struct tally_thread *thread, int64_t timeout_ms);
 /* This thread works for moments and others wait for it: once it is woken, the kernel lets it run
- * before those that have longer turns. Nothing happens where the kernel knows no such thing. */
-void tally_thread_prompt(int64_t slice_us);
+ * before those that have longer turns, and with a nice value that is less by so much, where the
+ * process may (CAP_SYS_NICE, RLIMIT_NICE). Nothing happens where the kernel knows no such thing. */
+void tally_thread_prompt(int64_t slice_us, int nice_less);
