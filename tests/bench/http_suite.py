@@ -161,6 +161,33 @@ def levels(setup, tally, count):
     raise Unusable(f"the load left {len(paths)} levels, not {count}")
 
 
+class Ungrouped:
+    """While it lasts, threads compete for the cores one by one, as on a server, and not by the terminal that their
+    processes were started from (sched(7), autogroup); where this process may say so."""
+
+    path = "/proc/sys/kernel/sched_autogroup_enabled"
+
+    def write(self, value):
+        try:
+            with open(self.path, "r+") as file:
+                before = file.read().strip()
+                file.seek(0)
+                file.write(value)
+            return before
+        except OSError as error:
+            say(f"processes are grouped by their terminals: {error}")
+            return None
+
+    def __enter__(self):
+        known = os.path.exists(self.path)
+        self.before = self.write("0") if known else None
+        return self.before is not None or not known
+
+    def __exit__(self, *_):
+        if self.before is not None:
+            self.write(self.before)
+
+
 class Beside:
     """Commands at half of what tally reaches alone, without reads and with them."""
 
@@ -180,15 +207,16 @@ class Beside:
             best = records / tally.wait_series(COMMANDS, records)
             say(f"alone, as fast as it can: {best:.0f} commands/s")
             self.client.requests(levels(setup, tally, SPREAD))
-            for i in range(1, setup.options.runs + 1):
-                turns.take("alone", i, lambda: self.ingest(tally, best / 2))
-                turns.take("tally", i, lambda: self.ingest(tally, best / 2, True))
+            with Ungrouped() as ungrouped:
+                for i in range(1, setup.options.runs + 1):
+                    turns.take("alone", i, lambda: self.ingest(tally, best / 2))
+                    turns.take("tally", i, lambda: self.ingest(tally, best / 2, True))
         finally:
             tally.stop()
             shutil.rmtree(setup.state, ignore_errors=True)
         return setup.publish("http", "beside", turns, {"alone": ("ingest_per_s",)}, best_per_s=round(best),
                              ingest_rate=round(best / 2), read_rate=RATE, connections=CONNECTIONS["beside"],
-                             http_threads=WORKERS)
+                             http_threads=WORKERS, autogroup=not ungrouped)
 
     def ingest(self, tally, rate, reads=False):
         """The commands last longer than what is measured: two seconds before it, one behind."""
