@@ -39,8 +39,16 @@ static bool is_named(const struct request_header *header, const char *name)
     return (header->name[0] | 0x20) == (name[0] | 0x20) && strcasecmp(header->name, name) == 0;
 }
 
+static bool may_have(const struct request *request, const char *name)
+{
+    return !request->letters || request->letters >> (name[0] & 31) & 1;
+}
+
 struct tally_slice request_header(const struct request *request, const char *name)
 {
+    if (!may_have(request, name)) {
+        return TALLY_NONE;
+    }
     for (size_t i = 0; i < request->header_count; i++) {
         if (is_named(&request->headers[i], name)) {
             return request_trim(tally_slice_string(request->headers[i].value));
@@ -53,7 +61,7 @@ size_t request_header_count(const struct request *request, const char *name)
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < request->header_count; i++) {
+    for (size_t i = 0; i < request->header_count && may_have(request, name); i++) {
         count += is_named(&request->headers[i], name);
     }
     return count;

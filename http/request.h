@@ -30,6 +30,7 @@ struct request {
     struct tally_slice path, query; /* query: behind '?', data NULL without one */
     struct request_header headers[REQUEST_HEADERS_MAX];
     size_t header_count;
+    uint32_t letters; /* headers begin with: bit 1 A to bit 26 Z; bit 0: known, or all is 0 */
     const char *peer; /* address of the other end; "": not known */
     bool from_loopback;
     struct tally_slice params[REQUEST_PARAMS_MAX]; /* of the route's pattern, in order */

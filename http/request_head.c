@@ -84,7 +84,7 @@ static bool asks_for_more(const struct request_header *header)
     struct tally_slice name = tally_slice_string(header->name);
 
     for (size_t i = 0; others[i]; i++) {
-        if (request_equals(name, others[i])) {
+        if ((others[i][0] | 0x20) == (header->name[0] | 0x20) && request_equals(name, others[i])) {
             return true;
         }
     }
@@ -107,6 +107,7 @@ static bool take_header(struct head *head, struct request *request)
         return false;
     }
     *head->at++ = '\0';
+    request->letters |= UINT32_C(1) << (header->name[0] & 31);
     while (head->at < head->end && *head->at == ' ') {
         head->at++;
     }
@@ -124,6 +125,7 @@ size_t request_head_read(char *text, size_t len, struct request *request)
 
     request->skipped = 0;
     request->header_count = 0;
+    request->letters = 1;
     if (take(&head, "GET ", 4)) {
         request->method = REQUEST_GET;
     } else if (take(&head, "HEAD ", 5)) {

@@ -388,8 +388,8 @@ void tally_format_time(int64_t time_ms, char text[static TALLY_TIME_LEN + 1])
     }
     memcpy(text, last.text, DAY_LEN);
     memcpy(text + DAY_LEN, "T00:00:00.000Z", sizeof "T00:00:00.000Z");
-    put_digits(text + 11, 2, in_day / 3600000);
-    put_digits(text + 14, 2, in_day / 60000 % 60);
-    put_digits(text + 17, 2, in_day / 1000 % 60);
+    memcpy(text + 11, pairs + 2 * (size_t)(in_day / 3600000), 2);
+    memcpy(text + 14, pairs + 2 * (size_t)(in_day / 60000 % 60), 2);
+    memcpy(text + 17, pairs + 2 * (size_t)(in_day / 1000 % 60), 2);
     put_digits(text + 20, 3, in_day % 1000);
 }

@@ -3,6 +3,7 @@
  *   steady   stock on RocksDB under a steady load: JSON, MessagePack, commits, flushes, a restart
  *   level    the same without ledger and outcomes
  *   sagas    all topologies in memory: refusals, repeats, reservations; a restore from the log
+ *   reads    levels as they are answered over HTTP
  * No broker, clock or seed of a process has a say: every run gives the same profile.
  * tally_training DIR   DIR: an empty folder for the state */
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
+#include "schemas/stock_records.h"
 #include "tests/bench/fixed_load.h"
 
 enum {
@@ -21,7 +23,8 @@ enum {
     WAREHOUSES = 3,
     QUANTITY_MAX = 9,
     RESERVATIONS_BEFORE = 200, /* so many ago was the one that is committed now */
-    SAGA_SKUS = 500,           /* few: they run dry */
+    READS = 20000,
+    SAGA_SKUS = 500, /* few: they run dry */
     VALUE_MAX = 4096,
     PATH_BYTES = 4096
 };
@@ -197,6 +200,23 @@ static enum tally_code train_sagas(struct training *training, struct tally_error
     return code;
 }
 
+static void train_reads(struct training *training)
+{
+    const struct stock_setting_row setting = {.policy = STOCK_DENY};
+
+    for (unsigned i = 0; i < READS; i++) {
+        struct stock_level_row level = {.version = 1 + some(training, 1000),
+                .updated_at = INT64_C(1767225600000) + some(training, 1000000)};
+
+        level.n[STOCK_ON_HAND] = some(training, 5000);
+        level.n[STOCK_RESERVED] = some(training, 20);
+        tally_buf_clear(&training->value);
+        tally_write_begin(&training->writer, &training->value, TALLY_FORMAT_JSON);
+        stock_level_json(&training->writer, TALLY_SLICE("SKU-00000001"), TALLY_SLICE("W1"), &level,
+                &setting);
+    }
+}
+
 static enum tally_code train(struct training *training, const char *dir, struct tally_error *err)
 {
     enum tally_code code = TALLY_OK;
@@ -210,7 +230,9 @@ static enum tally_code train(struct training *training, const char *dir, struct 
         }
         code = train_stock(training, path, level_only, err);
     }
-    return code ? code : train_sagas(training, err);
+    code = code ? code : train_sagas(training, err);
+    train_reads(training);
+    return code;
 }
 
 int main(int argc, char **argv)
