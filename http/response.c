@@ -56,23 +56,6 @@ void response_header(struct response *response, const char *name, const char *fo
     tally_buf_format(&response->headers, "%s: %s\r\n", name, value);
 }
 
-void response_header_text(struct response *response, const char *name, const char *value)
-{
-    tally_assert(!strpbrk(value, "\r\n"));
-    tally_buf_string(&response->headers, name);
-    tally_buf_string(&response->headers, ": ");
-    tally_buf_string(&response->headers, value);
-    tally_buf_string(&response->headers, "\r\n");
-}
-
-void response_header_int(struct response *response, const char *name, int64_t value)
-{
-    tally_buf_string(&response->headers, name);
-    tally_buf_string(&response->headers, ": ");
-    tally_buf_int(&response->headers, value);
-    tally_buf_string(&response->headers, "\r\n");
-}
-
 void response_begin(struct response *response, int status, const char *content_type)
 {
     tally_buf_clear(&response->body);

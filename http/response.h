@@ -36,9 +36,6 @@ void response_reset(struct response *response); /* gives back what was unusually
 /* Adds a header line; values hold no CR or LF. */
 void response_header(struct response *response, const char *name, const char *format, ...)
         TALLY_PRINTF(3, 4);
-/* The same without a format, for what nearly every answer has. */
-void response_header_text(struct response *response, const char *name, const char *value);
-void response_header_int(struct response *response, const char *name, int64_t value);
 /* Starts an answer with a body; what was in the body is dropped. */
 void response_begin(struct response *response, int status, const char *content_type);
 /* response_begin with JSON, and a writer on the body. */

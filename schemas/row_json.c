@@ -74,12 +74,6 @@ void row_json_int(struct tally_writer *writer, const char *name, int64_t value)
     tally_write_int(writer, value);
 }
 
-void row_json_ints(struct tally_writer *writer, const char *const *names, const int64_t *values,
-        size_t count)
-{
-    serde_write_ints(writer, names, values, count);
-}
-
 void row_json_int_or_null(struct tally_writer *writer, const char *name, bool present,
         int64_t value)
 {

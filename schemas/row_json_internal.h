@@ -20,8 +20,6 @@ bool row_json_warehouse(struct tally_slice row, struct tally_arena *arena,
 void row_json_text(struct tally_writer *writer, const char *name, struct tally_slice text);
 void row_json_text_or_null(struct tally_writer *writer, const char *name, struct tally_slice text);
 void row_json_int(struct tally_writer *writer, const char *name, int64_t value);
-void row_json_ints(struct tally_writer *writer, const char *const *names, const int64_t *values,
-        size_t count);
 void row_json_int_or_null(struct tally_writer *writer, const char *name, bool present,
         int64_t value);
 void row_json_time(struct tally_writer *writer, const char *name, int64_t time_ms);

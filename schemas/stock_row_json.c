@@ -1,6 +1,7 @@
 /* schemas/stock_row_json.c - rows of the stock stores as JSON, for dumps and operators; a level for
  * users. */
 #include "schemas/row_json_internal.h"
+#include "schemas/serde_internal.h"
 #include "schemas/stock_records.h"
 
 static void write_level_numbers(struct tally_writer *writer, const struct stock_level_row *level)
@@ -10,7 +11,7 @@ static void write_level_numbers(struct tally_writer *writer, const struct stock_
     memcpy(numbers, level->n, STOCK_BUCKETS * sizeof *numbers);
     numbers[STOCK_AVAILABLE] = stock_level_available(level);
     numbers[STOCK_BACKORDERED] = stock_level_backordered(level);
-    row_json_ints(writer, stock_number_names, numbers, STOCK_NUMBERS);
+    serde_write_ints(writer, stock_number_names, numbers, STOCK_NUMBERS);
 }
 
 static bool level_json(struct tally_slice row, struct tally_arena *arena,

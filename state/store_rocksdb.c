@@ -227,7 +227,7 @@ static rocksdb_options_t *make_options(const struct store_rocksdb_shared *shared
     rocksdb_options_set_info_log_level(options, LOG_LEVEL_HEADER);
     rocksdb_options_set_keep_log_file_num(options, LOG_FILES);
     rocksdb_options_set_max_manifest_file_size(options, MANIFEST_BYTES_MAX);
-    /* Who reads last from files that are obsolete would delete them, and be away for 100 ms. */
+    /* Else whoever reads last from files that are obsolete deletes them, and others wait for it. */
     rocksdb_options_set_avoid_unnecessary_blocking_io(options, 1);
     rocksdb_options_set_compression(options, rocksdb_lz4_compression);
     set_compaction(options);

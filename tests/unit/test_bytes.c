@@ -223,6 +223,32 @@ START_TEST(times_survive_writing)
 }
 END_TEST
 
+static void check_decimal(int64_t value)
+{
+    struct tally_buf buf;
+    char text[32];
+
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    tally_buf_init(&buf, strlen(text)); /* no more room than it needs */
+    tally_buf_int(&buf, value);
+    ck_assert(tally_slice_equal(tally_buf_bytes(&buf), tally_slice_string(text)));
+    tally_buf_deinit(&buf);
+}
+
+START_TEST(decimals_of_each_length)
+{
+    check_decimal(0);
+    check_decimal(INT64_MIN);
+    check_decimal(INT64_MAX);
+    for (int64_t power = 1; power <= INT64_MAX / 10; power *= 10) {
+        for (int64_t value = power - 1; value <= power + 1; value++) {
+            check_decimal(value);
+            check_decimal(-value);
+        }
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("bytes");
@@ -231,6 +257,7 @@ int main(void)
     int failed;
 
     suite_add_tcase(suite, tests);
+    tcase_add_test(tests, decimals_of_each_length);
     tcase_add_test(tests, a_buffer_never_passes_its_maximum);
     tcase_add_test(tests, a_buffer_grows);
     tcase_add_test(tests, slices_compare_as_bytes);

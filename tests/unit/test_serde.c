@@ -186,6 +186,38 @@ START_TEST(strings_are_utf8_without_nul)
 }
 END_TEST
 
+/* Text is looked at eight bytes at a time: each byte at each place of each length. */
+START_TEST(bytes_are_escaped_wherever_they_stand)
+{
+    for (size_t len = 1; len <= 20; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (unsigned byte = 1; byte < 256; byte++) {
+                bool escaped = byte < 0x20 || byte == '"' || byte == '\\';
+                struct tally_writer writer;
+                struct tally_buf buf;
+                char text[21];
+
+                memset(text, 'a', len);
+                text[at] = (char)byte;
+                tally_buf_init(&buf, 64);
+                tally_write_begin(&writer, &buf, TALLY_FORMAT_JSON);
+                tally_write_string(&writer, tally_slice_of(text, len));
+                ck_assert(!buf.failed);
+                ck_assert_uint_eq(buf.data[0], '"');
+                ck_assert_uint_eq(buf.data[buf.len - 1], '"');
+                ck_assert_uint_eq(buf.data[1 + at], escaped ? '\\' : byte);
+                ck_assert_int_eq(memcmp(buf.data + 1, text, at), 0);
+                ck_assert_int_eq(memcmp(buf.data + buf.len - (len - at), text + at + 1,
+                                         len - at - 1),
+                        0);
+                ck_assert(escaped ? buf.len > len + 2 : buf.len == len + 2);
+                tally_buf_deinit(&buf);
+            }
+        }
+    }
+}
+END_TEST
+
 START_TEST(surrogate_escapes_come_in_pairs)
 {
     const struct tally_token *root;
@@ -573,6 +605,7 @@ int main(void)
     tcase_add_test(tests, json_is_strict);
     tcase_add_test(tests, numbers_are_int64);
     tcase_add_test(tests, strings_are_utf8_without_nul);
+    tcase_add_test(tests, bytes_are_escaped_wherever_they_stand);
     tcase_add_test(tests, surrogate_escapes_come_in_pairs);
     tcase_add_test(tests, msgpack_is_bounded);
     tcase_add_test(tests, every_cut_is_refused);
