@@ -336,9 +336,9 @@ struct turn {
     uint64_t runtime_ns, deadline, period;
 };
 
-/* A paced client comes before all other threads, where it may: what it waited for a core would count
- * as the server's. One that asks without a pause takes turns with the server, as short as they get:
- * kernels before 6.12 ignore their length. */
+/* A paced client comes before all other threads, where it may: what it waited for a core would
+ * count as the server's. One that asks without a pause takes turns with the server, as short as
+ * they get: kernels before 6.12 ignore their length. */
 static void come_first(void)
 {
     struct turn first = {.size = sizeof first, .policy = SCHED_RR, .priority = 1};
