@@ -11,6 +11,7 @@ struct tally_read {
     struct tally_view *view;
     struct tally_read_info info;
     bool ready;
+    struct tally_read **place; /* where it stays when it is closed, or NULL */
 };
 
 bool tally_positions_parse(struct tally_slice text, struct tally_min_position *positions,
@@ -121,12 +122,39 @@ bool tally_read_is_here(struct tally_runtime *runtime, const char *topology, int
     return slot && is_readable(slot, TALLY_READ_RUNNING);
 }
 
+static void destroy(struct tally_read *read)
+{
+    if (read) {
+        tally_view_unref(read->view);
+        tally_free(read);
+    }
+}
+
+static struct tally_read **place_of(const struct tally_read_options *options, int32_t partition)
+{
+    return options && options->kept ? &options->kept->reads[partition % TALLY_READS_KEPT] : NULL;
+}
+
+/* The read that is kept there, if it is of this task's newest state. */
+static struct tally_read *take_kept(struct tally_read **place, const struct tally_task_slot *slot)
+{
+    struct tally_read *read = *place;
+
+    *place = NULL;
+    if (read && (read->slot != slot || !tally_view_is_newest(read->view))) {
+        destroy(read);
+        read = NULL;
+    }
+    return read;
+}
+
 enum tally_code tally_read_open(struct tally_runtime *runtime, const char *topology,
         struct tally_slice key, int32_t partition, const struct tally_read_options *options,
         struct tally_read **read, struct tally_error *err)
 {
     struct tally_task_slot *slot;
     struct tally_view *view;
+    struct tally_read **place;
     int64_t as_of_ms;
     enum tally_code code;
 
@@ -148,15 +176,20 @@ enum tally_code tally_read_open(struct tally_runtime *runtime, const char *topol
                 partition);
     }
     as_of_ms = atomic_load(&slot->as_of_ms);
-    view = tally_task_slot_view(slot);
-    if (!view) {
-        return tally_error_set(err, TALLY_UNAVAILABLE, "%s/%d has no open store", topology,
-                partition);
+    place = place_of(options, partition);
+    *read = place ? take_kept(place, slot) : NULL;
+    if (!*read) {
+        view = tally_task_slot_view(slot);
+        if (!view) {
+            return tally_error_set(err, TALLY_UNAVAILABLE, "%s/%d has no open store", topology,
+                    partition);
+        }
+        *read = tally_alloc_zero(1, sizeof **read);
+        (*read)->runtime = runtime;
+        (*read)->slot = slot;
+        (*read)->view = view;
+        (*read)->place = place;
     }
-    *read = tally_alloc_zero(1, sizeof **read);
-    (*read)->runtime = runtime;
-    (*read)->slot = slot;
-    (*read)->view = view;
     (*read)->ready = options && options->ready;
     fill_info(*read, as_of_ms);
     return TALLY_OK;
@@ -164,11 +197,19 @@ enum tally_code tally_read_open(struct tally_runtime *runtime, const char *topol
 
 void tally_read_close(struct tally_read *read)
 {
-    if (!read) {
-        return;
+    if (read && read->place && !*read->place) {
+        *read->place = read;
+    } else {
+        destroy(read);
     }
-    tally_view_unref(read->view);
-    tally_free(read);
+}
+
+void tally_reads_drop(struct tally_reads_kept *kept)
+{
+    for (size_t i = 0; i < TALLY_READS_KEPT; i++) {
+        destroy(kept->reads[i]);
+        kept->reads[i] = NULL;
+    }
 }
 
 const struct tally_read_info *tally_read_info(const struct tally_read *read)

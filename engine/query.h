@@ -48,12 +48,21 @@ enum tally_read_of {
     TALLY_READ_OURS,   /* one that is this instance's, if it does not run: not a parked one */
     TALLY_READ_RUNNING /* one that decides */
 };
+/* Reads that somebody keeps for the next questions, of a few tasks at once. A read that is closed
+ * stays there; tally_read_open takes it up again while it is of the newest state. One thread's. */
+#define TALLY_READS_KEPT 8
+struct tally_reads_kept {
+    struct tally_read *reads[TALLY_READS_KEPT];
+};
+void tally_reads_drop(struct tally_reads_kept *kept); /* soon: they hold memory of the stores */
+
 struct tally_read_options {
     enum tally_read_of of;
     bool ready; /* tally_read_get: of what is in memory; AGAIN: a file would have to be read */
     const struct tally_min_position *positions; /* others than the task's own are ignored */
     size_t position_count;
-    int64_t wait_ms; /* for them; also bounded by http.wait.max of all waiters */
+    int64_t wait_ms;               /* for them; also bounded by http.wait.max of all waiters */
+    struct tally_reads_kept *kept; /* or NULL */
 };
 /* Opens a read on the task that owns `key` (partition >= 0: on that task). FENCED: not here;
  * UNAVAILABLE: not restored yet; TIMEOUT: positions not reached; QUEUE_FULL: too many waiters;

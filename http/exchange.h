@@ -44,9 +44,10 @@ struct exchange {
     const char *problem;       /* code of the problem that is answered; NULL: none */
     struct request request;
     struct response response;
-    struct tally_arena arena; /* reset after each request */
-    int64_t started_us;       /* of the server, mono; for /startupz */
-    int64_t now_ms;           /* wall; 0: whoever needs it asks the clock */
+    struct tally_arena arena;     /* reset after each request */
+    struct tally_reads_kept kept; /* of a lane: until its round ends */
+    int64_t started_us;           /* of the server, mono; for /startupz */
+    int64_t now_ms;               /* wall; 0: whoever needs it asks the clock */
     char date[RESPONSE_DATE_LEN + 1];
     bool keep_alive;
     bool hurried; /* of a lane: whatever would wait for somebody sets late instead */

@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 
+#include "engine/base/clock.h"
 #include "engine/base/metrics.h"
 #include "http/router.h"
 
@@ -27,9 +28,9 @@ static struct tally_series *series_of(_Atomic(struct tally_series *) *known,
     return series;
 }
 
-void exposition_count(const struct route *route, int status, int64_t us)
+static void count(const struct route *route, int status, int64_t us, int64_t times)
 {
-    static _Atomic(struct tally_series *) requests[ROUTES + 1][CLASSES], times[ROUTES + 1];
+    static _Atomic(struct tally_series *) requests[ROUTES + 1][CLASSES], durations[ROUTES + 1];
     size_t row = route ? (size_t)route->id : ROUTES;
     static const char *const classes[CLASSES] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
     int class = status / 100 < CLASSES ? status / 100 : 0;
@@ -37,8 +38,33 @@ void exposition_count(const struct route *route, int status, int64_t us)
     tally_series_add(series_of(&requests[row][class], TALLY_METRIC_HTTP_REQUESTS,
                              (const char *const[]){
                                      route ? route->pattern : "none", classes[class], NULL}),
-            1);
-    tally_series_observe_us(series_of(&times[row], TALLY_METRIC_HTTP_TIME,
-                                    (const char *const[]){route ? route->pattern : "none", NULL}),
-            us);
+            times);
+    tally_series_observe_many_us(series_of(&durations[row], TALLY_METRIC_HTTP_TIME,
+                                         (const char *const[]){
+                                                 route ? route->pattern : "none", NULL}),
+            us, times);
+}
+
+void exposition_count(const struct route *route, int status, int64_t us)
+{
+    count(route, status, us, 1);
+}
+
+void exposition_round_add(struct exposition_round *round, const struct route *route, int status)
+{
+    if (round->route != route || round->status != status) {
+        exposition_round_end(round);
+        round->route = route;
+        round->status = status;
+    }
+    round->count++;
+}
+
+void exposition_round_end(struct exposition_round *round)
+{
+    if (round->count > 0) {
+        count(round->route, round->status, tally_mono_us(tally_clock_real()) - round->begun_us,
+                round->count);
+        round->count = 0;
+    }
 }

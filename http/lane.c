@@ -25,7 +25,7 @@ enum {
     OUT_BYTES_MAX = 1024 * 1024,
     OUT_KEEP_BYTES = 256 * 1024,
     ROUND_BYTES = 64 * 1024, /* of answers that wait to be sent */
-    UNTAKEN_BYTES = 512,     /* what a socket may hold of requests that are answered */
+    UNTAKEN_BYTES = 2048,    /* what a socket may hold of requests that are answered */
     NICE_LESS = 10,
     SLICE_US = 100 /* others wait for a lane, so it waits for nobody's turn to end */
 };
@@ -239,6 +239,9 @@ static void end_round(struct lane *lane, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         end_turn(lane, &lane->turns[i]);
+    }
+    if (count > 0) {
+        lane->lanes->ops.end(lane->desk);
     }
     tally_buf_clear(&lane->out);
     if (lane->out.capacity > OUT_KEEP_BYTES) {

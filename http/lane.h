@@ -40,10 +40,11 @@ struct lane_place {
 struct lane_ops {
     void *(*open)(void *context); /* for each lane a desk, at which one request at a time is done */
     void (*close)(void *desk);
-    /* The next one begins: where its head goes. It is here since round_us (mono), or longer. */
+    /* The next one begins: where its head goes. round_us: mono, the begin of its round. */
     struct request *(*begin)(void *desk, struct lane_place *place, int64_t round_us);
     /* Answers it, without waiting for anybody, into *out. false: it is the worker's. */
     bool (*answer)(void *desk, struct tally_buf *out);
+    void (*end)(void *desk); /* the answers of the round are sent */
     void *context;
 };
 

@@ -28,8 +28,9 @@ static bool read_positions(struct exchange *exchange, struct reading_positions *
     struct tally_slice text = request_header(&exchange->request, "Tally-Min-Position");
     int64_t seconds;
 
-    positions->options =
-            (struct tally_read_options){.ready = exchange->hurried, .positions = positions->items};
+    positions->options = (struct tally_read_options){.ready = exchange->hurried,
+            .kept = exchange->hurried ? &exchange->kept : NULL,
+            .positions = positions->items};
     if (!text.data) {
         return true;
     }

@@ -1,17 +1,23 @@
 /* http/request_head.c - see request_head.h.
  * Invariants
  *  (1) What is taken here, the library would have taken in the same way.
- *  (2) No byte from `len` on is read or written. */
+ *  (2) No byte from `len` on is read or written.
+ *  (3) What is taken here, guard.c would let pass: lanes do not ask it again. */
 #include "http/request_head.h"
+
+#include "http/guard.h"
 
 /* In what is read one after the other. */
 struct head {
     char *at, *end;
 };
 
-/* Headers that ask for more than an answer. */
+/* Headers that ask for more than an answer, and the bits of request->letters that are theirs. */
 static const char *const others[] = {"Content-Length", "Transfer-Encoding", "Expect", "Upgrade",
         "Prefer", "Tally-Min-Position", "Tally-Forwarded", "Trailer", "TE", NULL};
+#define LETTER(letter) (UINT32_C(1) << ((letter)&31))
+static const uint32_t others_letters =
+        LETTER('C') | LETTER('T') | LETTER('E') | LETTER('U') | LETTER('P');
 
 static bool take(struct head *head, const char *text, size_t len)
 {
@@ -56,7 +62,8 @@ static bool take_target(struct head *head, struct request *request)
         head->at++;
     }
     len = (size_t)(head->at - begin);
-    if (len == 0 || begin[0] != '/' || memchr(begin, '#', len) || !take(head, " ", 1)) {
+    if (len == 0 || len > GUARD_URI_BYTES_MAX || begin[0] != '/' || memchr(begin, '#', len) ||
+            !take(head, " ", 1)) {
         return false;
     }
     begin[len] = '\0';
@@ -92,6 +99,18 @@ static bool asks_for_more(const struct request_header *header)
            !request_equals(request_trim(tally_slice_string(header->value)), "keep-alive");
 }
 
+static bool any_asks_for_more(const struct request *request)
+{
+    size_t count = request->letters & others_letters ? request->header_count : 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (asks_for_more(&request->headers[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool take_header(struct head *head, struct request *request)
 {
     struct request_header *header = &request->headers[request->header_count];
@@ -107,7 +126,7 @@ static bool take_header(struct head *head, struct request *request)
         return false;
     }
     *head->at++ = '\0';
-    request->letters |= UINT32_C(1) << (header->name[0] & 31);
+    request->letters |= LETTER(header->name[0]);
     while (head->at < head->end && *head->at == ' ') {
         head->at++;
     }
@@ -116,7 +135,7 @@ static bool take_header(struct head *head, struct request *request)
         head->at++;
     }
     request->header_count++;
-    return take_line_end(head) && !asks_for_more(header);
+    return take_line_end(head);
 }
 
 size_t request_head_read(char *text, size_t len, struct request *request)
@@ -151,5 +170,8 @@ size_t request_head_read(char *text, size_t len, struct request *request)
         return 0;
     }
     head.at[-1] = '\0'; /* as the library ends a head */
+    if (any_asks_for_more(request) || request_header_count(request, "Host") != 1) {
+        return 0;
+    }
     return (size_t)(head.at - text);
 }

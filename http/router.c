@@ -35,9 +35,17 @@ static const struct route routes[ROUTES] = {
 #undef X
 };
 
-static const uint8_t pattern_lens[ROUTES] = {
+/* What nearly all routes are told apart by: the method, the letter behind the slash, the one behind
+ * "/v1/", and the last one, '}' for any. Side by side: most requests look at all of them. */
+struct trait {
+    uint8_t method, first, second, last;
+};
+#define LETTER_AT(pattern, at) (sizeof(pattern) > (at) ? (pattern)[at] : '\0')
+static const struct trait traits[ROUTES] = {
 #define X(id, method, pattern, handler, permission, by, answers, queries, help) \
-    [ROUTE_##id] = sizeof(pattern) - 1,
+    [ROUTE_##id] = {REQUEST_##method, LETTER_AT(pattern, 1),                    \
+            LETTER_AT(pattern, 1) == 'v' ? LETTER_AT(pattern, 4) : '\0',        \
+            (pattern)[sizeof(pattern) - 2]},
 #include "http/routes.def"
 #undef X
 };
@@ -67,15 +75,10 @@ static bool is_plain(struct tally_slice path)
     return true;
 }
 
-/* Nearly all routes are told apart by two letters: the last one, and the one behind "/v1/" or,
- * where there is no such, behind the slash. */
-static bool is_alike(const char *pattern, size_t len, struct tally_slice path)
+static bool is_alike(const struct trait *route, const struct trait *path)
 {
-    char last = pattern[len - 1];
-
-    return path.len < 5 || ((last == '}' || (uint8_t)last == path.data[path.len - 1]) &&
-                                   pattern[1] == path.data[1] &&
-                                   (pattern[1] != 'v' || (uint8_t)pattern[4] == path.data[4]));
+    return route->method == path->method && route->first == path->first &&
+           route->second == path->second && (route->last == path->last || route->last == '}');
 }
 
 static bool matches(const char *pattern, struct tally_slice path,
@@ -114,17 +117,28 @@ static void allow(char allowed[static ROUTER_ALLOW_LEN], const char *methods)
     }
 }
 
+static struct trait trait_of(const struct request *request)
+{
+    struct tally_slice path = request->path;
+    struct trait trait = {
+            .method = (uint8_t)(request->method == REQUEST_HEAD ? REQUEST_GET : request->method)};
+
+    trait.first = path.len > 1 ? path.data[1] : '\0';
+    trait.second = trait.first == 'v' && path.len > 4 ? path.data[4] : '\0';
+    trait.last = path.len > 0 ? path.data[path.len - 1] : '\0';
+    return trait;
+}
+
 const struct route *router_find(struct request *request, char allowed[static ROUTER_ALLOW_LEN])
 {
-    enum request_method wanted = request->method == REQUEST_HEAD ? REQUEST_GET : request->method;
+    struct trait trait = trait_of(request);
 
     allowed[0] = '\0';
     if (!is_plain(request->path)) {
         return NULL;
     }
     for (size_t i = 0; i < ROUTES; i++) {
-        if (routes[i].method == wanted &&
-                is_alike(routes[i].pattern, pattern_lens[i], request->path) &&
+        if (is_alike(&traits[i], &trait) &&
                 matches(routes[i].pattern, request->path, request->params)) {
             return &routes[i];
         }

@@ -74,8 +74,8 @@ struct worker {
     struct exchange exchange;
     struct tally_buf out, body;
     size_t index;
-    bool rests;                  /* has had no request yet */
-    int64_t before_us, after_us; /* of a lane: begin of the request, end of the last one */
+    bool rests;                    /* has had no request yet */
+    struct exposition_round round; /* of a lane */
     const char *buffer; /* where the library's buffer of this thread begins, as far as is known */
     int64_t date_us, date_ms; /* mono and wall, when exchange.date was written */
     struct link link;
@@ -282,8 +282,7 @@ static void read_body(struct worker *worker)
         return;
     }
     if (asks && exchange->response.status != 0) {
-        exchange->response.close =
-                true; /* the final answer instead of a 100: the body may never come */
+        exchange->response.close = true; /* instead of a 100: the body may never come */
         return;
     }
     if (asks) {
@@ -363,10 +362,9 @@ static struct request *begin_read(void *desk, struct lane_place *place, int64_t 
     struct worker *worker = desk;
     struct request *request = &worker->exchange.request;
 
-    /* A clock costs more than many a part of a read: one begins when the one before it ended. */
-    worker->before_us = worker->after_us > round_us ? worker->after_us : round_us;
-    begin_exchange(worker, place->connection, worker->before_us);
-    worker->exchange.now_ms = worker->date_ms + (worker->before_us - worker->date_us) / MS_US;
+    worker->round.begun_us = round_us;
+    begin_exchange(worker, place->connection, round_us);
+    worker->exchange.now_ms = worker->date_ms + (round_us - worker->date_us) / MS_US;
     request->peer = place->peer;
     request->from_loopback = strncmp(place->peer, "127.", 4) == 0;
     return request;
@@ -377,24 +375,25 @@ static bool answer_read(void *desk, struct tally_buf *out)
     struct worker *worker = desk;
     struct exchange *exchange = &worker->exchange;
     const struct response *response = &exchange->response;
-    enum problem_code code = PROBLEM_NONE;
-    const char *detail = NULL;
-    bool good = guard_check(&exchange->request, &code, &detail) == GUARD_PASS;
+    bool good;
 
-    if (good) {
-        exchange->keep_alive = request_keep_alive(&exchange->request);
-        serve(worker);
-        good = !exchange->late && exchange->keep_alive && !response->close && !response->streamed &&
-               !response->body.failed;
-    }
+    exchange->keep_alive = true; /* as request_head.h says */
+    serve(worker);
+    good = !exchange->late && exchange->keep_alive && !response->close && !response->streamed &&
+           !response->body.failed;
     if (good) {
         response_compose(response, exchange->request.method, exchange->date, true, out);
         audit_end(exchange);
-        worker->after_us = tally_mono_us(tally_clock_real());
-        exposition_count(exchange->route, response->status, worker->after_us - worker->before_us);
+        exposition_round_add(&worker->round, exchange->route, response->status);
     }
     end_exchange(worker);
     return good;
+}
+
+static void end_reads(void *desk)
+{
+    exposition_round_end(&((struct worker *)desk)->round);
+    tally_reads_drop(&((struct worker *)desk)->exchange.kept);
 }
 
 /* Bytes of a request that guard.c has let pass. */
@@ -680,6 +679,7 @@ static void start_lanes(struct tally_http *http)
             .close = destroy_worker,
             .begin = begin_read,
             .answer = answer_read,
+            .end = end_reads,
             .context = http};
 
     http->lanes = lane_start(&ops, IDLE_MS);

@@ -144,8 +144,8 @@ void serde_write_name_json(struct tally_writer *writer, struct tally_slice name)
 static inline void serde_write_name(struct tally_writer *writer, struct tally_slice name);
 
 /* Integers as members of the map that is open, each as by serde_write_name and tally_write_int. */
-void serde_write_ints(struct tally_writer *writer, const char *const *names, const int64_t *values,
-        size_t count);
+void serde_write_ints(struct tally_writer *writer, const struct tally_slice *names,
+        const int64_t *values, size_t count);
 
 /* --- MessagePack, shortest forms -----------------------------------------------------------------
  */

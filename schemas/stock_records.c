@@ -20,16 +20,9 @@ const char *const stock_warehouse_states[] = {"OPEN", "CLOSED", NULL};
 const char *const stock_signal_names[] = {"OUT_OF_STOCK", "BACK_IN_STOCK", "OVERSOLD",
         "LOW_STOCK_REACHED", "LOW_STOCK_CLEARED", NULL};
 const char *const stock_number_names[STOCK_NUMBERS] = {
-        [STOCK_ON_HAND] = "on_hand",
-        [STOCK_DAMAGED_BUCKET] = "damaged",
-        [STOCK_QUALITY_CONTROL_BUCKET] = "quality_control",
-        [STOCK_HELD] = "held",
-        [STOCK_RESERVED] = "reserved",
-        [STOCK_COMMITTED] = "committed",
-        [STOCK_SAFETY_STOCK] = "safety_stock",
-        [STOCK_INCOMING] = "incoming",
-        [STOCK_AVAILABLE] = "available",
-        [STOCK_BACKORDERED] = "backordered",
+#define X(number, name) [number] = (name),
+        STOCK_NUMBER_NAMES(X)
+#undef X
 };
 
 /* --- parts of events

@@ -182,7 +182,18 @@ enum {
     STOCK_BACKORDERED,
     STOCK_NUMBERS
 };
-extern const char *const stock_number_names[STOCK_NUMBERS]; /* "on_hand" ... "backordered" */
+#define STOCK_NUMBER_NAMES(X)                          \
+    X(STOCK_ON_HAND, "on_hand")                        \
+    X(STOCK_DAMAGED_BUCKET, "damaged")                 \
+    X(STOCK_QUALITY_CONTROL_BUCKET, "quality_control") \
+    X(STOCK_HELD, "held")                              \
+    X(STOCK_RESERVED, "reserved")                      \
+    X(STOCK_COMMITTED, "committed")                    \
+    X(STOCK_SAFETY_STOCK, "safety_stock")              \
+    X(STOCK_INCOMING, "incoming")                      \
+    X(STOCK_AVAILABLE, "available")                    \
+    X(STOCK_BACKORDERED, "backordered")
+extern const char *const stock_number_names[STOCK_NUMBERS];
 struct stock_numbers {
     struct tally_presence presence; /* bit i: number i */
     int64_t n[STOCK_NUMBERS];

@@ -6,12 +6,17 @@
 
 static void write_level_numbers(struct tally_writer *writer, const struct stock_level_row *level)
 {
+    static const struct tally_slice names[STOCK_NUMBERS] = {
+#define X(number, name) [number] = {(const uint8_t *)(name), sizeof(name) - 1},
+        STOCK_NUMBER_NAMES(X)
+#undef X
+    };
     int64_t numbers[STOCK_NUMBERS];
 
     memcpy(numbers, level->n, STOCK_BUCKETS * sizeof *numbers);
     numbers[STOCK_AVAILABLE] = stock_level_available(level);
     numbers[STOCK_BACKORDERED] = stock_level_backordered(level);
-    serde_write_ints(writer, stock_number_names, numbers, STOCK_NUMBERS);
+    serde_write_ints(writer, names, numbers, STOCK_NUMBERS);
 }
 
 static bool level_json(struct tally_slice row, struct tally_arena *arena,

@@ -308,31 +308,56 @@ void tally_write_int(struct tally_writer *writer, int64_t value)
     }
 }
 
-/* In JSON with one look at the state, and at the room, for all. */
-static void json_ints(struct tally_writer *writer, const char *const *names, const int64_t *values,
-        size_t count)
+/* A member, behind what `before` is: its name in quotes, a colon, and the number. */
+static inline uint8_t *put_member(uint8_t *to, uint8_t before, struct tally_slice name,
+        int64_t value)
 {
-    uint8_t before = begin_name(writer);
+    *to = before;
+    to += before != 0;
+    *to++ = '"';
+    tally_copy_short(to, name.data, name.len);
+    to += name.len;
+    *to++ = '"';
+    *to++ = ':';
+    if (value >= 0 && value <= 9) { /* most are 0 */
+        *to++ = (uint8_t)('0' + value);
+        return to;
+    }
+    return to + tally_put_decimal(to, value);
+}
+
+/* In JSON with one look at the state, and at the room, for all. */
+static void json_ints(struct tally_writer *writer, const struct tally_slice *names,
+        const int64_t *values, size_t count)
+{
+    uint8_t before = begin_name(writer), *to;
+    size_t size = 0;
 
     tally_assert(writer->level[writer->depth - 1].left >= count);
     for (size_t i = 0; i < count; i++) {
-        json_plain(writer->out, before, tally_slice_string(names[i]), ':');
-        json_int(writer->out, values[i]);
+        size += names[i].len + strlen(",\"\":") + TALLY_DECIMAL_MAX;
+    }
+    to = serde_room(writer->out, size);
+    for (size_t i = 0; to && i < count; i++) {
+        to = put_member(to, before, names[i], values[i]);
         before = ',';
+    }
+    if (to) {
+        writer->out->len = (size_t)(to - writer->out->data);
     }
     writer->level[writer->depth - 1].left -= (uint32_t)count - 1;
     json_after(writer);
 }
 
-void serde_write_ints(struct tally_writer *writer, const char *const *names, const int64_t *values,
-        size_t count)
+void serde_write_ints(struct tally_writer *writer, const struct tally_slice *names,
+        const int64_t *values, size_t count)
 {
     if (writer->format == TALLY_FORMAT_JSON && count > 0) {
         json_ints(writer, names, values, count);
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        serde_write_name(writer, tally_slice_string(names[i]));
+        serde_write_name(writer, names[i]);
         tally_write_int(writer, values[i]);
     }
 }

@@ -74,7 +74,7 @@ static struct tally_store *store_create(struct tally_state *state,
 
 static void store_destroy(struct tally_store *store)
 {
-    tally_view_unref(store->view);
+    view_retire(store->view);
     base_unref(store->base);
     overlay_deinit(&store->overlay);
     overlay_deinit(&store->once);
@@ -586,7 +586,7 @@ static bool publish_commit(struct tally_store *store, struct run *run,
     store->view = view;
     tally_mutex_unlock(&store->view_lock);
     store->cutoff_ms = view->cutoff_ms;
-    tally_view_unref(old);
+    view_retire(old);
     for (size_t i = 0; i < newer; i++) {
         run_unref(runs[i]);
     }
@@ -679,7 +679,7 @@ void store_publish_base(struct tally_store *store, struct base_snapshot *snapsho
     if (view->sequence > flushed)
         store->pending_since_ms = now_ms;
     tally_mutex_unlock(&store->view_lock);
-    tally_view_unref(old);
+    view_retire(old);
 }
 
 enum tally_code tally_store_health(struct tally_store *store, struct tally_error *err)

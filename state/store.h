@@ -178,6 +178,8 @@ void tally_store_sizes(struct tally_store *store, int64_t *sst_bytes, int64_t *l
 struct tally_view *tally_store_view(struct tally_store *store); /* a new reference */
 struct tally_view *tally_view_ref(struct tally_view *view);
 void tally_view_unref(struct tally_view *view);
+/* false: tally_store_view would give another one by now. */
+bool tally_view_is_newest(const struct tally_view *view);
 const struct tally_positions *tally_view_positions(const struct tally_view *view);
 
 /* Appends the value to *value (cleared first). NOT_FOUND, STORE_ERROR, STORE_CORRUPT; TOO_LARGE:

@@ -13,6 +13,7 @@ struct tally_view *view_create(struct run *const *runs, size_t count,
     struct tally_view *view = tally_alloc_zero(1, sizeof *view + count * sizeof view->runs[0]);
 
     atomic_init(&view->references, 1);
+    atomic_init(&view->retired, false);
     view->snapshot = base_snapshot_ref(snapshot);
     view->positions = *positions;
     view->sequence = sequence;
@@ -41,6 +42,18 @@ void tally_view_unref(struct tally_view *view)
     }
     base_snapshot_unref(view->snapshot);
     tally_free(view);
+}
+
+void view_retire(struct tally_view *view)
+{
+    if (view)
+        atomic_store_explicit(&view->retired, true, memory_order_release);
+    tally_view_unref(view);
+}
+
+bool tally_view_is_newest(const struct tally_view *view)
+{
+    return !atomic_load_explicit(&view->retired, memory_order_acquire);
 }
 
 const struct tally_positions *tally_view_positions(const struct tally_view *view)

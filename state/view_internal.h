@@ -9,6 +9,7 @@
 
 struct tally_view {
     atomic_int references;
+    atomic_bool retired;            /* its store has a newer one, or is closed */
     struct base_snapshot *snapshot; /* NULL: the base is being reopened after an error */
     struct tally_positions positions;
     uint64_t sequence; /* of the newest commit that it holds */
@@ -23,6 +24,9 @@ struct tally_view {
 struct tally_view *view_create(struct run *const *runs, size_t count,
         struct base_snapshot *snapshot, const struct tally_positions *positions, uint64_t sequence,
         int64_t retention_ms);
+
+/* Gives up its store's reference. */
+void view_retire(struct tally_view *view);
 
 /* Looks in the runs only: TALLY_OK with *row, which may be a deleted one, or NOT_FOUND. */
 bool view_find(const struct tally_view *view, struct tally_slice key, uint64_t hash,

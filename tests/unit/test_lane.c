@@ -19,7 +19,7 @@ static int client, server;
 static struct lane_place place;
 static struct lanes *lanes;
 static struct request request;
-static _Atomic int desks;
+static _Atomic int desks, open_round; /* open_round: requests of a round that has not ended */
 
 /* --- a kernel of before 6.9, for whom wants one ----------------------------------------------- */
 
@@ -54,7 +54,14 @@ static struct request *begin(void *desk, struct lane_place *its, int64_t round_u
     ck_assert_int_gt(round_us, 0);
     ck_assert_ptr_eq(desk, &request);
     ck_assert_ptr_eq(its->connection, &client);
+    atomic_fetch_add(&open_round, 1);
     return &request;
+}
+
+static void end(void *desk)
+{
+    ck_assert_ptr_eq(desk, &request);
+    atomic_store(&open_round, 0);
 }
 
 static bool answer(void *desk, struct tally_buf *out)
@@ -92,7 +99,7 @@ static void connect_both(void)
 static void start(int64_t idle_ms, bool old)
 {
     const struct lane_ops ops = {
-            .open = open_desk, .close = close_desk, .begin = begin, .answer = answer};
+            .open = open_desk, .close = close_desk, .begin = begin, .answer = answer, .end = end};
 
     kernel_is_old = old;
     lanes = lane_start(&ops, idle_ms);
@@ -110,6 +117,7 @@ static void stop(void)
     close(client);
     close(server);
     ck_assert_int_eq(desks, 0);
+    ck_assert_int_eq(open_round, 0);
 }
 
 static void write_all(const char *text)

@@ -105,6 +105,10 @@ static const char *const others[] = {
         LINE "Prefer: wait=5\r\n\r\n",
         LINE "Tally-Min-Position: stock.commands/0@1\r\n\r\n",
         LINE "Tally-Forwarded: 1\r\n\r\n",
+        LINE "Connection: keep-alive\r\nConnection: close\r\n\r\n",
+        LINE "host: b\r\n\r\n",
+        "GET /v1/stock/A HTTP/1.1\r\nX: y\r\n\r\n",
+        "GET /v1/stock/A HTTP/1.1\r\n\r\n",
 };
 
 START_TEST(what_is_not_ordinary_is_no_head)
@@ -129,6 +133,19 @@ START_TEST(so_many_headers_and_no_more)
 }
 END_TEST
 
+START_TEST(a_target_as_long_as_the_guard_lets_pass)
+{
+    char text[GUARD_URI_BYTES_MAX + 64];
+
+    for (int len = GUARD_URI_BYTES_MAX - 1; len <= GUARD_URI_BYTES_MAX + 1; len++) {
+        size_t size = (size_t)snprintf(text, sizeof text, "GET /%0*d HTTP/1.1\r\nHost: a\r\n\r\n",
+                len - 1, 0);
+
+        ck_assert_uint_eq(read_head(text, size), len <= GUARD_URI_BYTES_MAX ? size : 0);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("request_head");
@@ -141,6 +158,7 @@ int main(void)
     tcase_add_loop_test(tests, what_is_not_ordinary_is_no_head, 0,
             (int)(sizeof others / sizeof *others));
     tcase_add_test(tests, so_many_headers_and_no_more);
+    tcase_add_test(tests, a_target_as_long_as_the_guard_lets_pass);
     suite_add_tcase(suite, tests);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);

@@ -138,6 +138,31 @@ START_TEST(test_rows_are_kept_over_many_flushes)
 }
 END_TEST
 
+START_TEST(test_a_view_knows_that_it_is_not_the_newest)
+{
+    struct tally_view *first, *second, *third;
+
+    fixture_begin(&f, _i);
+    fixture_put(&f, "La", "a");
+    fixture_commit(&f, 1);
+    first = tally_store_view(f.store);
+    ck_assert(tally_view_is_newest(first));
+    fixture_put(&f, "La", "b");
+    ck_assert(tally_view_is_newest(first)); /* not committed yet */
+    fixture_commit(&f, 2);
+    second = tally_store_view(f.store);
+    ck_assert(!tally_view_is_newest(first));
+    ck_assert(tally_view_is_newest(second));
+    fixture_flush(&f);
+    third = tally_store_view(f.store);
+    ck_assert(!tally_view_is_newest(second));
+    ck_assert(tally_view_is_newest(third));
+    tally_view_unref(first);
+    tally_view_unref(second);
+    tally_view_unref(third);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("view");
@@ -150,6 +175,7 @@ int main(void)
     tcase_add_loop_test(tests, test_ready_rows_are_those_in_memory, 0, FIXTURE_KINDS);
     tcase_add_loop_test(tests, test_rows_that_were_read_are_known_after_a_flush, 0, FIXTURE_KINDS);
     tcase_add_loop_test(tests, test_rows_are_kept_over_many_flushes, 0, FIXTURE_KINDS);
+    tcase_add_loop_test(tests, test_a_view_knows_that_it_is_not_the_newest, 0, FIXTURE_KINDS);
     suite_add_tcase(suite, tests);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);
